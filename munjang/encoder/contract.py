@@ -1,0 +1,86 @@
+"""What an encoder is: one model version that turns texts into vectors. Server, worker and tests see only this.
+
+Tokenise, plan and forward are apart so that a server can batch texts of many callers, and a worker can batch a whole
+file, through the same `forward`. What happens to a vector after the forward is in `postprocess`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What callers may know of a model.
+
+    Attributes:
+        dimensions: components of a full vector.
+        max_tokens: the most tokens read of one text, special tokens and prompt included.
+        similarity: "cosine", "dot", "euclidean" or "manhattan".
+        prompts: the words put before a text, by prompt name.
+        default_prompt: the name of the prompt that is used where none is asked for, or "".
+        matryoshka_dimensions: the shorter lengths that the model was trained for, ascending.
+        int8_scale: the value of one int8 step; 0 if the model has no calibration.
+    """
+
+    dimensions: int
+    max_tokens: int
+    similarity: str = "cosine"
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt: str = ""
+    matryoshka_dimensions: tuple[int, ...] = ()
+    int8_scale: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One tokenised text.
+
+    Attributes:
+        ids: token ids, special tokens and prompt included; at most `max_tokens` of them.
+        type_ids: segment ids where the model wants others than zeros, else empty.
+        prompt_tokens: how many leading tokens the pooling must leave out; 0 for most models.
+        truncated: whether tokens were cut off.
+    """
+
+    ids: tuple[int, ...]
+    type_ids: tuple[int, ...] = ()
+    prompt_tokens: int = 0
+    truncated: bool = False
+
+    def __len__(self) -> int:
+        """The number of tokens that the model reads."""
+        return len(self.ids)
+
+
+class Encoder(Protocol):
+    """One loaded model version. `tokenize` may be called from any thread; `forward` from one thread at a time."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What callers may know of the model."""
+
+    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
+        """Normalise each text to NFC, put the prompt before it and tokenise it, cut at `max_tokens`.
+
+        Raises:
+            UnknownPrompt: the model has no prompt of that name.
+            InvalidText: a text has unpaired surrogates; `index` says which.
+        """
+
+    def forward(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+        """Run the model on one batch: float32 [len(batch), dimensions], as the model gives them, not normalised.
+
+        A row does not depend on the other rows of its batch (cosine ≥ 0.9999 in float32). Rows may hold NaN if the
+        model makes them; the caller checks.
+        """
+
+    def close(self) -> None:
+        """Give the memory back. The encoder must not be used afterwards."""

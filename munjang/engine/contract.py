@@ -1,0 +1,86 @@
+"""What the engine gives to the programs: leases on resident versions, and their states. The whole contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from munjang.encoder.contract import Encoder
+    from munjang.registry.layout import Manifest
+
+
+class VersionState(StrEnum):
+    """Where a version stands in this process."""
+
+    PUBLISHED = "published"
+    LOADING = "loading"
+    WARMING = "warming"
+    AVAILABLE = "available"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """One version as this process sees it. `manifest` is None where the version's manifest cannot be read."""
+
+    version: int
+    state: VersionState
+    reason: str = ""
+    manifest: Manifest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AliasStatus:
+    """One alias: what the registry says, and what this process answers with (0: nothing yet)."""
+
+    name: str
+    version: int
+    previous: int
+    serving: int
+
+
+class Lease(Protocol):
+    """The right to use one resident version; it is not unloaded before `release`, which may be called once or more."""
+
+    @property
+    def version(self) -> int:
+        """The version's number."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """Its encoder."""
+
+    def release(self) -> None:
+        """Give the right back."""
+
+    def __enter__(self) -> Self:
+        """Use as a context manager, released at the end."""
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Release."""
+
+
+class EngineContract(Protocol):
+    """The resident versions of one process. Every method may be called from any thread and returns at once."""
+
+    def acquire(self, name: str) -> Lease:
+        """Lease the version that a number or alias names; "" is "stable".
+
+        Raises:
+            VersionNotFound: no version or alias of that name.
+            VersionLoading: known and on its way, but not ready.
+            VersionNotReady: known, but not served by this process.
+        """
+
+    def versions(self) -> list[VersionStatus]:
+        """All versions of the registry, newest first."""
+
+    def aliases(self) -> list[AliasStatus]:
+        """All aliases of the registry, by name."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether every watched alias has a version to answer with."""

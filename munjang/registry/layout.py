@@ -1,0 +1,147 @@
+"""What is on disk: names, the manifest, the alias record, and which files a model folder may hold. Reads and writes nothing.
+
+    <root>/versions/7/model/…          a sentence-transformers folder, safetensors only
+    <root>/versions/7/manifest.json    written last: the commit mark
+    <root>/aliases/stable.json         which version an alias names, and which it named before
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import datetime  # noqa: TC003 - pydantic needs the type at run time
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from munjang.errors import ForbiddenFile, InvalidManifest, PathEscape, UnsupportedManifest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMAT = 1
+"""The manifest format that this program writes, and the newest that it reads."""
+
+ALIAS_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+"""An alias begins with a letter, so that it is never taken for a version number."""
+
+ALLOWED_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
+"""Data that a sentence-transformers folder holds: weights, configuration, vocabularies, cards. Never pickles or code."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class FileEntry(_Record):
+    """One file of a version: its path below `model/`, with forward slashes, and what it must hold."""
+
+    path: str
+    size: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Probe(_Record):
+    """A text and the raw float32 vector that the publisher's encoder gave for it, as base64 of little-endian bytes."""
+
+    text: str
+    vector: str
+
+    @classmethod
+    def of(cls, text: str, vector: NDArray[np.float32]) -> Probe:
+        """Record a vector [d]."""
+        return cls(text=text, vector=base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii"))
+
+    def array(self) -> NDArray[np.float32]:
+        """The recorded vector, float32 [d]."""
+        return np.frombuffer(base64.b64decode(self.vector), "<f4")
+
+
+class Description(_Record):
+    """What a publisher says of a model; the store adds number, time and files to make the manifest of it."""
+
+    dimensions: Annotated[int, Field(gt=0)]
+    max_tokens: Annotated[int, Field(gt=0)]
+    similarity: str = "cosine"
+    prompts: dict[str, str] = {}
+    default_prompt: str = ""
+    matryoshka_dimensions: tuple[int, ...] = ()
+    int8_scale: Annotated[float, Field(ge=0)] = 0.0
+    probes: tuple[Probe, ...] = ()
+    languages: tuple[str, ...] = ("ko",)
+    base_model: str = ""
+    recipe: str = ""
+    data_fingerprint: str = ""
+    metrics: dict[str, float] = {}
+    libraries: dict[str, str] = {}
+
+
+class Manifest(Description):
+    """A version's manifest. A version exists once this file stands, and never changes afterwards."""
+
+    format: int = FORMAT
+    version: Annotated[int, Field(gt=0)]
+    created_at: datetime
+    files: tuple[FileEntry, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """The sum of its files' sizes."""
+        return sum(entry.size for entry in self.files)
+
+
+class AliasRecord(_Record):
+    """Where an alias points, and where it pointed before (0: nowhere)."""
+
+    version: Annotated[int, Field(gt=0)]
+    previous: Annotated[int, Field(ge=0)] = 0
+    changed_at: datetime
+    by: str = ""
+
+
+def parse_manifest(data: bytes, version: int) -> Manifest:
+    """Read a manifest that a version folder holds.
+
+    Raises:
+        UnsupportedManifest: its format is newer than this program reads.
+        InvalidManifest: it is not valid, or speaks of another version.
+        ForbiddenFile: it names a file that a model folder may not hold.
+        PathEscape: it names a path outside the folder.
+    """
+    try:
+        head = _Format.model_validate_json(data)
+        if head.format > FORMAT:
+            msg = f"the manifest of version {version} has format {head.format}; this munjang reads up to {FORMAT}"
+            raise UnsupportedManifest(msg)
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        msg = f"the manifest of version {version} is not valid: {error}"
+        raise InvalidManifest(msg) from error
+    if manifest.version != version:
+        msg = f"the manifest in folder {version} is that of version {manifest.version}"
+        raise InvalidManifest(msg)
+    for entry in manifest.files:
+        check_path(entry.path)
+    return manifest
+
+
+def check_path(path: str) -> None:
+    """Refuse a model file that is not plain data below the model folder.
+
+    Raises:
+        PathEscape: absolute, with a backslash or drive, or with `.` or `..` in it.
+        ForbiddenFile: hidden, or of a kind that is not on the allow-list.
+    """
+    pure = PurePosixPath(path)
+    if not path or pure.is_absolute() or str(pure) != path or ".." in pure.parts or "\\" in path or ":" in path:
+        msg = f"{path!r} leaves the model folder or is not a plain relative path"
+        raise PathEscape(msg)
+    if any(part.startswith(".") for part in pure.parts) or pure.suffix not in ALLOWED_SUFFIXES:
+        msg = f"{path!r} may not be in a model folder: only {', '.join(sorted(ALLOWED_SUFFIXES))} files are data"
+        raise ForbiddenFile(msg)
+
+
+class _Format(_Record):
+    format: int
