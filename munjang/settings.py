@@ -93,7 +93,8 @@ class ServerSettings(EngineSettings):
     """How the gRPC server listens, admits and stops."""
 
     host: str = Field(
-        default="127.0.0.1", description="The address to listen on. Set 0.0.0.0 (or ::) to be reached from other machines."
+        default="127.0.0.1",
+        description="The address to listen on. Set 0.0.0.0 (or ::) to be reached from other machines.",
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=50051, description="The port to listen on; 0 takes a free one and logs it."
@@ -116,7 +117,8 @@ class ServerSettings(EngineSettings):
         "is cut off.",
     )
     max_message_bytes: Positive = Field(
-        default=16 * 1024 * 1024, description="The largest request message. Larger ones are refused before they are parsed."
+        default=16 * 1024 * 1024,
+        description="The largest request message. Larger ones are refused before they are parsed.",
     )
     drain_seconds: Seconds = Field(
         default=25.0,

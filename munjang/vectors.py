@@ -94,7 +94,8 @@ def quantize_int8(rows: NDArray[np.float32], scale: float) -> NDArray[np.int8]:
     if scale <= 0:
         msg = "int8 needs a calibration, and this model version was published without one"
         raise UnsupportedPrecision(msg, field="options.precision")
-    return np.clip(np.rint(rows / np.float32(scale)), -127, 127).astype(np.int8)
+    steps: NDArray[np.int8] = np.clip(np.rint(rows / np.float32(scale)), -127, 127).astype(np.int8)
+    return steps
 
 
 def _to_bfloat16(rows: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -13,39 +13,39 @@ if TYPE_CHECKING:
 
 
 def matrix(queries: NDArray[np.float32], candidates: NDArray[np.float32], function: str) -> NDArray[np.float32]:
-    """Scores float32 [q, c] of raw vectors [q, d] and [c, d]; higher is nearer."""
+    """Scores float32 [q, c] of raw vectors [q, d] and [c, d]; higher is nearer.
+
+    Distances go row by row of queries, so that memory stays q × c and nothing is lost to cancellation.
+    """
+    scores: NDArray[np.float32]
     match function:
         case "cosine":
-            return np.clip(normalized(queries) @ normalized(candidates).T, -1, 1)
+            scores = np.clip(normalized(queries) @ normalized(candidates).T, -1, 1)
         case "dot":
-            return queries @ candidates.T
+            scores = queries @ candidates.T
         case "euclidean":
-            return -_euclidean(queries, candidates)
+            scores = -np.stack([np.linalg.norm(candidates - query, axis=1) for query in queries])
         case "manhattan":
-            rows = [np.abs(candidates - query).sum(axis=1) for query in queries]
-            return -np.stack(rows).astype(np.float32)
+            scores = -np.stack([np.abs(candidates - query).sum(axis=1) for query in queries])
         case _:
             msg = f"unknown similarity function {function!r}"
             raise ValueError(msg)
+    return scores
 
 
 def pairwise(left: NDArray[np.float32], right: NDArray[np.float32], function: str) -> NDArray[np.float32]:
     """Scores float32 [n] of raw vectors [n, d] row by row; higher is nearer."""
+    scores: NDArray[np.float32]
     match function:
         case "cosine":
-            return np.clip(np.einsum("ij,ij->i", normalized(left), normalized(right)), -1, 1)
+            scores = np.clip(np.einsum("ij,ij->i", normalized(left), normalized(right)), -1, 1)
         case "dot":
-            return np.einsum("ij,ij->i", left, right)
+            scores = np.einsum("ij,ij->i", left, right)
         case "euclidean":
-            return -np.linalg.norm(left - right, axis=1).astype(np.float32)
+            scores = -np.linalg.norm(left - right, axis=1)
         case "manhattan":
-            return -np.abs(left - right).sum(axis=1).astype(np.float32)
+            scores = -np.abs(left - right).sum(axis=1)
         case _:
             msg = f"unknown similarity function {function!r}"
             raise ValueError(msg)
-
-
-def _euclidean(queries: NDArray[np.float32], candidates: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Distances [q, c], row by row of queries so that memory stays q × c and the difference is exact."""
-    rows = [np.linalg.norm(candidates - query, axis=1) for query in queries]
-    return np.stack(rows).astype(np.float32)
+    return scores

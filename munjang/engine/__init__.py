@@ -1,0 +1,1 @@
+"""The resident versions: load, verify, probe, warm, swap, drain, unload. Knows no transport."""

@@ -1,8 +1,8 @@
 """What is on disk: names, the manifest, the alias record, and which files a model folder may hold. Reads and writes nothing.
 
-    <root>/versions/7/model/…          a sentence-transformers folder, safetensors only
-    <root>/versions/7/manifest.json    written last: the commit mark
-    <root>/aliases/stable.json         which version an alias names, and which it named before
+<root>/versions/7/model/…          a sentence-transformers folder, safetensors only
+<root>/versions/7/manifest.json    written last: the commit mark
+<root>/aliases/stable.json         which version an alias names, and which it named before
 """
 
 from __future__ import annotations

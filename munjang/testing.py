@@ -1,0 +1,94 @@
+"""What tests need of munjang without weights: an encoder that computes, fails and stalls on demand, and model folders.
+
+Ships with the package, so that users can test their own programs with it. Fakes are for unit tests; integration tests use
+the real thing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import unicodedata
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from munjang.encoder.contract import ModelInfo, Tokens
+from munjang.errors import InvalidText, UnknownPrompt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+POISON = "독"
+"""FakeEncoder.forward fails on every batch with a text that begins with this word."""
+
+
+@dataclass
+class FakeEncoder:
+    """An `Encoder` of one token per character whose vectors depend on the text alone.
+
+    Attributes:
+        info: what it claims to be.
+        seed: encoders with different seeds give different vectors, as different versions do.
+        memory_tokens: a forward of more padded tokens than this raises MemoryError.
+        gate: `forward` waits until it is set (it is at first): clear it to simulate a stuck engine.
+        failing: set it to make every forward raise RuntimeError.
+        batches: the size of every batch that was run, for tests to read.
+    """
+
+    info: ModelInfo = field(default_factory=lambda: ModelInfo(8, 128, prompts={"query": "질문: "}, int8_scale=1 / 127))
+    seed: int = 0
+    memory_tokens: int = 1 << 30
+    gate: threading.Event = field(default_factory=threading.Event)
+    failing: bool = False
+    batches: list[int] = field(default_factory=list)
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        """Open the gate."""
+        self.gate.set()
+
+    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
+        """One token per character of the prompted NFC text, between two special tokens."""
+        name = prompt_name or self.info.default_prompt
+        if name and name not in self.info.prompts:
+            msg = f"no prompt {name!r}; there are {sorted(self.info.prompts)}"
+            raise UnknownPrompt(msg, field="options.prompt_name")
+        prompt = self.info.prompts.get(name, "")
+        return [self._tokens(prompt, text, index) for index, text in enumerate(texts)]
+
+    def forward(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+        """Vectors made of a hash of the tokens, float32 [n, dimensions]."""
+        self.gate.wait()
+        self.batches.append(len(batch))
+        if self.failing:
+            msg = "the fake engine fails"
+            raise RuntimeError(msg)
+        if len(batch) * max(map(len, batch)) > self.memory_tokens:
+            raise MemoryError
+        if any(chr(tokens.ids[1]) == POISON for tokens in batch if len(tokens) > 2):  # noqa: PLR2004 - special tokens
+            msg = "the fake encoder was poisoned"
+            raise RuntimeError(msg)
+        return np.stack([self._vector(tokens) for tokens in batch])
+
+    def close(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True
+
+    def _tokens(self, prompt: str, text: str, index: int) -> Tokens:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            msg = f"text {index} is not valid Unicode: {error.reason}"
+            raise InvalidText(msg, field="texts", index=index) from error
+        characters = [ord(character) for character in prompt + unicodedata.normalize("NFC", text)]
+        room = self.info.max_tokens - 2
+        return Tokens(ids=(1, *characters[:room], 2), truncated=len(characters) > room)
+
+    def _vector(self, tokens: Tokens) -> NDArray[np.float32]:
+        digest = hashlib.sha256(repr((self.seed, tokens.ids)).encode()).digest()
+        generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+        return generator.standard_normal(self.info.dimensions).astype(np.float32)
