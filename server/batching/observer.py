@@ -1,0 +1,71 @@
+"""What the batcher tells about itself while it works; metrics and tests listen. Gauges are read from `Batcher.load`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from server.batching.contract import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSeen:
+    """One batch that was formed.
+
+    Attributes:
+        version: the model version that runs it.
+        lane: the lane that it was taken from.
+        texts: how many.
+        tokens: real tokens.
+        padded_tokens: texts × the longest of them.
+        oldest_seconds: how long the oldest of them had waited.
+    """
+
+    version: int
+    lane: Lane
+    texts: int
+    tokens: int
+    padded_tokens: int
+    oldest_seconds: float
+
+
+class Observer:
+    """Hears of every event and ignores it; override what you need.
+
+    The methods are called on the engine thread or the event loop, must be quick and thread-safe, and an exception from
+    one is logged and goes no further.
+    """
+
+    def batch(self, seen: BatchSeen) -> None:
+        """A batch was formed and is about to run."""
+
+    def forward(self, version: int, lane: Lane, seconds: float, ok: bool) -> None:
+        """A forward ended. `ok` is False where it raised."""
+
+    def refused(self, reason: str, lane: Lane, texts: int) -> None:
+        """A request was not admitted; `reason` is the error's reason, as in error_reason.proto."""
+
+    def dropped(self, reason: str, lane: Lane, texts: int) -> None:
+        """Admitted texts were not run: "expired", "cancelled", or the reason of the error that failed them."""
+
+    def dead(self, version: int, tokens: int) -> None:
+        """A forward ended that had carried real tokens for callers who were gone by then."""
+
+    def split(self, version: int) -> None:
+        """A failed batch was split to find the guilty text."""
+
+    def failed(self, version: int, texts: int) -> None:
+        """Texts were found guilty: they fail the forward, or give rows that are not finite, also alone."""
+
+    def out_of_memory(self, version: int, budget: int) -> None:
+        """A forward ran out of memory; `budget` is the new budget in tokens."""
+
+    def probe(self, version: int, seconds: float, ok: bool) -> None:
+        """A probe forward ended."""
+
+    def restarted(self) -> None:
+        """The engine thread had died or met a defect, and was set going again."""
+
+    def health(self, healthy: bool) -> None:
+        """The engine turned healthy or not."""
