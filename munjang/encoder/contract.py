@@ -48,12 +48,16 @@ class Tokens:
         type_ids: segment ids where the model wants others than zeros, else empty.
         prompt_tokens: how many leading tokens the pooling must leave out; 0 for most models.
         truncated: whether tokens were cut off.
+        text: the text itself, for models that do not read token ids; else empty.
+        prompt: the words to put before `text`; empty where `ids` hold them already.
     """
 
     ids: tuple[int, ...]
     type_ids: tuple[int, ...] = ()
     prompt_tokens: int = 0
     truncated: bool = False
+    text: str = ""
+    prompt: str = ""
 
     def __len__(self) -> int:
         """The number of tokens that the model reads."""
@@ -80,6 +84,9 @@ class Encoder(Protocol):
 
         A row does not depend on the other rows of its batch (cosine ≥ 0.9999 in float32). Rows may hold NaN if the
         model makes them; the caller checks.
+
+        Raises:
+            MemoryError: the device has not enough memory for this batch; a smaller one may run.
         """
 
     def close(self) -> None:
