@@ -1,7 +1,7 @@
 """The only reader of the environment: every setting of every program, each documented by why you would change it.
 
-A setting `registry` is read from MUNJANG_REGISTRY. Programs make their settings object once, at their start, and pass it
-on; nothing else in the code looks at the environment.
+A setting `registry` is read from MUNJANG_REGISTRY. Programs make their settings object once, at their start, and pass
+it on; nothing else in the code looks at the environment.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser())]
 
 
@@ -25,7 +26,8 @@ class Settings(BaseSettings):
     home: Folder = Field(
         default=Path("~/.munjang"),
         validate_default=True,
-        description="Where `munjang up` keeps registry, Redis data, caches and logs. Change it to keep installations apart.",
+        description="Where `munjang up` keeps registry, Redis data, caches and logs. Change it to keep installations "
+        "apart.",
     )
     registry: str = Field(
         default="",
@@ -34,13 +36,13 @@ class Settings(BaseSettings):
     )
     cache: str = Field(
         default="",
-        description="Where versions of a remote registry are kept after fetching. Empty: <home>/cache. Change it to put "
-        "them on a faster or larger disk.",
+        description="Where versions of a remote registry are kept after fetching. Empty: <home>/cache. Change it to "
+        "put them on a faster or larger disk.",
     )
     redis_url: str = Field(
         default="",
-        description="The Redis or Valkey of the job queue (redis://, rediss://, unix://, with user and password). Empty: "
-        "`munjang up` starts one of its own. Change it to use one that you operate.",
+        description="The Redis or Valkey of the job queue (redis://, rediss://, unix://, with user and password). "
+        "Empty: `munjang up` starts one of its own. Change it to use one that you operate.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="How much is logged. Set debug to follow single requests."
@@ -48,6 +50,11 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto",
         description="json for collectors, text for people; auto: text on a terminal, json elsewhere.",
+    )
+    otlp_endpoint: str = Field(
+        default="",
+        description="Where traces go, by OTLP over gRPC (http://collector:4317, https:// for TLS). Empty: none are made. "
+        "Set it to see where the time of single calls goes.",
     )
 
     @property
@@ -80,8 +87,8 @@ class EngineSettings(Settings):
     )
     batch_tokens: Positive = Field(
         default=4096,
-        description="The most tokens, padding included, of one forward. Raise it on a large GPU, lower it where memory is "
-        "short; latency of small calls behind a full batch grows with it.",
+        description="The most tokens, padding included, of one forward. Raise it on a large GPU, lower it where memory "
+        "is short; latency of small calls behind a full batch grows with it.",
     )
     watch_seconds: Annotated[float, Field(ge=0)] = Field(
         default=0,
@@ -89,7 +96,52 @@ class EngineSettings(Settings):
     )
 
 
-class ServerSettings(EngineSettings):
+class BatchSettings(EngineSettings):
+    """How the server forms batches, admits work and watches its engine."""
+
+    queue_tokens: Annotated[int, Field(ge=2)] = Field(
+        default=262_144,
+        description="The most tokens that wait for a forward; past it calls are refused with RESOURCE_EXHAUSTED. One "
+        "caller may hold at most as many as are still free, so half of them if alone. Lower it to refuse sooner.",
+    )
+    padding_share: Share = Field(
+        default=0.1,
+        description="The most padding in one batch, as a share of its tokens: texts of like length run together. Raise "
+        "it to 1 for a runtime that does not pay for padding.",
+    )
+    batch_age_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=0.25,
+        description="While nothing waits longer than this, the batch that answers most texts a second goes first; past "
+        "it the fair order alone counts. Set 0 to keep to the fair order always.",
+    )
+    bulk_share: Share = Field(
+        default=0.2,
+        description="The share of the engine that streams and large batches keep while interactive calls take all they "
+        "can get. Raise it where bulk work falls behind.",
+    )
+    bulk_turn_seconds: Seconds = Field(
+        default=0.015,
+        description="How long one bulk batch may run while interactive calls are about: the most that they wait for "
+        "it, one long text apart. Raise it for more bulk throughput, lower it for interactive latency.",
+    )
+    bulk_yield_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=30.0,
+        description="For how long after the last interactive call bulk batches stay that short. Raise it where "
+        "interactive calls are rare and must be fast.",
+    )
+    probe_seconds: Seconds = Field(
+        default=1.0,
+        description="How often an idle or failing engine is tried with a forward of one short text. Raise it to let a "
+        "battery or a shared GPU sleep.",
+    )
+    stall_seconds: Seconds = Field(
+        default=3.0,
+        description="A forward that takes longer than this, and four times longer than expected, is taken as stuck: "
+        "health turns and callers are answered. Raise it on machines that pause.",
+    )
+
+
+class ServerSettings(BatchSettings):
     """How the gRPC server listens, admits and stops."""
 
     host: str = Field(
@@ -101,28 +153,98 @@ class ServerSettings(EngineSettings):
     )
     aliases: str = Field(
         default="stable",
-        description="The aliases to serve, with commas between. Add one (stable,canary) to have its version resident too.",
+        description="The aliases to serve, with commas between. Add one (stable,canary) to have its version resident "
+        "too.",
     )
     keep_previous: bool = Field(
         default=True,
-        description="Keep the version that an alias named before resident, so that a rollback takes no loading. Turn it "
-        "off where memory holds one model only.",
+        description="Keep the version that an alias named before resident, so that a rollback takes no loading. Turn "
+        "it off where memory holds one model only.",
     )
     max_texts: Positive = Field(
         default=1024, description="The most texts in one call. Raise it for bulk clients; bigger calls wait longer."
     )
     max_text_chars: Positive = Field(
         default=200_000,
-        description="The most characters in one text, a guard against accidents: tokenising costs time even where the rest "
-        "is cut off.",
+        description="The most characters in one text, a guard against accidents: tokenising costs time even where the "
+        "rest is cut off.",
     )
     max_message_bytes: Positive = Field(
         default=16 * 1024 * 1024,
         description="The largest request message. Larger ones are refused before they are parsed.",
     )
+    max_scores: Positive = Field(
+        default=4 * 1024 * 1024,
+        description="The most scores (queries × candidates) of one Similarity call: each takes 4 bytes of memory and, but "
+        "for top-k, of the reply.",
+    )
+    default_deadline_seconds: Seconds = Field(
+        default=60.0,
+        description="The deadline of a call that brings none, since nothing waits for ever. Raise it for bulk callers that "
+        "set no deadline of their own.",
+    )
+    bulk_texts: Positive = Field(
+        default=64,
+        description="Calls of at least so many texts wait in the bulk lane, behind interactive calls. Raise it where "
+        "large batches are what users wait for.",
+    )
+    stream_window: Positive = Field(
+        default=8,
+        description="Batches of one EncodeStream call that are worked on at a time. Raise it for far-away clients, lower "
+        "it to save memory where there are many streams.",
+    )
+    inline_chars: Annotated[int, Field(ge=0)] = Field(
+        default=1024,
+        description="Requests of at most so many characters are tokenised on the event loop, larger ones on a thread. "
+        "Lower it if one slow tokeniser holds up other calls.",
+    )
+    tokenize_threads: Positive = Field(
+        default=2,
+        description="Threads that tokenise large requests and pack large replies. Raise it where the GPU waits for them.",
+    )
+    reflection: bool = Field(
+        default=True,
+        description="Serve gRPC reflection, so that grpcurl and the like need no proto files. Turn it off to hide the API.",
+    )
     drain_seconds: Seconds = Field(
         default=25.0,
         description="How long calls in flight may finish after SIGTERM. Keep it under the orchestrator's grace period.",
+    )
+    lame_duck_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=1.0,
+        description="How long new calls are still taken after SIGTERM, part of drain_seconds, while health already says "
+        "NOT_SERVING and load balancers turn away. Raise it where they notice late; Ctrl-C skips it.",
+    )
+    max_connection_age_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=0,
+        description="Connections older than this are asked to reconnect, so that clients find new replicas; 0 never. Set "
+        "a few minutes behind a headless Kubernetes service.",
+    )
+    tls_cert: str = Field(
+        default="",
+        description="The server's PEM certificate chain. Set it with tls_key to serve TLS; the files are read again when "
+        "they change.",
+    )
+    tls_key: str = Field(default="", description="The PEM private key of tls_cert.")
+    tls_client_ca: str = Field(
+        default="",
+        description="PEM certificates of the authorities that sign clients. Set it to accept only clients that have a "
+        "certificate (mutual TLS).",
+    )
+    tokens_file: str = Field(
+        default="",
+        description="The file of bearer tokens, as `python -m server token new` writes it. Set it to accept only callers "
+        "that have one; it is read again when it changes.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="The address of the Prometheus metrics page. Set 0.0.0.0 to be scraped from other machines.",
+    )
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=0, description="The port of the Prometheus metrics page, http://HOST:PORT/metrics; 0 serves none."
+    )
+    slow_seconds: Seconds = Field(
+        default=1.0, description="Calls that take longer are logged at level info; faster ones that succeed only at debug."
     )
 
 
@@ -131,7 +253,8 @@ class ClientSettings(Settings):
 
     target: str = Field(
         default="127.0.0.1:50051",
-        description="The server that the command line calls, HOST:PORT. Change it instead of writing --target each time.",
+        description="The server that the command line calls, HOST:PORT. Change it instead of writing --target each "
+        "time.",
     )
     token: str = Field(default="", description="The bearer token to send. Set it where the server asks for one.")
     timeout: Seconds = Field(default=30.0, description="Seconds until a call of the command line is given up.")
@@ -146,5 +269,6 @@ class TrainerSettings(EngineSettings):
 
     model: str = Field(
         default="",
-        description="A sentence-transformers folder or hub id to publish at the first run instead of the starter model.",
+        description="A sentence-transformers folder or hub id to publish at the first run instead of the starter "
+        "model.",
     )
