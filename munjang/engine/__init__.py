@@ -1,1 +1,7 @@
 """The resident versions: load, verify, probe, warm, swap, drain, unload. Knows no transport."""
+
+from munjang.engine.contract import AliasStatus, EngineContract, Lease, VersionState, VersionStatus
+from munjang.engine.engine import Engine
+from munjang.engine.observer import EngineObserver
+
+__all__ = ["AliasStatus", "Engine", "EngineContract", "EngineObserver", "Lease", "VersionState", "VersionStatus"]

@@ -53,7 +53,7 @@ class Lease(Protocol):
     def encoder(self) -> Encoder:
         """Its encoder."""
 
-    def share(self) -> Self:
+    def share(self) -> Lease:
         """A second lease on the same version, released on its own. Only an unreleased lease can be shared.
 
         It never fails, also while the version drains. A forward holds one, so that a caller who leaves in its middle

@@ -1,0 +1,205 @@
+"""The engine: follows the aliases of the registry, and loads, swaps and unloads versions in a thread of its own.
+
+    registry says 8 ─▶ load 8 ─▶ verify ─▶ probe ─▶ warm ─▶ alias moves to 8 ─▶ 7 is kept as the previous one
+                         │ anything wrong                                        6 drains and is unloaded
+                         └─▶ 8 is FAILED with the reason, 7 serves on, and 8 is tried again later
+
+Callers never wait for any of this: `acquire` takes what is resident.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from munjang.engine import memory, swapping
+from munjang.engine.contract import AliasStatus, Lease, VersionState, VersionStatus
+from munjang.engine.observer import EngineObserver, SilentObserver
+from munjang.engine.resident import Resident
+from munjang.engine.retries import Retries
+from munjang.engine.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from munjang.encoder.contract import Encoder
+    from munjang.registry import Snapshot
+    from munjang.registry.layout import Manifest
+
+NICENESS = 5
+"""How far the loading thread stands behind the serving one; too far, and it would hold Python's lock while it waits."""
+
+
+class Loader(Protocol):
+    """Makes a version ready to serve; `VersionLoader` is the real one."""
+
+    def __call__(self, version: int, progress: Callable[[VersionState], None]) -> tuple[Manifest, Encoder]:
+        """The version's manifest and its encoder, verified and warm."""
+
+
+class Engine:
+    """The resident versions of one process; implements `EngineContract`.
+
+    Args:
+        loader: makes a version ready.
+        aliases: the aliases to follow; the first is the one that readiness is about.
+        keep_previous: keep the version that an alias named before, once it is resident, for a rollback without loading.
+        observer: told of every load, swap and unload.
+    """
+
+    def __init__(
+        self,
+        loader: Loader,
+        aliases: Sequence[str],
+        *,
+        keep_previous: bool = True,
+        observer: EngineObserver | None = None,
+    ) -> None:
+        self._loader = loader
+        self._watched = tuple(aliases)
+        self._keep_previous = keep_previous
+        self._observer = observer or SilentObserver()
+        self._table = Table()
+        self._retries = Retries()
+        self._asked_at: dict[str, float] = {}
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="munjang-engine-loader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load what the aliases name."""
+        self._thread.start()
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Take note of a new state of the registry; give this to a `Watcher` as its callback."""
+        now = time.monotonic()
+        with self._table.lock:
+            for name, record in snapshot.aliases.items():
+                known = self._table.aliases.get(name)
+                if known is None or known.version != record.version:
+                    self._asked_at[name] = now
+                    self._retries.forget(record.version)
+            self._table.published = snapshot.versions
+            self._table.aliases = {**self._table.aliases, **snapshot.aliases}
+        self._wake.set()
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Stop loading and retire every version; those in use close when their leases end."""
+        self._closing.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        with self._table.lock:
+            residents = list(self._table.residents.values())
+        for resident in residents:
+            self._retire(resident)
+
+    def acquire(self, name: str) -> Lease:
+        """See `EngineContract.acquire`."""
+        return self._table.acquire(name)
+
+    def versions(self) -> list[VersionStatus]:
+        """See `EngineContract.versions`."""
+        return self._table.versions()
+
+    def aliases(self) -> list[AliasStatus]:
+        """See `EngineContract.aliases`."""
+        return self._table.alias_states()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the first watched alias has a version to answer with."""
+        return self._watched[0] in self._table.serving
+
+    def _run(self) -> None:
+        with contextlib.suppress(
+            OSError, AttributeError
+        ):  # a courtesy to the serving thread, where the system knows it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        while not self._closing.is_set():
+            self._wake.clear()
+            if not self._step():
+                self._wake.wait(self._retries.seconds_to_next())
+
+    def _step(self) -> bool:
+        """Move what can move, retire what nobody wants, load one version; whether there may be more to do at once."""
+        wanted = self._move_aliases()
+        self._retire_unwanted(wanted)
+        version = swapping.to_load(wanted, self._table.residents.keys(), self._retries.waiting())
+        if version is None:
+            return False
+        self._load(version)
+        return True
+
+    def _move_aliases(self) -> dict[str, int]:
+        table = self._table
+        moved = []
+        with table.lock:
+            wanted = swapping.targets(table.aliases, self._watched)
+            for name, version in swapping.to_move(wanted, table.serving, table.residents.keys()).items():
+                moved.append((name, table.serving.get(name, 0), version))
+                table.serving[name] = version
+        for name, old, new in moved:
+            self._observer.alias_moved(name, old, new, time.monotonic() - self._asked_at[name])
+        return wanted
+
+    def _retire_unwanted(self, wanted: dict[str, int]) -> None:
+        table = self._table
+        with table.lock:
+            unwanted = swapping.to_retire(
+                table.aliases, wanted, table.serving, table.residents.keys(), keep_previous=self._keep_previous
+            )
+        for version in unwanted:
+            self._retire(table.residents[version])
+
+    def _load(self, version: int) -> None:
+        self._make_room(version)
+        self._report(version, VersionState.LOADING)
+        started = time.monotonic()
+        try:
+            manifest, encoder = self._loader(version, lambda state: self._report(version, state))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a new version, the old ones serve on
+            self._fail(version, error)
+            self._observer.load_finished(version, time.monotonic() - started, error)
+            return
+        with self._table.lock:
+            del self._table.loading[version]
+            self._table.failures.pop(version, None)
+            self._table.residents[version] = Resident(manifest, encoder, self._closed)
+        self._retries.forget(version)
+        self._observer.load_finished(version, time.monotonic() - started, None)
+
+    def _make_room(self, version: int) -> None:
+        """Give up the versions that are only kept for a rollback, where memory is short."""
+        table = self._table
+        with table.lock:
+            manifest = table.published.get(version)
+            spare = [resident for number, resident in table.residents.items() if number not in table.serving.values()]
+        if manifest is not None and not memory.room_for(manifest.size_bytes):
+            for resident in spare:
+                self._retire(resident)
+
+    def _report(self, version: int, state: VersionState) -> None:
+        with self._table.lock:
+            self._table.loading[version] = state
+
+    def _fail(self, version: int, error: Exception) -> None:
+        self._retries.failed(version)
+        with self._table.lock:
+            del self._table.loading[version]
+            self._table.failures[version] = f"{type(error).__name__}: {error}"
+
+    def _retire(self, resident: Resident) -> None:
+        with self._table.lock:
+            self._table.residents.pop(resident.version, None)
+            self._table.draining[resident.version] = resident
+        resident.retire()
+
+    def _closed(self, version: int) -> None:
+        with self._table.lock:
+            self._table.draining.pop(version, None)
+        memory.give_back()
+        self._observer.unloaded(version)

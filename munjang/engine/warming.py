@@ -1,0 +1,44 @@
+"""Run the shapes that a model will serve once before it serves, so that the first calls on it are not the slow ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from munjang.encoder.contract import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from munjang.encoder.contract import Encoder
+
+WIDTHS = (8, 16, 32, 64, 128, 256, 512)
+"""Tokens per text to warm, up to the model's own limit."""
+
+SAMPLE = "새로운 문장 임베딩 모델을 서비스하기 전에 한 번씩 미리 돌려 봅니다. "
+
+
+def warm(encoder: Encoder, budget: int) -> None:
+    """Run one text and one full batch at each width, shortest first."""
+    longest = _longest_sample(encoder)
+    for width in _widths(len(longest)):
+        text = cut(longest, width)
+        encoder.forward([text])
+        if (count := budget // width) > 1:
+            encoder.forward([text] * count)
+
+
+def cut(tokens: Tokens, width: int) -> Tokens:
+    """The first `width` tokens of a text, as a text of its own for warming."""
+    return Tokens(tokens.ids[:width], tokens.type_ids[:width], tokens.prompt_tokens, text=tokens.text)
+
+
+def _longest_sample(encoder: Encoder) -> Tokens:
+    """Korean words that fill the model, or the widest width that is warmed."""
+    wanted = min(encoder.info.max_tokens, WIDTHS[-1])
+    text = SAMPLE * (1 + wanted // 10)
+    return cut(encoder.tokenize([text])[0], wanted)
+
+
+def _widths(longest: int) -> Iterator[int]:
+    yield from (width for width in WIDTHS if width < longest)
+    yield longest
