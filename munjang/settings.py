@@ -53,8 +53,8 @@ class Settings(BaseSettings):
     )
     otlp_endpoint: str = Field(
         default="",
-        description="Where traces go, by OTLP over gRPC (http://collector:4317, https:// for TLS). Empty: none are made. "
-        "Set it to see where the time of single calls goes.",
+        description="Where traces go, by OTLP over gRPC (http://collector:4317, https:// for TLS). Empty: none are "
+        "made. Set it to see where the time of single calls goes.",
     )
 
     @property
@@ -175,13 +175,13 @@ class ServerSettings(BatchSettings):
     )
     max_scores: Positive = Field(
         default=4 * 1024 * 1024,
-        description="The most scores (queries × candidates) of one Similarity call: each takes 4 bytes of memory and, but "
-        "for top-k, of the reply.",
+        description="The most scores (queries × candidates) of one Similarity call: each takes 4 bytes of memory and, "
+        "but for top-k, of the reply.",
     )
     default_deadline_seconds: Seconds = Field(
         default=60.0,
-        description="The deadline of a call that brings none, since nothing waits for ever. Raise it for bulk callers that "
-        "set no deadline of their own.",
+        description="The deadline of a call that brings none, since nothing waits for ever. Raise it for bulk callers "
+        "that set no deadline of their own.",
     )
     bulk_texts: Positive = Field(
         default=64,
@@ -190,8 +190,8 @@ class ServerSettings(BatchSettings):
     )
     stream_window: Positive = Field(
         default=8,
-        description="Batches of one EncodeStream call that are worked on at a time. Raise it for far-away clients, lower "
-        "it to save memory where there are many streams.",
+        description="Batches of one EncodeStream call that are worked on at a time. Raise it for far-away clients, "
+        "lower it to save memory where there are many streams.",
     )
     inline_chars: Annotated[int, Field(ge=0)] = Field(
         default=1024,
@@ -200,11 +200,13 @@ class ServerSettings(BatchSettings):
     )
     tokenize_threads: Positive = Field(
         default=2,
-        description="Threads that tokenise large requests and pack large replies. Raise it where the GPU waits for them.",
+        description="Threads that tokenise large requests and pack large replies. Raise it where the GPU waits for "
+        "them.",
     )
     reflection: bool = Field(
         default=True,
-        description="Serve gRPC reflection, so that grpcurl and the like need no proto files. Turn it off to hide the API.",
+        description="Serve gRPC reflection, so that grpcurl and the like need no proto files. Turn it off to hide the "
+        "API.",
     )
     drain_seconds: Seconds = Field(
         default=25.0,
@@ -212,18 +214,18 @@ class ServerSettings(BatchSettings):
     )
     lame_duck_seconds: Annotated[float, Field(ge=0)] = Field(
         default=1.0,
-        description="How long new calls are still taken after SIGTERM, part of drain_seconds, while health already says "
-        "NOT_SERVING and load balancers turn away. Raise it where they notice late; Ctrl-C skips it.",
+        description="How long new calls are still taken after SIGTERM, part of drain_seconds, while health already "
+        "says NOT_SERVING and load balancers turn away. Raise it where they notice late; Ctrl-C skips it.",
     )
     max_connection_age_seconds: Annotated[float, Field(ge=0)] = Field(
         default=0,
-        description="Connections older than this are asked to reconnect, so that clients find new replicas; 0 never. Set "
-        "a few minutes behind a headless Kubernetes service.",
+        description="Connections older than this are asked to reconnect, so that clients find new replicas; 0 never. "
+        "Set a few minutes behind a headless Kubernetes service.",
     )
     tls_cert: str = Field(
         default="",
-        description="The server's PEM certificate chain. Set it with tls_key to serve TLS; the files are read again when "
-        "they change.",
+        description="The server's PEM certificate chain. Set it with tls_key to serve TLS; the files are read again "
+        "when they change.",
     )
     tls_key: str = Field(default="", description="The PEM private key of tls_cert.")
     tls_client_ca: str = Field(
@@ -233,8 +235,8 @@ class ServerSettings(BatchSettings):
     )
     tokens_file: str = Field(
         default="",
-        description="The file of bearer tokens, as `python -m server token new` writes it. Set it to accept only callers "
-        "that have one; it is read again when it changes.",
+        description="The file of bearer tokens, as `python -m server token new` writes it. Set it to accept only "
+        "callers that have one; it is read again when it changes.",
     )
     metrics_host: str = Field(
         default="127.0.0.1",
@@ -244,7 +246,8 @@ class ServerSettings(BatchSettings):
         default=0, description="The port of the Prometheus metrics page, http://HOST:PORT/metrics; 0 serves none."
     )
     slow_seconds: Seconds = Field(
-        default=1.0, description="Calls that take longer are logged at level info; faster ones that succeed only at debug."
+        default=1.0,
+        description="Calls that take longer are logged at level info; faster ones that succeed only at debug.",
     )
 
 

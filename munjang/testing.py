@@ -1,7 +1,7 @@
 """What tests need of munjang without weights: an encoder that computes, fails and stalls on demand, and model folders.
 
-Ships with the package, so that users can test their own programs with it. Fakes are for unit tests; integration tests use
-the real thing.
+Ships with the package, so that users can test their own programs with it. Fakes are for unit tests; integration tests
+use the real thing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Vectors as bytes: the precisions, and packing to and from little-endian rows. Knows numpy only, no model, no transport."""
+"""Vectors as bytes: the precisions, and packing to and from little-endian rows. Knows no model and no transport."""
 
 from __future__ import annotations
 

@@ -65,8 +65,9 @@ def finish(raw: NDArray[np.float32], options: OutputOptions) -> NDArray[np.float
 
 def normalized(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows scaled to length 1; rows of zeros stay zeros."""
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-    return rows / np.where(norms > 0, norms, np.float32(1))
+    norms: NDArray[np.float32] = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    norms[norms == 0] = 1
+    return rows / norms
 
 
 def packed(raw: NDArray[np.float32], options: OutputOptions, info: ModelInfo) -> bytes:

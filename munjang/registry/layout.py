@@ -1,4 +1,4 @@
-"""What is on disk: names, the manifest, the alias record, and which files a model folder may hold. Reads and writes nothing.
+"""What is on disk: names, the manifest, the alias record, and which files a model folder may hold. Does no I/O.
 
 <root>/versions/7/model/…          a sentence-transformers folder, safetensors only
 <root>/versions/7/manifest.json    written last: the commit mark
@@ -21,6 +21,15 @@ from munjang.errors import ForbiddenFile, InvalidManifest, PathEscape, Unsupport
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+VERSIONS = "versions"
+ALIASES = "aliases"
+MANIFEST = "manifest.json"
+MODEL = "model"
+
+RETIRED = b'{"retired": true}\n'
+"""Stands in place of a manifest whose version was removed or never finished. Its number is not given again: vectors of
+two versions must never share a name."""
+
 FORMAT = 1
 """The manifest format that this program writes, and the newest that it reads."""
 
@@ -28,7 +37,7 @@ ALIAS_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 """An alias begins with a letter, so that it is never taken for a version number."""
 
 ALLOWED_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
-"""Data that a sentence-transformers folder holds: weights, configuration, vocabularies, cards. Never pickles or code."""
+"""What a sentence-transformers folder holds: weights, configuration, vocabularies, cards. Never pickles or code."""
 
 
 class _Record(BaseModel):
@@ -99,6 +108,31 @@ class AliasRecord(_Record):
     previous: Annotated[int, Field(ge=0)] = 0
     changed_at: datetime
     by: str = ""
+
+
+def version_folder(version: int) -> str:
+    """Where a version lies."""
+    return f"{VERSIONS}/{version}"
+
+
+def model_folder(version: int) -> str:
+    """Where its model lies."""
+    return f"{VERSIONS}/{version}/{MODEL}"
+
+
+def manifest_path(version: int) -> str:
+    """Where its manifest lies."""
+    return f"{VERSIONS}/{version}/{MANIFEST}"
+
+
+def alias_path(alias: str) -> str:
+    """Where an alias lies."""
+    return f"{ALIASES}/{alias}.json"
+
+
+def number_of(name: str) -> int:
+    """The version number that a name is, or 0."""
+    return int(name) if re.fullmatch(r"[1-9][0-9]{0,8}", name) else 0
 
 
 def parse_manifest(data: bytes, version: int) -> Manifest:
