@@ -1,0 +1,25 @@
+"""The job contract between server, CLI and worker: names only, so that none of them imports another.
+
+`spec` says what a job shall do, `record` how it stands, `serializer` how plain data crosses Redis. The worker does the
+work, `munjang.client.jobs` is the way in.
+"""
+
+from __future__ import annotations
+
+QUEUE = "munjang"
+"""The RQ queue that bulk jobs wait in."""
+
+EMBED_FILE = "worker.jobs.embed_file"
+"""The function path of a bulk job, as `rq enqueue` names it: plans the job and enqueues its shards."""
+
+EMBED_SHARD = "worker.jobs.embed_shard"
+"""The function path of one shard of a planned job; only workers enqueue it."""
+
+FINISH_FILE = "worker.jobs.finish_file"
+"""The function path of a job's last step; only workers enqueue it."""
+
+MANIFEST = "manifest.json"
+"""The file in the output folder that marks success."""
+
+ERRORS = "errors.jsonl"
+"""The file in the output folder of the rows that have no vector: one JSON object a line, with row, id and reason."""

@@ -1,0 +1,167 @@
+"""What a bulk job shall do: the options of every way in, checked, and the id that the same work always gets."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from munjang.errors import InvalidJob
+from munjang.vectors import Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+POSITIONAL = ("input", "output")
+"""The arguments of a job that may be given without their names, in order."""
+
+NOT_IDENTITY = frozenset({"max_error_rate", "shard_rows"})
+"""Options that change how a job runs and not what it makes: a job submitted again with others is the same job."""
+
+
+def _split(value: object) -> object:
+    """Columns as the RQ command line can write them: one string with commas between."""
+    if isinstance(value, str):
+        return [name for part in value.split(",") if (name := part.strip())]
+    return value
+
+
+def _name(value: object) -> object:
+    """A version as a name: numbers are meant as such, and nothing means the default alias."""
+    return str(value) if value else "stable"
+
+
+class JobSpec(BaseModel):
+    """One job. Strings are taken for numbers and booleans where those are meant, as the RQ command line sends them.
+
+    Attributes:
+        input: a file, glob or folder; a path or fsspec URL that the workers can read.
+        output: a folder; a path or fsspec URL that the workers can write.
+        version: the model version's number or alias; an alias is resolved once, when the job begins.
+        prompt_name: the model's prompt to put before each text; empty is the model's default.
+        normalize: scale each vector to length 1.
+        dimensions: keep so many leading components (Matryoshka); 0 keeps all.
+        precision: the format of the vectors' components.
+        truncation: "end" cuts texts at the model's limit, "none" makes such a row an error.
+        text_column: where the texts are; TXT files have no columns.
+        id_column: where the ids are; empty is "id" where there is such a column, else the row number.
+        carry_columns: columns to copy to the output.
+        format: the output's file format; "npy" is a matrix beside a file of ids.
+        max_error_rate: the share of failed rows past which the job fails; None is the worker's setting.
+        input_format: overrides what the files' names say.
+        encoding: the text files' encoding: one where a line end is one byte, such as utf-8 or cp949.
+        quoting: "auto" reads CSV with quotes and TSV without; "csv" and "none" say so for both.
+        shard_rows: rows of one shard, rounded up to whole blocks; 0 is the worker's setting.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: Annotated[str, Field(min_length=1)]
+    output: Annotated[str, Field(min_length=1)]
+    version: Annotated[str, BeforeValidator(_name)] = "stable"
+    prompt_name: str = ""
+    normalize: bool = True
+    dimensions: Annotated[int, Field(ge=0)] = 0
+    precision: Precision = Precision.FLOAT32
+    truncation: Literal["end", "none"] = "end"
+    text_column: Annotated[str, Field(min_length=1)] = "text"
+    id_column: str = ""
+    carry_columns: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    format: Literal["parquet", "jsonl", "npy"] = "parquet"
+    max_error_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    input_format: Literal["auto", "jsonl", "csv", "tsv", "txt", "parquet"] = "auto"
+    encoding: str = "utf-8"
+    quoting: Literal["auto", "csv", "none"] = "auto"
+    shard_rows: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("input", "output")
+    @classmethod
+    def _normalised(cls, path: str) -> str:
+        return absolute(path)
+
+    @field_validator("precision")
+    @classmethod
+    def _storable(cls, precision: Precision) -> Precision:
+        if precision is Precision.BFLOAT16:
+            msg = "no file format has bfloat16; take float16 or float32"
+            raise ValueError(msg)
+        return precision
+
+    @field_validator("carry_columns")
+    @classmethod
+    def _distinct(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        taken = [name for name in columns if columns.count(name) > 1 or name in {"id", "vector", "version"}]
+        if taken:
+            msg = f"{taken[0]!r} is named twice, or is a column that the output has anyway"
+            raise ValueError(msg)
+        return columns
+
+    @field_validator("encoding")
+    @classmethod
+    def _line_by_line(cls, encoding: str) -> str:
+        try:
+            name = codecs.lookup(encoding).name
+            plain = '\n",\t'.encode(name) == b'\n",\t'
+        except (LookupError, UnicodeError):
+            plain = False
+        if not plain:
+            msg = f"{encoding!r} is not an encoding in which a line end is one byte; convert the file to utf-8"
+            raise ValueError(msg)
+        return name
+
+    @classmethod
+    def of_call(cls, args: Sequence[object], kwargs: Mapping[str, Any]) -> Self:
+        """The spec of a function call, as a queue brings it.
+
+        Raises:
+            InvalidJob: an option is unknown, missing, given twice or of a wrong value; `field` says which.
+        """
+        if len(args) > len(POSITIONAL):
+            msg = f"at most input and output may be given without a name, not {args[len(POSITIONAL)]!r}"
+            raise InvalidJob(msg)
+        named = dict(zip(POSITIONAL, args, strict=False))
+        twice = named.keys() & kwargs.keys()
+        if twice:
+            field = min(twice)
+            msg = f"{field} is given twice"
+            raise InvalidJob(msg, field=field)
+        try:
+            return cls.model_validate(named | dict(kwargs))
+        except ValidationError as error:
+            raise _invalid(error) from error
+
+    @property
+    def job_id(self) -> str:
+        """The id that this work has, however often and by whatever way it is submitted."""
+        identity = self.model_dump(mode="json", exclude=set(NOT_IDENTITY))
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
+        return f"job-{digest.hexdigest()[:20]}"
+
+
+def absolute(path: str) -> str:
+    """A path that means the same in every working directory, without a trailing slash; URLs but file:// stay."""
+    path = path.removeprefix("file://")
+    if "://" in path or "::" in path:
+        return path.rstrip("/")
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - globs and URLs are no pathlib paths
+
+
+def is_absolute(path: str) -> bool:
+    """Whether a path means the same file in every working directory."""
+    return "://" in path or "::" in path or path.startswith(("/", "~"))
+
+
+def _invalid(error: ValidationError) -> InvalidJob:
+    first = error.errors(include_url=False)[0]
+    field = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(JobSpec.model_fields)
+        hint = ' (write a URL that holds "=" as \':"URL"\' for rq enqueue)' if "/" in field else ""
+        return InvalidJob(f"there is no option {field!r}{hint}; there are {known}", field=field)
+    if first["type"] == "missing":
+        return InvalidJob(f"{field} is missing", field=field)
+    return InvalidJob(f"{field}: {first['msg'].removeprefix('Value error, ')}", field=field)
