@@ -1,0 +1,149 @@
+"""Following a registry by polling: there is no second channel that could be lost. Acting on a change is for others.
+
+A registry that cannot be reached changes nothing: the last good snapshot stays, `error` says what is wrong, and polling
+goes on for as long as it takes.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from typing import TYPE_CHECKING, Self
+
+from munjang.errors import ConfigurationError, RegistryUnavailable
+from munjang.registry.snapshot import Surveyor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from munjang.registry.snapshot import Snapshot
+    from munjang.registry.store import Registry
+
+LOCAL_SECONDS = 1.0
+"""The interval on a disk, where looking costs nothing."""
+
+REMOTE_SECONDS = 5.0
+"""The interval on an object store, where every look is a few requests."""
+
+CLOSE_SECONDS = 1.0
+"""How long `close` waits for a poll that is stuck in the network; its thread ends with the process."""
+
+_log = logging.getLogger(__name__)
+
+
+class Watcher:
+    """Polls a registry in a thread of its own, and tells a callback when something changed.
+
+    Args:
+        registry: the registry to follow.
+        interval: seconds between two looks; 0 is every second on a disk and every five on an object store.
+        callback: called in the watcher's thread with the first snapshot and with each that differs from the one before.
+            If it raises, that is logged, and it is called again at the next look.
+
+    Raises:
+        ConfigurationError: a negative interval.
+    """
+
+    def __init__(
+        self, registry: Registry, interval: float = 0, callback: Callable[[Snapshot], None] | None = None
+    ) -> None:
+        if interval < 0:
+            msg = f"the interval of looking at the registry is {interval} s: it cannot be negative"
+            raise ConfigurationError(msg, field="watch_seconds")
+        self.interval = interval or (LOCAL_SECONDS if registry.local else REMOTE_SECONDS)
+        self._registry = registry
+        self._surveyor = Surveyor(registry)
+        self._callback = callback
+        self._latest: Snapshot | None = None
+        self._delivered: Snapshot | None = None
+        self._error: Exception | None = None
+        self._looks = threading.Condition()
+        self._begun = self._ended = 0
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="munjang-registry-watcher", daemon=True)
+
+    @property
+    def latest(self) -> Snapshot | None:
+        """The last good snapshot; None before the first."""
+        return self._latest
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the last look failed, or None if it did not."""
+        return self._error
+
+    def start(self) -> Self:
+        """Begin to look; the first look is at once."""
+        self._thread.start()
+        return self
+
+    def look(self, timeout: float = 10.0) -> bool:
+        """Look now, not at the next interval; whether a look that began after this call ended within `timeout`."""
+        with self._looks:
+            goal = self._begun + 1
+            self._wake.set()
+            return self._looks.wait_for(lambda: self._ended >= goal, timeout)
+
+    def close(self) -> None:
+        """Stop looking. The callback is not called again; one that runs just now is waited for, a second at most."""
+        self._closing.set()
+        self._wake.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_SECONDS)
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close."""
+        self.close()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._wake.clear()
+            with self._looks:
+                self._begun += 1
+                begun = self._begun
+            self._look()
+            with self._looks:
+                self._ended = begun
+                self._looks.notify_all()
+            # replicas that started together must not ask together for ever
+            self._wake.wait(self.interval * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load, guards nothing
+
+    def _look(self) -> None:
+        try:
+            snapshot = self._surveyor.take()
+            if snapshot.empty and self._latest is not None and not self._latest.empty:
+                msg = f"the registry {self._registry.url} is suddenly empty: it is taken to be unreachable"
+                raise RegistryUnavailable(msg)  # noqa: TRY301 - the same as one that says so itself
+        except Exception as error:  # noqa: BLE001 - whatever fails, the last snapshot stays and looking goes on
+            self._note(error)
+            return
+        self._note(None)
+        self._latest = snapshot
+        if snapshot != self._delivered and not self._closing.is_set():
+            self._deliver(snapshot)
+
+    def _note(self, error: Exception | None) -> None:
+        if error is not None and str(error) != str(self._error or ""):
+            _log.warning("the registry cannot be read; what was last seen stays: %s", error)
+        elif error is None and self._error is not None:
+            _log.info("the registry %s can be read again", self._registry.url)
+        self._error = error
+
+    def _deliver(self, snapshot: Snapshot) -> None:
+        old = self._delivered.problems if self._delivered else {}
+        for place, problem in snapshot.problems.items():
+            if old.get(place) != problem:
+                _log.warning("%s cannot be used: %s", place, problem)
+        try:
+            if self._callback is not None:
+                self._callback(snapshot)
+        except Exception:  # noqa: BLE001 - a handler that fails must not end the watching
+            _log.exception("a change of the registry could not be handled; it is told again at the next look")
+        else:
+            self._delivered = snapshot
