@@ -12,7 +12,8 @@ to status codes in one table, and the client raises the same classes again. This
     │   └── Unauthenticated · PermissionDenied
     ├── TryLater              the same request may succeed later, here or on another replica
     │   ├── RateLimited · Overloaded · DeadlineUnreachable
-    │   └── ShuttingDown · EngineUnavailable · VersionLoading
+    │   ├── ShuttingDown · EngineUnavailable · VersionLoading
+    │   └── ServerUnreachable    raised by the client alone
     ├── VersionNotFound · VersionNotReady
     ├── DeadlineExceeded
     ├── EncodeFailed          the model failed on one text
@@ -181,6 +182,12 @@ class ShuttingDown(TryLater):
 
 class EngineUnavailable(TryLater):
     """The engine is stuck or failing."""
+
+    reason = "ENGINE_UNAVAILABLE"
+
+
+class ServerUnreachable(TryLater):
+    """No server answers at this address, or the connection broke; no server sends this."""
 
     reason = "ENGINE_UNAVAILABLE"
 

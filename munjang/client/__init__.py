@@ -1,1 +1,23 @@
-"""The client: `Client` and `AsyncClient`, numpy in the hands of the user. Needs the base install only."""
+"""The client library: `Client` and `AsyncClient`, numpy arrays out. Needs no torch and no server code.
+
+from munjang.client import Client
+
+with Client("127.0.0.1:50051") as client:
+    print(client.similarity(["남자가 드럼을 쳤다.", "남자가 음악을 연주하고 있다."]).scores)
+"""
+
+from munjang.client.aio import AsyncClient
+from munjang.client.results import AliasInfo, Embeddings, Scores, StreamBatch, VersionInfo
+from munjang.client.retry import RetryPolicy
+from munjang.client.sync import Client
+
+__all__ = [
+    "AliasInfo",
+    "AsyncClient",
+    "Client",
+    "Embeddings",
+    "RetryPolicy",
+    "Scores",
+    "StreamBatch",
+    "VersionInfo",
+]

@@ -1,0 +1,227 @@
+"""Where and how to connect: addresses, load balancing, TLS, tokens, keepalive. Opens no channel itself.
+
+One address is called directly. Several are called in turn (round robin), those that say NOT_SERVING left out. A DNS
+name with several addresses is balanced the same way.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+
+from munjang.client.retry import RetryPolicy
+from munjang.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_TARGET = "127.0.0.1:50051"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionOptions:
+    """How a client connects and calls.
+
+    Attributes:
+        timeout: seconds of a call that names none of its own.
+        retry: how often and how fast calls are tried again.
+        batch_size: the most texts of one call; longer lists are split. Keep it under the server's limit.
+        in_flight: the most calls of one list, or batches of one stream, under way at once.
+        tls: encrypt; implied by `ca` and `cert`. Without `ca` the system's roots are trusted.
+        ca: a PEM file of the authorities to trust.
+        cert: a PEM file with the client's own certificate chain, for mutual TLS; needs `key`.
+        key: a PEM file with its private key.
+        server_name: the name that the server's certificate is checked for, where it differs from the address.
+        token: a bearer token, sent with every call.
+        allow_insecure_token: send the token without TLS to another machine as well. Anyone on the way can read it.
+        max_message_bytes: the largest message to send or receive.
+        keepalive: seconds of silence in a call after which the connection is probed; 0 turns it off. A server of grpc's
+            own defaults hangs up on callers that probe more often than every 300 s.
+        health_check: leave out servers that say NOT_SERVING; None: where there are several addresses.
+    """
+
+    timeout: float = 30.0
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    batch_size: int = 256
+    in_flight: int = 4
+    tls: bool = False
+    ca: str | Path | None = None
+    cert: str | Path | None = None
+    key: str | Path | None = None
+    server_name: str = ""
+    token: str = ""
+    allow_insecure_token: bool = False
+    max_message_bytes: int = 64 * 1024 * 1024
+    keepalive: float = 0.0
+    health_check: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Check what contradicts itself.
+
+        Raises:
+            ConfigurationError: names the option and what is wrong.
+        """
+        for name in ("timeout", "batch_size", "in_flight", "max_message_bytes"):
+            if getattr(self, name) <= 0:
+                msg = f"{name} must be above 0"
+                raise ConfigurationError(msg, field=name)
+        if (self.cert is None) != (self.key is None):
+            msg = "a client certificate needs both cert and key"
+            raise ConfigurationError(msg, field="cert" if self.cert is None else "key")
+        if not self.token.isascii() or not self.token.isprintable():
+            msg = "the token holds characters that a header cannot carry"
+            raise ConfigurationError(msg, field="token")
+
+    @property
+    def secure(self) -> bool:
+        """Whether the channel is encrypted."""
+        return self.tls or self.ca is not None or self.cert is not None
+
+
+@dataclass(frozen=True)
+class Address:
+    """What to dial: grpc's target, and whether it may stand for several servers or another machine."""
+
+    target: str
+    several: bool
+    loopback: bool
+
+
+def address(targets: str | Sequence[str]) -> Address:
+    """One or several HOST:PORT, as a list or with commas between; a grpc URI (unix:, dns:) stands alone.
+
+    Names in a list of several are looked up once, now; for names whose addresses change use one DNS name for all.
+
+    Raises:
+        ConfigurationError: an address without host or port, or a name that cannot be looked up.
+    """
+    listed = targets.split(",") if isinstance(targets, str) else list(targets)
+    names = [name.strip() for name in listed if name.strip()]
+    if not names:
+        msg = "there is no address to call"
+        raise ConfigurationError(msg, field="targets")
+    if len(names) == 1:
+        return _single(names[0])
+    families = [_lookup(*_split(name)) for name in names]
+    for family, scheme in ((socket.AF_INET, "ipv4"), (socket.AF_INET6, "ipv6")):
+        if all(family in found for found in families):
+            dialled = [found[family] for found in families]
+            return Address(f"{scheme}:{','.join(dialled)}", several=True, loopback=all(map(_loopback, dialled)))
+    msg = f"the addresses {', '.join(names)} are not all IPv4 nor all IPv6"
+    raise ConfigurationError(msg, field="targets")
+
+
+def channel_options(where: Address, options: ConnectionOptions) -> list[tuple[str, int | str]]:
+    """The channel arguments of both grpc APIs."""
+    config: dict[str, object] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    checked = where.several if options.health_check is None else options.health_check
+    if checked:
+        config["healthCheckConfig"] = {"serviceName": ""}
+    arguments: list[tuple[str, int | str]] = [
+        ("grpc.service_config", json.dumps(config)),
+        ("grpc.max_send_message_length", options.max_message_bytes),
+        ("grpc.max_receive_message_length", options.max_message_bytes),
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.min_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.primary_user_agent", "munjang-client"),
+    ]
+    if options.keepalive > 0:
+        arguments += [
+            ("grpc.keepalive_time_ms", round(options.keepalive * 1000)),
+            ("grpc.keepalive_timeout_ms", 10_000),
+            ("grpc.http2.max_pings_without_data", 0),
+        ]
+    if options.server_name:
+        arguments.append(("grpc.default_authority", options.server_name))
+        if options.secure:
+            arguments.append(("grpc.ssl_target_name_override", options.server_name))
+    return arguments
+
+
+def credentials(options: ConnectionOptions) -> grpc.ChannelCredentials | None:
+    """TLS, with the token as call credentials; None for plain text.
+
+    Raises:
+        ConfigurationError: a file cannot be read.
+    """
+    if not options.secure:
+        return None
+    channel = grpc.ssl_channel_credentials(
+        _pem(options.ca, "ca"),
+        _pem(options.key, "key"),
+        _pem(options.cert, "cert"),
+    )
+    if not options.token:
+        return channel
+    return grpc.composite_channel_credentials(channel, grpc.access_token_call_credentials(options.token))
+
+
+def plain_token(where: Address, options: ConnectionOptions) -> str:
+    """The token that metadata must carry, because no credentials do; empty where none is to be sent so.
+
+    Raises:
+        ConfigurationError: it would leave this machine unencrypted.
+    """
+    if options.secure or not options.token:
+        return ""
+    if not (where.loopback or options.allow_insecure_token):
+        msg = (
+            "a token is not sent without TLS to another machine; use TLS, or allow_insecure_token on a trusted network"
+        )
+        raise ConfigurationError(msg, field="token")
+    return options.token
+
+
+def _single(name: str) -> Address:
+    if name.startswith(("unix:", "unix-abstract:")):
+        return Address(name, several=False, loopback=True)
+    if "://" in name or name.startswith(("ipv4:", "ipv6:", "dns:", "xds:")):
+        return Address(name, several="," in name, loopback=False)
+    host, port = _split(name)
+    literal = f"[{host}]" if ":" in host else host
+    return Address(f"{literal}:{port}", several=False, loopback=host == "localhost" or _loopback(f"{literal}:{port}"))
+
+
+def _split(name: str) -> tuple[str, int]:
+    host, colon, port = name.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) <= 65535:  # noqa: PLR2004 - the last port
+        msg = f"{name!r} is not HOST:PORT"
+        raise ConfigurationError(msg, field="targets")
+    return host, int(port)
+
+
+def _lookup(host: str, port: int) -> dict[int, str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        msg = f"the host {host!r} cannot be looked up: {error}"
+        raise ConfigurationError(msg, field="targets") from error
+    dialled: dict[int, str] = {}
+    for family, _, _, _, pair in found:
+        dialled.setdefault(family, f"[{pair[0]}]:{port}" if family == socket.AF_INET6 else f"{pair[0]}:{port}")
+    return dialled
+
+
+def _loopback(dialled: str) -> bool:
+    try:
+        return ipaddress.ip_address(dialled.rpartition(":")[0].strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _pem(path: str | Path | None, field: str) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        msg = f"the {field} file cannot be read: {error}"
+        raise ConfigurationError(msg, field=field) from error

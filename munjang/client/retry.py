@@ -1,0 +1,76 @@
+"""When to try a failed call again: jittered exponential back-off within the caller's deadline. Never sleeps itself."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from munjang.client.failures import retryable
+from munjang.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from munjang.errors import MunjangError
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how fast a call is tried again after UNAVAILABLE, or RESOURCE_EXHAUSTED with RetryInfo.
+
+    Attributes:
+        attempts: the most tries of one call, the first included; 1 turns retries off.
+        initial: seconds of the first back-off, before jitter.
+        multiplier: of the back-off from one try to the next.
+        maximum: seconds that no back-off exceeds; a longer wait that the server asks for is kept.
+    """
+
+    attempts: int = 5
+    initial: float = 0.1
+    multiplier: float = 2.0
+    maximum: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ConfigurationError: a number that cannot work.
+        """
+        if self.attempts < 1 or self.initial < 0 or self.multiplier < 1 or self.maximum < self.initial:
+            msg = f"the retry policy is not possible: {self}"
+            raise ConfigurationError(msg, field="retry")
+
+
+class Attempts:
+    """The tries of one call: how long is left, and how long to wait before the next."""
+
+    def __init__(
+        self, policy: RetryPolicy, deadline: float, jitter: Callable[[float, float], float] = random.uniform
+    ) -> None:
+        """Start with the first try; `deadline` is on the monotonic clock."""
+        self._policy = policy
+        self._deadline = deadline
+        self._jitter = jitter
+        self._failed = 0
+
+    def remaining(self) -> float:
+        """Seconds until the deadline, never below zero."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def wait_after(self, error: MunjangError) -> float | None:
+        """Seconds to wait before the next try; None where none is left, none would help, or it would come too late."""
+        self._failed += 1
+        if self._failed >= self._policy.attempts or not retryable(error):
+            return None
+        wait = self._backoff(error.retry_after)
+        return wait if wait < self.remaining() else None
+
+    def _backoff(self, retry_after: float | None) -> float:
+        """The server's own figure and up to a fifth more, or half to all of the exponential step."""
+        if retry_after is not None:
+            return retry_after * self._jitter(1.0, 1.2)
+        policy = self._policy
+        step = min(policy.maximum, policy.initial * policy.multiplier ** (self._failed - 1))
+        return step * self._jitter(0.5, 1.0)
