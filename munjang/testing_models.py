@@ -1,0 +1,74 @@
+"""Tiny real models for tests: random weights in real architectures, saved as sentence-transformers folders in a moment."""
+
+from __future__ import annotations
+
+import string
+from typing import TYPE_CHECKING
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SYLLABLES = [chr(code) for code in range(0xAC00, 0xD7A4)]
+"""All Hangul syllables; whatever else is not ASCII is unknown to a tiny model."""
+
+
+def tiny_model(
+    folder: Path,
+    *,
+    seed: int = 0,
+    dimensions: int = 32,
+    max_tokens: int = 64,
+    prompts: dict[str, str] | None = None,
+    pooling: str = "mean",
+    include_prompt: bool = True,
+    normalize: bool = False,
+) -> Path:
+    """Save a two-layer BERT of random weights that reads Korean by the character; models of one seed are equal.
+
+    Returns the folder.
+    """
+    torch.manual_seed(seed)
+    tokenizer = _tokenizer(max_tokens)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=dimensions,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * dimensions,
+        max_position_embeddings=max_tokens,
+        initializer_range=0.2,
+    )
+    bare = folder.with_name(folder.name + "-bare")
+    BertModel(config).save_pretrained(bare)
+    tokenizer.save_pretrained(bare)
+    transformer = Transformer(str(bare), max_seq_length=max_tokens)
+    modules = [transformer, Pooling(dimensions, pooling_mode=pooling, include_prompt=include_prompt)]
+    model = SentenceTransformer(
+        modules=[*modules, Normalize()] if normalize else modules,
+        prompts=prompts or {"query": "질문: "},
+        device="cpu",
+    )
+    model.save(str(folder))
+    return folder
+
+
+def _tokenizer(max_tokens: int) -> PreTrainedTokenizerFast:
+    pieces = [*SPECIAL, *string.printable.strip(), *SYLLABLES]
+    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
+    vocabulary |= {f"##{piece}": len(vocabulary) + index for index, piece in enumerate(SYLLABLES)}
+    core = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token of text
+    core.normalizer = normalizers.NFC()
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+    )
+    names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+    tokens = {f"{name}_token": token for name, token in names.items()}
+    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=max_tokens, **tokens)

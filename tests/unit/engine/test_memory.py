@@ -1,0 +1,38 @@
+"""Whether there is room for one more model, by the system and by the container's limit."""
+
+from __future__ import annotations
+
+from munjang.engine import memory
+
+
+def test_the_container_limit_counts(tmp_path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("400\n")
+
+    assert memory._container_available(tmp_path) == 600
+
+
+def test_a_container_without_a_limit_does_not_count(tmp_path):
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("400\n")
+
+    assert memory._container_available(tmp_path) is None
+
+
+def test_the_system_tells_what_is_available(tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal: 99 kB\nMemAvailable:       7 kB\n")
+
+    assert memory._system_available(tmp_path / "meminfo") == 7 * 1024
+
+
+def test_a_model_needs_twice_its_size(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 201)
+
+    assert memory.room_for(100)
+    assert not memory.room_for(101)
+
+
+def test_a_system_that_does_not_tell_has_room(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+
+    assert memory.room_for(1 << 60)

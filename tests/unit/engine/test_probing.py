@@ -1,0 +1,57 @@
+"""A model serves only if it makes the vectors that were recorded when it was published."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from munjang.encoder.encode import encode
+from munjang.engine.probing import probe
+from munjang.errors import ModelLoadFailed, ProbeMismatch
+from munjang.registry import Manifest, Probe
+from munjang.testing import FakeEncoder
+
+TEXTS = ["남자가 드럼을 쳤다.", "여자가 노래한다."]
+
+
+def manifest(**changes):
+    encoder = FakeEncoder()
+    probes = [Probe.of(text, vector) for text, vector in zip(TEXTS, encode(encoder, TEXTS), strict=True)]
+    fields = {"dimensions": 8, "max_tokens": 128, "probes": probes} | changes
+    return Manifest(version=1, created_at=datetime.now(UTC), files=(), **fields)
+
+
+def test_the_published_model_passes():
+    probe(FakeEncoder(), manifest(), exact=True)
+
+
+def test_another_model_is_refused():
+    with pytest.raises(ProbeMismatch, match="남자가 드럼을"):
+        probe(FakeEncoder(seed=1), manifest(), exact=False)
+
+
+def test_a_manifest_of_other_dimensions_is_refused():
+    with pytest.raises(ModelLoadFailed, match="8 dimensions, and its manifest says 16"):
+        probe(FakeEncoder(), manifest(dimensions=16), exact=True)
+
+
+def test_a_probe_vector_of_other_dimensions_is_refused():
+    short = Probe.of(TEXTS[0], np.ones(4, np.float32))
+
+    with pytest.raises(ProbeMismatch, match="4 dimensions"):
+        probe(FakeEncoder(), manifest(probes=[short]), exact=True)
+
+
+def test_a_manifest_without_probes_is_refused():
+    with pytest.raises(ProbeMismatch, match="no probe"):
+        probe(FakeEncoder(), manifest(probes=[]), exact=True)
+
+
+def test_vectors_that_are_not_finite_are_refused(monkeypatch):
+    encoder = FakeEncoder()
+    monkeypatch.setattr(encoder, "_vector", lambda tokens: np.full(8, np.nan, np.float32))
+
+    with pytest.raises(ModelLoadFailed, match="not finite"):
+        probe(encoder, manifest(), exact=True)
