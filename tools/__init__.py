@@ -1,0 +1,1 @@
+"""What the Makefile runs to keep generated files true: stubs, documentation. Not part of the distribution."""
