@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from munjang.errors import InvalidManifest, InvalidOption, RegistryError, RegistryUnavailable, VersionNotFound
-from munjang.registry.layout import ALIAS_PATTERN, ALIASES, AliasRecord, alias_path
+from munjang.registry.layout import ALIAS_PATTERN, ALIASES, AliasRecord, alias_path, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,7 @@ def read_alias(storage: Storage, alias: str) -> AliasRecord | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        what = "; ".join(f"{'.'.join(map(str, item['loc']))} {item['msg']}".strip() for item in error.errors())
-        msg = f"the file of alias {alias!r} is not valid: {what}"
+        msg = f"the file of alias {alias!r} is not valid: {explain(error)}"
         raise InvalidManifest(msg) from error
 
 
@@ -124,10 +123,6 @@ def check_alias(alias: str) -> None:
 
 def _write(storage: Storage, alias: str, version: int, previous: int, by: str) -> AliasRecord:
     record = AliasRecord(version=version, previous=previous, changed_at=datetime.now(UTC), by=by)
-    try:
-        storage.replace(alias_path(alias), record.model_dump_json(indent=2).encode() + b"\n")
-    except FileNotFoundError as error:
-        msg = f"alias {alias!r} could not be written: {error}"
-        raise RegistryUnavailable(msg) from error
+    storage.replace(alias_path(alias), record.model_dump_json(indent=2).encode() + b"\n")
     _log.info("alias %s names version %d, before %d", alias, version, previous)
     return record

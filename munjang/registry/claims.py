@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from munjang.errors import PublishConflict, RegistryUnavailable
-from munjang.registry.layout import MANIFEST, MODEL, RETIRED, VERSIONS, manifest_path, number_of, version_folder
+from munjang.registry.layout import (
+    ALIASES,
+    MANIFEST,
+    MODEL,
+    RETIRED,
+    VERSIONS,
+    manifest_path,
+    number_of,
+    version_folder,
+)
 
 if TYPE_CHECKING:
     from munjang.registry.storage import FileInfo, Storage
@@ -109,6 +118,9 @@ def sweep(storage: Storage, committed: int, lease_seconds: float) -> None:
         deadline = versions[committed][MANIFEST].modified - lease_seconds
         for version, files in versions.items():
             _sweep_version(storage, version, files, deadline)
+        for path, info in storage.files(ALIASES).items():
+            if path.endswith(".tmp") and info.modified < deadline:
+                storage.remove(f"{ALIASES}/{path}")
     except (RegistryUnavailable, FileNotFoundError, KeyError) as error:
         _log.warning("leftovers of dead publishers could not be cleared: %s", error)
 

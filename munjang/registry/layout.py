@@ -39,6 +39,9 @@ ALIAS_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 ALLOWED_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
 """What a sentence-transformers folder holds: weights, configuration, vocabularies, cards. Never pickles or code."""
 
+NAME_BYTES = 255
+"""The longest file name that common file systems hold."""
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -151,13 +154,12 @@ def parse_manifest(data: bytes, version: int) -> Manifest:
             raise UnsupportedManifest(msg)
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
-        msg = f"the manifest of version {version} is not valid: {error}"
+        msg = f"the manifest of version {version} is not valid: {explain(error)}"
         raise InvalidManifest(msg) from error
     if manifest.version != version:
         msg = f"the manifest in folder {version} is that of version {manifest.version}"
         raise InvalidManifest(msg)
-    for entry in manifest.files:
-        check_path(entry.path)
+    _check_files(manifest)
     return manifest
 
 
@@ -165,17 +167,43 @@ def check_path(path: str) -> None:
     """Refuse a model file that is not plain data below the model folder.
 
     Raises:
-        PathEscape: absolute, with a backslash or drive, or with `.` or `..` in it.
+        PathEscape: absolute, with a backslash or drive, with `.` or `..` in it, or no name that every disk can hold.
         ForbiddenFile: hidden, or of a kind that is not on the allow-list.
     """
     pure = PurePosixPath(path)
     if not path or pure.is_absolute() or str(pure) != path or ".." in pure.parts or "\\" in path or ":" in path:
         msg = f"{path!r} leaves the model folder or is not a plain relative path"
         raise PathEscape(msg)
+    if not path.isprintable() or any(len(part.encode()) > NAME_BYTES for part in pure.parts):
+        msg = f"{path!r} is not a file name: it has signs that cannot be printed, or a part over {NAME_BYTES} bytes"
+        raise PathEscape(msg)
     if any(part.startswith(".") for part in pure.parts) or pure.suffix not in ALLOWED_SUFFIXES:
         msg = f"{path!r} may not be in a model folder: only {', '.join(sorted(ALLOWED_SUFFIXES))} files are data"
         raise ForbiddenFile(msg)
 
 
+def explain(error: ValidationError) -> str:
+    """What is wrong with a record, in one line that names the fields."""
+    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": ") for item in error.errors())
+
+
+def _check_files(manifest: Manifest) -> None:
+    """Refuse names that are not plain, or that could not stand beside each other in one folder."""
+    seen: set[str] = set()
+    for entry in manifest.files:
+        check_path(entry.path)
+        if entry.path.casefold() in seen:
+            msg = f"the manifest of version {manifest.version} names {entry.path!r} twice"
+            raise InvalidManifest(msg)
+        seen.add(entry.path.casefold())
+    for entry in manifest.files:
+        if not seen.isdisjoint(str(parent).casefold() for parent in PurePosixPath(entry.path).parents):
+            msg = f"the manifest of version {manifest.version} has {entry.path!r} below a file"
+            raise InvalidManifest(msg)
+    if not seen:
+        msg = f"the manifest of version {manifest.version} names no file"
+        raise InvalidManifest(msg)
+
+
 class _Format(_Record):
-    format: int
+    format: Annotated[int, Field(ge=1)]

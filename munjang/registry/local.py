@@ -63,7 +63,7 @@ class LocalStorage:
 
     def chunks(self, path: str) -> Iterator[bytes]:
         """A large file in pieces. Raises FileNotFoundError where there is none, ForbiddenFile for a link."""
-        with guarded(self.url, f"reading {path}"), open_regular(self.path(path)) as file:
+        with guarded(self.url, f"reading {path}", FileNotFoundError), open_regular(self.path(path)) as file:
             while chunk := os.read(file, CHUNK):
                 yield chunk
 
@@ -123,7 +123,7 @@ class LocalStorage:
 
         with guarded(self.url, f"locking {path}"):
             make_folder(self.path(path).parent)
-            lock = FileLock(self.path(path), timeout=timeout)
+            lock = FileLock(self.path(path), timeout=timeout, mode=0o666)
             try:
                 lock.acquire()
             except Timeout as error:

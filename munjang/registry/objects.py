@@ -10,7 +10,7 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from munjang.errors import ConfigurationError
+from munjang.errors import ConfigurationError, RegistryUnavailable
 from munjang.registry.storage import LOCK_SECONDS, FileInfo, guarded, without_password
 
 if TYPE_CHECKING:
@@ -42,12 +42,7 @@ class ObjectStorage:
 
     def children(self, folder: str) -> list[str]:
         """Names of the files and folders directly in a folder; none where there is no such folder."""
-        with guarded(self.url, f"listing {folder}"):
-            try:
-                found = self._fs.ls(self._path(folder), detail=False)
-            except FileNotFoundError:
-                return []
-        return sorted({str(name).rstrip("/").rpartition("/")[2] for name in found})
+        return sorted({path.partition("/")[0] for path in self.files(folder)})
 
     def files(self, folder: str) -> dict[str, FileInfo]:
         """Every file below a folder, by its path relative to it."""
@@ -56,6 +51,7 @@ class ObjectStorage:
             try:
                 found: Mapping[str, Mapping[str, Any]] = self._fs.find(base, detail=True)
             except FileNotFoundError:
+                self._refuse_missing_bucket()
                 return {}
         prefix = base.strip("/") + "/"
         names = {name.strip("/"): info for name, info in found.items() if not name.endswith("/")}
@@ -68,15 +64,15 @@ class ObjectStorage:
 
     def read(self, path: str) -> bytes:
         """A whole small file. Raises FileNotFoundError where there is none."""
-        with guarded(self.url, f"reading {path}"):
+        with guarded(self.url, f"reading {path}", FileNotFoundError):
             return bytes(self._fs.cat_file(self._path(path)))
 
     def chunks(self, path: str) -> Iterator[bytes]:
         """A large file in pieces. Raises FileNotFoundError where there is none."""
-        with guarded(self.url, f"reading {path}"):
+        with guarded(self.url, f"reading {path}", FileNotFoundError):
             size = int(self._fs.info(self._path(path))["size"])
         for start in range(0, size, BLOCK):
-            with guarded(self.url, f"reading {path}"):
+            with guarded(self.url, f"reading {path}", FileNotFoundError):
                 block = bytes(self._fs.cat_file(self._path(path), start=start, end=min(start + BLOCK, size)))
             yield block
 
@@ -117,6 +113,13 @@ class ObjectStorage:
         """Nothing: an object store has no locks. Of two changes in the same instant the last one stands, whole."""
         del path, timeout
         return nullcontext()
+
+    def _refuse_missing_bucket(self) -> None:
+        """Tell a registry with nothing in it from an address that leads nowhere."""
+        bucket = self._root.strip("/").partition("/")[0]
+        if not self._fs.exists(bucket):
+            msg = f"the registry {self.url} cannot be read: there is no {bucket!r}"
+            raise RegistryUnavailable(msg)
 
     def _path(self, path: str) -> str:
         return f"{self._root}/{path}"

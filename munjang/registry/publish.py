@@ -7,12 +7,14 @@ import logging
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from munjang.errors import ForbiddenFile, IncompleteVersion, MunjangError, PublishConflict
+from pydantic import ValidationError
+
+from munjang.errors import ForbiddenFile, IncompleteVersion, InvalidManifest, RegistryUnavailable
 from munjang.registry.claims import claim, sweep
 from munjang.registry.disk import open_regular
-from munjang.registry.layout import FileEntry, Manifest, check_path, model_folder, parse_manifest
+from munjang.registry.layout import Description, FileEntry, Manifest, check_path, explain, model_folder, parse_manifest
 from munjang.registry.storage import CHUNK
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from munjang.registry.claims import Claim
-    from munjang.registry.layout import Description
     from munjang.registry.storage import Storage
     from munjang.registry.verify import Progress
 
@@ -40,18 +41,15 @@ def publish(
         RegistryUnavailable: the storage cannot be written.
     """
     paths = model_files(folder)
-    _manifest_bytes(description, 1, ())  # refuse a bad description before a number is spent on it
+    _check(description)
     claimed = claim(storage)
     try:
         entries = tuple(_upload(storage, claimed, folder, path, progress) for path in paths)
         manifest, data = _manifest_bytes(description, claimed.version, entries)
         claimed.commit(data)
-    except BaseException as error:
-        with suppress(MunjangError, OSError):
+    except BaseException:
+        with suppress(RegistryUnavailable):
             claimed.abandon()
-        if isinstance(error, FileNotFoundError | FileExistsError):
-            msg = f"version {claimed.version} could not be published: a file came or went meanwhile: {error}"
-            raise PublishConflict(msg) from error
         raise
     _log.info("published version %d: %d files, %d bytes", manifest.version, len(entries), manifest.size_bytes)
     sweep(storage, manifest.version, lease_seconds)
@@ -92,25 +90,49 @@ def _walk(folder: Path, prefix: str) -> Iterator[str]:
             yield prefix + entry.name
 
 
+def _check(description: Description) -> None:
+    """Refuse, before a number is spent on it, what could be written but not read back."""
+    try:
+        type(description).model_validate_json(description.model_dump_json())
+    except ValueError as error:
+        what = explain(error) if isinstance(error, ValidationError) else str(error)
+        msg = f"the description of the model is not valid: {what}"
+        raise InvalidManifest(msg) from error
+
+
+def _fields(description: Description) -> dict[str, Any]:
+    """The description alone, also of a manifest that is published again elsewhere."""
+    return description.model_dump(include=set(Description.model_fields))
+
+
 def _upload(storage: Storage, claimed: Claim, folder: Path, path: str, progress: Progress | None) -> FileEntry:
     digest, size = hashlib.sha256(), 0
 
     def hashed() -> Iterator[bytes]:
         nonlocal size
-        with open_regular(folder / path) as file:
-            while chunk := os.read(file, CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-                yield chunk
-                claimed.renew()
-                if progress is not None:
-                    progress(len(chunk))
+        for chunk in _read(folder, path):
+            digest.update(chunk)
+            size += len(chunk)
+            yield chunk
+            claimed.renew()
+            if progress is not None:
+                progress(len(chunk))
 
     storage.write(f"{model_folder(claimed.version)}/{path}", hashed())
     return FileEntry(path=path, size=size, sha256=digest.hexdigest())
 
 
+def _read(folder: Path, path: str) -> Iterator[bytes]:
+    try:
+        with open_regular(folder / path) as file:
+            while chunk := os.read(file, CHUNK):
+                yield chunk
+    except OSError as error:
+        msg = f"{path!r} of {folder} cannot be read: {error.strerror}"
+        raise IncompleteVersion(msg) from error
+
+
 def _manifest_bytes(description: Description, version: int, files: tuple[FileEntry, ...]) -> tuple[Manifest, bytes]:
-    manifest = Manifest(**description.model_dump(), version=version, created_at=datetime.now(UTC), files=files)
+    manifest = Manifest(**_fields(description), version=version, created_at=datetime.now(UTC), files=files)
     data = manifest.model_dump_json(indent=2).encode() + b"\n"
     return parse_manifest(data, version), data

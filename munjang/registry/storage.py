@@ -109,13 +109,13 @@ def open_storage(url: str) -> Storage:
 
 
 @contextmanager
-def guarded(url: str, doing: str) -> Iterator[None]:
-    """Turn what a storage raises into RegistryUnavailable; a missing or existing file stays what it is."""
+def guarded(url: str, doing: str, *passing: type[Exception]) -> Iterator[None]:
+    """Turn whatever a storage raises into RegistryUnavailable, but for the errors that the caller expects."""
     try:
         yield
-    except (FileNotFoundError, FileExistsError, MunjangError):
-        raise
     except Exception as error:
+        if isinstance(error, (*passing, MunjangError)):
+            raise
         msg = f"{doing} failed in {url}: {str(error) or type(error).__name__}"
         raise RegistryUnavailable(msg) from error
 
