@@ -1,0 +1,87 @@
+"""Logs and traces, set up by the programs only, once, at their start. What is logged, counted or traced is theirs.
+
+Every module of munjang logs with `structlog.get_logger()`; until `setup_logging` has run, structlog's defaults hold.
+Lines of libraries (grpc, transformers, rq) come out in the same format. Traces cost nothing where no endpoint is set:
+`setup_tracing` then gives None, and nothing of OpenTelemetry is imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+import structlog
+
+from munjang.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from structlog.types import Processor
+
+    from munjang.settings import Settings
+
+
+def setup_logging(settings: Settings, stream: TextIO | None = None) -> None:
+    """Send logs of munjang and of libraries to `stream` (standard error), as the settings say."""
+    out = stream or sys.stderr
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    as_text = settings.log_format == "text" or (settings.log_format == "auto" and out.isatty())
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(as_text, out)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(level, logging.INFO))  # the debug lines of libraries are for their own developers
+    logging.getLogger("munjang").setLevel(level)
+
+
+def setup_tracing(settings: Settings, service: str) -> TracerProvider | None:
+    """A provider that exports spans to `settings.otlp_endpoint`; None where that is empty. Shut it down at the end.
+
+    Raises:
+        ConfigurationError: an endpoint is set, but OpenTelemetry is not installed.
+    """
+    if not settings.otlp_endpoint:
+        return None
+    try:
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - only where traces are wanted
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - only where traces are wanted
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - only where traces are wanted
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - only where traces are wanted
+    except ImportError as error:
+        msg = "MUNJANG_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: pip install 'munjang[server]'"
+        raise ConfigurationError(msg) from error
+    exporter = OTLPSpanExporter(
+        endpoint=settings.otlp_endpoint, insecure=not settings.otlp_endpoint.startswith("https://")
+    )
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    return provider
+
+
+def _renderers(as_text: bool, out: TextIO) -> list[Processor]:
+    """The last steps of a log line. Tracebacks come without local variables: those may hold users' texts and tokens."""
+    if as_text:
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain)]
+    transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return [
+        structlog.processors.ExceptionRenderer(transformer),
+        structlog.processors.JSONRenderer(ensure_ascii=False),
+    ]
