@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from munjang.errors import InvalidManifest, VersionInUse, VersionNotFound
@@ -176,11 +177,13 @@ class Registry:
         return self.storage.path(model_folder(version)) if isinstance(self.storage, LocalStorage) else None
 
     def _manifest_bytes(self, version: int) -> bytes:
-        try:
-            data = self.storage.read(manifest_path(version)) if version > 0 else RETIRED
-        except FileNotFoundError:
+        data = None
+        if version > 0:
+            with suppress(FileNotFoundError):
+                data = self.storage.read(manifest_path(version))
+        if data is None:
             msg = f"there is no version {version} in {self.url}; {self._existing()}"
-            raise VersionNotFound(msg) from None
+            raise VersionNotFound(msg)
         if data == RETIRED:
             msg = f"version {version} of {self.url} was removed or never finished; {self._existing()}"
             raise VersionNotFound(msg)

@@ -124,7 +124,8 @@ class Watcher:
             self._note(error)
             return
         self._note(None)
-        self._latest = snapshot
+        if snapshot != self._latest:
+            self._latest = snapshot
         if snapshot != self._delivered and not self._closing.is_set():
             self._deliver(snapshot)
 
