@@ -1,17 +1,50 @@
-"""The batcher as the servicers use it; the interface stands here first, its parts follow."""
+"""The batcher as the servicers use it: puts the parts together and lets work in.
+
+```
+           event loop                                   engine thread
+ encode ─▶ Admission ─▶ Inbox (Queue) ────────────────▶ Runner ─▶ Trial ─▶ Forward
+    ▲                      ▲   ▲ pieces of failed batches            │
+    └── Answers ◀───┐      │   └─────────────────────────────────────┤
+         Health ◀── Desk ◀─┼─────────────────────────────────────────┘
+            ▲              │ probes
+            └── Watchdog ──┘
+```
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from typing import TYPE_CHECKING
 
-from server.batching.observer import Observer
+from munjang.errors import EmptyText, EngineUnavailable, MunjangError, NoTexts, ShuttingDown
+from server.batching.admission import Admission
+from server.batching.answers import Answers, expired
+from server.batching.contract import Load
+from server.batching.desk import Desk
+from server.batching.forward import Forward
+from server.batching.health import Health
+from server.batching.inbox import Inbox
+from server.batching.observer import Guarded, Observer
+from server.batching.pace import Pace
+from server.batching.queue import Queue
+from server.batching.request import Request
+from server.batching.runner import Runner
+from server.batching.speed import SpeedMeter
+from server.batching.trial import Trial
+from server.batching.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from munjang.engine.contract import Lease
-    from munjang.settings import ServerSettings
-    from server.batching.contract import OnHealth
+    from munjang.settings import BatchSettings
+    from server.batching.contract import Encoded, OnHealth, Work
+
+_log = logging.getLogger(__name__)
+
+_JOIN_SECONDS = 2.0
 
 
 class Batcher:
@@ -26,12 +59,124 @@ class Batcher:
 
     def __init__(
         self,
-        settings: ServerSettings,
+        settings: BatchSettings,
         acquire: Callable[[str], Lease],
         observer: Observer | None = None,
         on_health: OnHealth | None = None,
     ) -> None:
-        self._settings = settings
-        self._acquire = acquire
-        self._observer = observer or Observer()
-        self._on_health = on_health
+        self._observer = Guarded(observer or Observer())
+        self._speed = SpeedMeter()
+        self._pace = Pace(settings, self._speed)
+        self._desk = Desk(retry_after=settings.probe_seconds)
+        self._inbox = Inbox(
+            lambda: Queue(self._pace, settings.bulk_share),
+            Admission(settings, self._speed, self._pace),
+            self._desk.expire,
+        )
+        self._forward = Forward(self._speed)
+        trial = Trial(self._forward, self._inbox, self._pace.budget, self._desk, self._observer)
+        self._runner = Runner(self._inbox, trial, self._desk, self._observer)
+        self._answers = Answers(self._inbox, self._observer)
+        self._health = Health(on_health, self._observer)
+        engine = (self._forward, self._inbox, self._runner, self._speed)
+        self._watchdog = Watchdog(settings, engine, self._health, acquire, self._desk.engine_stuck)
+        self._refusal: Callable[[], MunjangError] | None = _not_started
+
+    def start(self) -> None:
+        """Start the engine thread and the watchdog, on the running event loop."""
+        self._desk.open(asyncio.get_running_loop(), self._answers, self._health, self._watchdog)
+        self._runner.start()
+        self._watchdog.start()
+        self._refusal = None
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new work with ShuttingDown and return when the admitted work is answered, or after `seconds`."""
+        self._refusal = _shutting_down
+        try:
+            await asyncio.wait_for(self._answers.all_given(), seconds)
+        except TimeoutError:
+            _log.warning("work was left after draining for %.1f s", seconds)
+
+    def close(self) -> None:
+        """Fail what is left with ShuttingDown and end all threads. May be called again."""
+        self._refusal = _shutting_down
+        self._watchdog.stop()
+        self._inbox.stop()
+        self._answers.fail(_shutting_down)
+        if not self._runner.join(0.0 if self._health.stuck else _JOIN_SECONDS):
+            _log.warning("a forward is still running; its thread ends with it or with the process")
+
+    async def encode(self, work: Work) -> Encoded:
+        """Encode all texts of one request. Cancelling the coroutine takes its texts out of the queue.
+
+        Raises:
+            NoTexts, EmptyText: there is nothing to encode.
+            Overloaded: the queue is full; `retry_after` says when there will be room.
+            DeadlineUnreachable: the answer would come after the deadline; nothing was run.
+            DeadlineExceeded: the deadline passed in the queue or during the forward.
+            EngineUnavailable: the engine is stuck or failing.
+            ShuttingDown: the server drains.
+            InternalError: a defect of munjang; the log has the details.
+        """
+        loop = asyncio.get_running_loop()
+        request = Request(work, loop.create_future(), time.monotonic())
+        try:
+            self._admit(request)
+        except MunjangError as error:
+            self._observer.refused(error.reason, work.lane, len(work.tokens))
+            raise
+        timer = None
+        if work.deadline is not None:
+            timer = loop.call_later(work.deadline - request.arrived, self._answers.end, request, expired(), "expired")
+        try:
+            return await request.future
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if not request.ended:
+                self._answers.leave(request)
+
+    def _admit(self, request: Request) -> None:
+        """Let a request wait, or say why not."""
+        if self._refusal is not None:
+            raise self._refusal()
+        trouble = self._health.why_not(request.version)
+        if trouble:
+            raise self._desk.unavailable(trouble)
+        if not request.lengths:
+            msg = "there are no texts to encode"
+            raise NoTexts(msg, field="texts")
+        if not all(request.lengths):
+            index = request.lengths.index(0)
+            msg = f"text {index} has no tokens"
+            raise EmptyText(msg, field="texts", index=index)
+        if request.expired(request.arrived):
+            raise expired()
+        self._inbox.put(request, self._forward.busy_seconds, request.arrived)
+        self._answers.begin(request)
+
+    @property
+    def load(self) -> Load:
+        """How busy the batcher is now."""
+        lanes = self._inbox.queue.lanes
+        running = self._forward.running
+        return Load(
+            queued_tokens={name: lane.tokens for name, lane in lanes.items()},
+            queued_texts={name: lane.texts for name, lane in lanes.items()},
+            running_tokens=0 if running is None else running.tokens,
+            tokens_per_second=self._speed.tokens_per_second(self._pace.budget.now),
+            batch_tokens=self._pace.budget.now,
+        )
+
+    @property
+    def healthy(self) -> bool:
+        """Whether forwards succeed."""
+        return self._health.healthy
+
+
+def _not_started() -> EngineUnavailable:
+    return EngineUnavailable("the server is starting", retry_after=1.0)
+
+
+def _shutting_down() -> ShuttingDown:
+    return ShuttingDown("the server is shutting down", retry_after=1.0)

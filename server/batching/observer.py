@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from server.batching.contract import Lane
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +75,22 @@ class Observer:
 
     def health(self, healthy: bool) -> None:
         """The engine turned healthy or not."""
+
+
+class Guarded(Observer):
+    """Passes every event to another observer, and logs what that raises."""
+
+    def __init__(self, inner: Observer) -> None:
+        for event in (name for name in vars(Observer) if not name.startswith("_")):
+            setattr(self, event, _guarded(getattr(inner, event)))
+
+
+def _guarded(tell: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(tell)
+    def told(*arguments: object) -> None:
+        try:
+            tell(*arguments)
+        except Exception:  # noqa: BLE001 - the observer is not ours, and the engine thread must go on
+            _log.exception("an observer failed")
+
+    return told

@@ -1,0 +1,108 @@
+"""Whether a request may wait at all: is there room for it, and can it be answered before its deadline?
+
+Runs nothing and changes nothing. An admitted request is answered in time unless the engine becomes slower; what is
+refused costs no forward.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from munjang.errors import DeadlineUnreachable, Overloaded
+from server.batching.contract import Lane
+
+if TYPE_CHECKING:
+    from munjang.settings import BatchSettings
+    from server.batching.lane_queue import LaneQueue
+    from server.batching.pace import Pace
+    from server.batching.queue import Queue
+    from server.batching.request import Request
+    from server.batching.speed import SpeedMeter
+
+_MARGIN = 0.85  # of the time to the deadline may be planned; the rest is for what the estimate does not see
+_SOONEST, _LATEST = 0.05, 30.0  # bounds of retry_after, seconds
+
+
+class Admission:
+    """Judges requests by what waits and by the measured speed."""
+
+    def __init__(self, settings: BatchSettings, speed: SpeedMeter, pace: Pace) -> None:
+        self._limit = settings.queue_tokens
+        self._bulk_share = settings.bulk_share
+        self._speed = speed
+        self._pace = pace
+
+    def check(self, request: Request, queue: Queue, busy: float, now: float) -> None:
+        """Refuse what there is no room or no time for. `busy`: seconds until the engine is free.
+
+        Raises:
+            Overloaded: no room.
+            DeadlineUnreachable: no time.
+        """
+        self._check_room(request, queue)
+        deadline = request.work.deadline
+        if deadline is not None:
+            self._check_time(request, queue, busy, deadline - now, now)
+
+    def _check_room(self, request: Request, queue: Queue) -> None:
+        """A caller may hold as much of the queue as is still free.
+
+        So one greedy caller gets half, two a third each, and there is always room for another. A request larger than
+        half of the queue counts as half, so that it can be admitted at all.
+        """
+        own = queue.lanes[request.work.lane].callers.get(request.work.caller, 0)
+        asked = min(request.size, self._limit // 2)
+        missing = own + asked - (self._limit - queue.tokens)
+        if missing > 0:
+            seconds = self._run_seconds(missing, request, in_one=False)
+            msg = (
+                f"the queue has no room for {request.size} tokens: {queue.tokens} of {self._limit} wait, {own} of them "
+                f"this caller's; try again in {_bounded(seconds):.2f} s"
+            )
+            raise Overloaded(msg, retry_after=_bounded(seconds))
+
+    def _check_time(self, request: Request, queue: Queue, busy: float, left: float, now: float) -> None:
+        lane = queue.lanes[request.work.lane]
+        speed = self._lane_speed(request, queue, now)
+        before = queue.lanes[Lane.INTERACTIVE].tokens if request.work.lane is Lane.BULK else 0
+        needed = busy
+        for ahead in (lane.tokens, _fair_ahead(lane, request)):  # the bound that costs nothing first
+            tokens = before + ahead
+            needed = busy + self._run_seconds(tokens + request.size, request, in_one=tokens == 0) / speed
+            if needed <= _MARGIN * left:
+                return
+        late = needed - _MARGIN * left
+        msg = (
+            f"{request.size} tokens would take {needed:.2f} s behind what waits, and the deadline is in {left:.2f} s; "
+            f"try again in {_bounded(late):.2f} s or allow more time"
+        )
+        raise DeadlineUnreachable(msg, retry_after=_bounded(late))
+
+    def _lane_speed(self, request: Request, queue: Queue, now: float) -> float:
+        """The share of the engine that this lane gets, 0 to 1, as things are now."""
+        if request.work.lane is Lane.INTERACTIVE:
+            return max(1 - self._bulk_share, 0.01) if queue.lanes[Lane.BULK].texts else 1.0
+        budget = self._pace.budget.now
+        full = budget / self._speed.curve(request.version).seconds(budget)
+        return max(self._bulk_share, 1 - queue.interactive.rate(now) / full, 0.01)
+
+    def _run_seconds(self, tokens: int, request: Request, *, in_one: bool) -> float:
+        """Seconds of the forwards of so many real tokens; `in_one`: nobody else's texts may join the last of them."""
+        curve = self._speed.curve(request.version)
+        turn = self._pace.turn(request.work.lane, request.version, request.arrived)
+        padded = tokens * self._speed.padding
+        whole, rest = divmod(padded, turn)
+        return whole * curve.seconds(turn) + (curve.seconds(rest if in_one else turn) if rest else 0.0)
+
+
+def _fair_ahead(lane: LaneQueue, request: Request) -> int:
+    """The waiting tokens that come before this request in fair order: of each caller at most as many as its own."""
+    caller = request.work.caller
+    own = lane.callers.get(caller, 0)
+    reach = own + request.size
+    return own + sum(min(tokens, reach) for other, tokens in lane.callers.items() if other != caller)
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, _SOONEST), _LATEST) if math.isfinite(seconds) else _LATEST

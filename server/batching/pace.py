@@ -1,0 +1,74 @@
+"""How large the next batch may be: the memory that there is, the speed that was measured, who else is about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.batching.contract import Lane
+from server.batching.policy import Limits
+
+if TYPE_CHECKING:
+    from munjang.settings import BatchSettings
+    from server.batching.speed import SpeedMeter
+
+_LEAST_TURN = 128  # tokens of a bulk batch beside interactive calls, however slow the machine
+_GROW_AFTER = 16  # full batches without trouble before the budget grows again
+_GROWTH = 1.25
+
+
+class Budget:
+    """The most tokens of a batch: the setting, and less for a while after memory ran out. For the engine thread."""
+
+    def __init__(self, full: int) -> None:
+        self.full = full
+        self.now = full
+        self._calm = 0
+
+    def shrink(self, padded: int) -> None:
+        """A batch of so many tokens did not fit: allow half of it."""
+        self.now = max(1, min(self.now, padded // 2))
+        self._calm = 0
+
+    def grow(self, padded: int) -> None:
+        """A forward fitted: after enough of them that used at least half the budget, allow a little more."""
+        if self.now < self.full and 2 * padded >= self.now:
+            self._calm += 1
+            if self._calm >= _GROW_AFTER:
+                self.now = min(self.full, int(self.now * _GROWTH) + 1)
+                self._calm = 0
+
+
+class Pace:
+    """The limits of the batch that is formed now. For the engine thread, or under the inbox's lock."""
+
+    def __init__(self, settings: BatchSettings, speed: SpeedMeter) -> None:
+        self._settings = settings
+        self._speed = speed
+        self._interactive_until = float("-inf")
+        self.budget = Budget(settings.batch_tokens)
+
+    @property
+    def age(self) -> float:
+        """Seconds after which the fair order alone counts."""
+        return self._settings.batch_age_seconds
+
+    def saw_interactive(self, now: float) -> None:
+        """An interactive call came."""
+        self._interactive_until = now + self._settings.bulk_yield_seconds
+
+    def horizon(self, now: float) -> float:
+        """What is due by then cannot be answered in time any more: the least that a forward takes from now."""
+        return now + self._speed.curve(None).seconds(1)
+
+    def turn(self, lane: Lane, version: int | None, now: float) -> int:
+        """The budget of a batch of this lane: bulk batches are short while interactive calls are about."""
+        budget = self.budget.now
+        if lane is Lane.INTERACTIVE or now >= self._interactive_until:
+            return budget
+        within = self._speed.curve(version).tokens_within(self._settings.bulk_turn_seconds, budget)
+        return min(budget, max(within, _LEAST_TURN))
+
+    def limits(self, lane: Lane, version: int | None, now: float) -> Limits:
+        """The limits of a batch of this lane and version; None for the version that ran last."""
+        turn = self.turn(lane, version, now)
+        return Limits(turn, self._settings.padding_share, self._speed.curve(version).overhead(self.budget.now))

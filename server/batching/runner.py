@@ -1,0 +1,91 @@
+"""The engine thread: takes jobs and runs them until told to stop. It goes on whatever happens.
+
+The thread picks its next batch right after the last one, with no way through the event loop between them; tokenising
+before and answering after happen on other threads meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from server.batching.request import Batch
+
+if TYPE_CHECKING:
+    from server.batching.inbox import Inbox, Probe
+    from server.batching.observer import Observer
+    from server.batching.queue import Queue
+    from server.batching.trial import Trial
+
+_log = logging.getLogger(__name__)
+
+
+class Casualties(Protocol):
+    """Who is told which requests a defect of ours has hit. Called from the engine thread, returns at once."""
+
+    def defect_in_batch(self, batch: Batch) -> None:
+        """The requests of this batch cannot be answered."""
+
+    def defect_in_queue(self, queue: Queue) -> None:
+        """The requests in this queue cannot be answered."""
+
+
+class Runner:
+    """The thread and its supervision."""
+
+    def __init__(self, inbox: Inbox, trial: Trial, casualties: Casualties, observer: Observer) -> None:
+        self._inbox = inbox
+        self._trial = trial
+        self._casualties = casualties
+        self._observer = observer
+        self._thread: threading.Thread | None = None
+        self._job: Batch | Probe | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread; a daemon, since a stuck forward cannot be ended and must not keep the process."""
+        self._thread = threading.Thread(target=self._main, name="munjang-engine", daemon=True)
+        self._thread.start()
+
+    def revive(self) -> None:
+        """Start the thread again after it died, which only a defect of the interpreter or a test can cause."""
+        _log.critical("the engine thread died and is started again")
+        self._recover()
+        self.start()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the thread to end; whether it did."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+        return not self.alive
+
+    def _main(self) -> None:
+        while True:
+            try:
+                self._job = None
+                self._job = self._inbox.next()
+                if self._job is None:
+                    return
+                self._work(self._job)
+            except BaseException:  # noqa: BLE001 - this thread must not die, and what it hit is failed
+                _log.critical("a defect on the engine thread", exc_info=True)
+                self._recover()
+
+    def _work(self, job: Batch | Probe) -> None:
+        if isinstance(job, Batch):
+            self._trial.run_batch(job)
+        else:
+            self._trial.run_probe(job)
+
+    def _recover(self) -> None:
+        """Fail what the defect has hit, so that nobody waits for it."""
+        self._observer.restarted()
+        if isinstance(self._job, Batch):
+            self._casualties.defect_in_batch(self._job)
+        elif self._job is None:
+            self._casualties.defect_in_queue(self._inbox.reset())

@@ -1,0 +1,131 @@
+"""How long forwards take: measured, by model version and batch size, and what follows from it. Decides nothing."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import OrderedDict
+
+UNMEASURED = 2000.0
+"""Tokens a second that are assumed before the first measurement: a small model on one slow core."""
+
+_WEIGHT = 0.2  # of a new sample against what is known
+_OUTLIER = 4.0  # a sample counts as no more than so many times what is known, and no less than its inverse
+_VERSIONS = 8  # curves to keep
+
+
+class Curve:
+    """Seconds of a forward as a function of its tokens, padding included: a line through the means of size classes."""
+
+    def __init__(self) -> None:
+        self._means: dict[int, tuple[float, float]] = {}
+        self._points: tuple[list[float], list[float]] = ([], [])  # replaced whole, since other threads read it
+
+    def record(self, padded: int, seconds: float) -> None:
+        """Learn from one forward."""
+        seconds = max(seconds, 1e-7)
+        size_class = padded.bit_length()
+        known = self._means.get(size_class)
+        if known is None:
+            self._means[size_class] = (padded, seconds)
+        else:
+            size, mean = known
+            expected = mean * padded / size
+            seconds = min(max(seconds, expected / _OUTLIER), expected * _OUTLIER)
+            self._means[size_class] = (size + _WEIGHT * (padded - size), mean + _WEIGHT * (seconds - mean))
+        points = sorted(self._means.values())
+        self._points = [size for size, _ in points], [mean for _, mean in points]
+
+    @property
+    def measured(self) -> bool:
+        """Whether it has learned anything."""
+        return bool(self._means)
+
+    def seconds(self, padded: float) -> float:
+        """The expected seconds of a forward of so many tokens; cautious outside of what was measured."""
+        sizes, seconds = self._points
+        if not sizes:
+            return padded / UNMEASURED
+        if padded >= sizes[-1]:
+            return seconds[-1] * padded / sizes[-1]
+        if padded <= sizes[0]:
+            return _below(padded, sizes, seconds)
+        right = bisect_left(sizes, padded)
+        part = (padded - sizes[right - 1]) / (sizes[right] - sizes[right - 1])
+        return seconds[right - 1] + part * (seconds[right] - seconds[right - 1])
+
+    def tokens_within(self, seconds: float, most: int) -> int:
+        """The most tokens, at most `most`, whose forward is expected to end within so many seconds; maybe 0."""
+        if self.seconds(most) <= seconds:
+            return most
+        low, high = 0, most
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.seconds(middle) <= seconds else (low, middle)
+        return low
+
+    def overhead(self, budget: int) -> float:
+        """What starting a forward costs, in tokens of a forward of `budget`; at least 1."""
+        return max(1.0, self.seconds(1) / (self.seconds(budget) / budget) - 1)
+
+
+def _below(padded: float, sizes: list[float], seconds: list[float]) -> float:
+    """Below the smallest size measured: along the first line, where there is one, else as long as the smallest."""
+    if len(sizes) == 1:
+        return seconds[0]
+    slope = (seconds[1] - seconds[0]) / (sizes[1] - sizes[0])
+    return min(seconds[0], max(seconds[0] * padded / sizes[0], seconds[0] - slope * (sizes[0] - padded)))
+
+
+class Flow:
+    """Tokens a second over the last few seconds, fading."""
+
+    def __init__(self, seconds: float = 5.0) -> None:
+        self._seconds = seconds
+        self._rate = 0.0
+        self._at = 0.0
+
+    def add(self, tokens: int, now: float) -> None:
+        """So many tokens went by."""
+        self._rate = self.rate(now) + tokens / self._seconds
+        self._at = now
+
+    def rate(self, now: float) -> float:
+        """Tokens a second."""
+        return self._rate * math.exp(min(0.0, self._at - now) / self._seconds)
+
+
+class SpeedMeter:
+    """The curves of the last few versions. A version that was never run is taken to be like the one that ran last.
+
+    Written by the engine thread, read by any.
+    """
+
+    def __init__(self) -> None:
+        self._curves: OrderedDict[int, Curve] = OrderedDict()
+        self._last = Curve()
+        self.padding = 1.0
+
+    def record(self, version: int, padded: int, tokens: int, seconds: float) -> None:
+        """Learn from one forward that succeeded."""
+        curve = self._curves.get(version)
+        if curve is None:
+            curve = self._curves[version] = Curve()
+            if len(self._curves) > _VERSIONS:
+                self._curves.popitem(last=False)
+        curve.record(padded, seconds)
+        self._last = curve
+        weight = min(_WEIGHT, padded / 65_536)
+        self.padding += weight * (padded / tokens - self.padding)
+
+    def curve(self, version: int | None) -> Curve:
+        """The curve of a version, or of the one that ran last."""
+        return self._last if version is None else self._curves.get(version, self._last)
+
+    def measured(self, version: int) -> bool:
+        """Whether this very version has been measured."""
+        return version in self._curves
+
+    def tokens_per_second(self, budget: int) -> float:
+        """Real tokens a second in batches of `budget`; 0 before the first measurement."""
+        return budget / self._last.seconds(budget) / self.padding if self._last.measured else 0.0

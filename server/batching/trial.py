@@ -1,0 +1,174 @@
+"""What becomes of a job: answers, a split, a verdict on one text, or on the engine. Runs on the engine thread.
+
+A text is only blamed after it failed alone and a known good text succeeded right after it; where that fails too, the
+engine is to blame, and no more of its texts are tried until a probe succeeds. So a poisoned text among 256 costs some
+sixteen forwards of ever fewer texts, between which others have their turn, and a broken engine costs three.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from server.batching import isolate
+from server.batching.observer import BatchSeen
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from munjang.engine.contract import Lease
+    from server.batching.forward import Forward, Outcome
+    from server.batching.inbox import Inbox, Probe
+    from server.batching.observer import Observer
+    from server.batching.pace import Budget
+    from server.batching.request import Batch
+
+_log = logging.getLogger(__name__)
+
+PROBE_TEXT = "문장이 벡터가 됩니다."
+"""What the watchdog's forward reads."""
+
+_CALIBRATION_TOKENS = 1024
+
+
+class Desk(Protocol):
+    """Where outcomes go. Every method may be called from the engine thread and returns at once."""
+
+    def settle(self, batch: Batch, rows: NDArray[np.float32], started: float, seconds: float) -> None:
+        """Hand out the rows of a batch."""
+
+    def blame(self, batch: Batch, message: str, outcome: Outcome) -> None:
+        """The texts of this batch cannot be encoded."""
+
+    def engine_failed(self, version: int, reason: str) -> None:
+        """Forwards of this version fail, whatever the text."""
+
+    def engine_works(self, version: int) -> None:
+        """A probe of this version succeeded."""
+
+    def probe_ended(self, version: int) -> None:
+        """A probe was run or lost."""
+
+
+class Trial:
+    """Runs batches and probes and judges how they end."""
+
+    def __init__(self, forward: Forward, inbox: Inbox, budget: Budget, desk: Desk, observer: Observer) -> None:
+        self._forward = forward
+        self._inbox = inbox
+        self._budget = budget
+        self._desk = desk
+        self._observer = observer
+        self._broken: set[int] = set()
+
+    def run_batch(self, batch: Batch) -> None:
+        """Run a batch and see to each of its texts."""
+        lease = _share_lease(batch)
+        if lease is None:
+            return
+        with lease:
+            if batch.version in self._broken:
+                self._break(batch.version, "forwards fail")
+                return
+            oldest = time.monotonic() - min(part.request.arrived for part in batch.parts)
+            self._observer.batch(
+                BatchSeen(batch.version, batch.lane, batch.texts, batch.real_tokens, batch.padded_tokens, oldest)
+            )
+            outcome = self._run(lease, batch)
+            if outcome.rows is not None and outcome.good is not None:
+                self._budget.grow(batch.padded_tokens)
+                self._hand_out(batch, outcome.rows, outcome.good, outcome)
+            else:
+                self._judge(batch, lease, outcome)
+
+    def run_probe(self, probe: Probe) -> None:
+        """Run a probe and tell whether the engine works."""
+        version = probe.lease.version
+        try:
+            with probe.lease as lease:
+                self._probe(lease, calibrate=probe.calibrate)
+        finally:
+            self._desk.probe_ended(version)
+
+    def _probe(self, lease: Lease, *, calibrate: bool) -> None:
+        if not self._works(lease):
+            self._break(lease.version, "forwards fail")
+            return
+        self._broken.discard(lease.version)
+        self._desk.engine_works(lease.version)
+        if calibrate:
+            self._calibrate(lease)
+
+    def _run(self, lease: Lease, batch: Batch) -> Outcome:
+        outcome = self._forward.run(lease, batch.tokens())
+        self._observer.forward(batch.version, batch.lane, outcome.seconds, outcome.error is None)
+        return outcome
+
+    def _hand_out(self, batch: Batch, rows: NDArray[np.float32], good: NDArray[np.bool_], outcome: Outcome) -> None:
+        """Answer the texts with finite rows; the others are tried once more, each alone."""
+        if not good.all():
+            self._inbox.put_pieces(isolate.singles(batch, [int(position) for position in (~good).nonzero()[0]]))
+            self._observer.split(batch.version)
+            batch, rows = isolate.piece(batch, [int(position) for position in good.nonzero()[0]]), rows[good]
+        self._desk.settle(batch, rows, outcome.started, outcome.seconds)
+
+    def _judge(self, batch: Batch, lease: Lease, outcome: Outcome) -> None:
+        """A forward failed: split the batch, try it again, or find who is to blame."""
+        memory = outcome.error is not None and isolate.is_out_of_memory(outcome.error)
+        if memory:
+            if batch.texts > 1:
+                self._budget.shrink(batch.padded_tokens)
+            self._observer.out_of_memory(batch.version, self._budget.now)
+        if batch.whole:
+            _log.warning("a forward of %d texts failed", batch.texts, exc_info=outcome.error)
+        if batch.texts > 1 and (memory or not batch.whole or self._works(lease)):
+            self._observer.split(batch.version)
+            self._inbox.put_pieces(isolate.halves(batch))
+        elif memory and not batch.retries:
+            self._inbox.put_pieces([isolate.again(batch)])
+        elif batch.texts == 1 and self._works(lease):
+            self._observer.failed(batch.version, 1)
+            why = "the engine has not the memory for it" if memory else "the model fails on it"
+            self._desk.blame(batch, f"this text cannot be encoded: {why}", outcome)
+        else:
+            self._break(batch.version, "forwards fail")
+
+    def _works(self, lease: Lease) -> bool:
+        """Whether a known good text can be encoded; a second try is allowed."""
+        error: BaseException | None = None
+        for _ in range(2):
+            try:
+                outcome = self._forward.run(lease, lease.encoder.tokenize([PROBE_TEXT]))
+            except Exception as tokenize_error:  # noqa: BLE001 - an encoder that cannot even tokenise does not work
+                error = tokenize_error
+                continue
+            self._observer.probe(lease.version, outcome.seconds, outcome.error is None)
+            if outcome.error is None:
+                return True
+            error = outcome.error
+        _log.error("the probe of version %d fails", lease.version, exc_info=error)
+        return False
+
+    def _break(self, version: int, reason: str) -> None:
+        self._broken.add(version)
+        self._desk.engine_failed(version, reason)
+
+    def _calibrate(self, lease: Lease) -> None:
+        """Measure a larger forward; the first of its shape may compile something, so the second counts."""
+        tokens = lease.encoder.tokenize([PROBE_TEXT])
+        batch = tokens * max(1, min(_CALIBRATION_TOKENS, self._budget.now) // len(tokens[0]))
+        for measure in (False, True):
+            self._forward.run(lease, batch, measure=measure)
+
+
+def _share_lease(batch: Batch) -> Lease | None:
+    """A lease for the forward; None if every caller has left by now, so that none of them holds one any more."""
+    for part in batch.parts:
+        try:
+            return part.request.work.lease.share()
+        except Exception:
+            if not part.request.ended:
+                raise
+    return None

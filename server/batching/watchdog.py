@@ -1,0 +1,156 @@
+"""Looks after the engine from the event loop: is a forward stuck, does an idle engine still work, does its thread live?
+
+A stuck forward cannot be ended, since it runs in a thread of this process. So callers are answered and new ones refused
+until it comes back by itself and a probe succeeds. Needs no traffic for any of this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from munjang.errors import MunjangError
+from server.batching.inbox import Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from munjang.engine.contract import Lease
+    from munjang.settings import BatchSettings
+    from server.batching.forward import Forward, Running
+    from server.batching.health import Health
+    from server.batching.inbox import Inbox
+    from server.batching.runner import Runner
+    from server.batching.speed import SpeedMeter
+
+_log = logging.getLogger(__name__)
+
+_SLACK = 4.0  # a forward is stuck when it takes so many times longer than expected, and stall_seconds at least
+_LOOKS = 8  # times in stall_seconds or probe_seconds that the watchdog looks
+
+
+class AwakeTime:
+    """Seconds that this process was awake: the clock less the time that it was stopped, or the event loop blocked.
+
+    After SIGSTOP and SIGCONT a healthy forward seems to have taken very long by the clock; by this time it has not.
+    """
+
+    def __init__(self, tick: float) -> None:
+        self._most = 2 * tick
+        self._last: float | None = None
+
+    def since_last(self, now: float) -> float:
+        """Seconds since the last call, two ticks at most."""
+        last, self._last = self._last, now
+        return 0.0 if last is None else min(now - last, self._most)
+
+
+class StallDetector:
+    """Says whether a forward is stuck, from looking at it now and then."""
+
+    def __init__(self, floor: float) -> None:
+        self._floor = floor
+        self._watched: Running | None = None
+        self._seconds = 0.0
+
+    def look(self, running: Running | None, awake: float) -> bool:
+        """Whether the forward that runs now is stuck. `awake`: seconds awake since the last look."""
+        self._seconds = self._seconds + awake if running is self._watched else 0.0
+        self._watched = running
+        return running is not None and self._seconds > max(self._floor, _SLACK * running.expected)
+
+
+class Watchdog:
+    """The task that looks.
+
+    Args:
+        acquire: leases a version by name; "" is the main one.
+        on_stuck: is called once when a forward turns out to be stuck.
+    """
+
+    def __init__(
+        self,
+        settings: BatchSettings,
+        engine: tuple[Forward, Inbox, Runner, SpeedMeter],
+        health: Health,
+        acquire: Callable[[str], Lease],
+        on_stuck: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._forward, self._inbox, self._runner, self._speed = engine
+        self._health = health
+        self._acquire = acquire
+        self._on_stuck = on_stuck
+        self._tick = min(settings.stall_seconds, settings.probe_seconds) / _LOOKS
+        self._awake = AwakeTime(self._tick)
+        self._stall = StallDetector(settings.stall_seconds)
+        self._probing: set[int] = set()
+        self._probed = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look, on the running event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._watch(), name="munjang-watchdog")
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def probed(self, version: int) -> None:
+        """A probe of this version has ended."""
+        self._probing.discard(version)
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                self.look(time.monotonic())
+            except Exception:  # noqa: BLE001 - nobody would look after the watchdog
+                _log.exception("the watchdog met a defect and goes on")
+            await asyncio.sleep(self._tick)
+
+    def look(self, now: float) -> None:
+        """Look once."""
+        running = self._forward.running
+        if not self._runner.alive:
+            self._probing.clear()
+            self._runner.revive()
+        if self._stall.look(running, self._awake.since_last(now)) and not self._health.stuck:
+            self._on_stuck(f"a forward has been running for over {now - running.started:.1f} s" if running else "")
+        if now - max(self._probed, self._idle_since()) >= self._settings.probe_seconds:
+            self._probed = now
+            self._probe()
+
+    def _idle_since(self) -> float:
+        """When a forward last succeeded; long ago where that says nothing, so that probes must."""
+        troubled = self._health.stuck or self._health.failing
+        return float("-inf") if troubled else self._forward.succeeded
+
+    def _probe(self) -> None:
+        """Put in a probe of the main version and of every failing one, unless one is on its way."""
+        main = self._lease("")
+        if main is not None:
+            self._health.main_is(main.version)
+            self._put(main)
+        for version in self._health.failing:
+            if main is None or version != main.version:
+                lease = self._lease(str(version))
+                if lease is None:
+                    self._health.works(version)
+                else:
+                    self._put(lease)
+
+    def _put(self, lease: Lease) -> None:
+        if lease.version in self._probing:
+            lease.release()
+            return
+        self._probing.add(lease.version)
+        self._inbox.put_probe(Probe(lease, calibrate=not self._speed.measured(lease.version)))
+
+    def _lease(self, name: str) -> Lease | None:
+        try:
+            return self._acquire(name)
+        except MunjangError:
+            return None
