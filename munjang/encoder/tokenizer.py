@@ -5,7 +5,7 @@ Padding is left to the batch, so whatever a tokenizer.json carries of padding an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
 
@@ -16,34 +16,18 @@ from munjang.errors import UnknownPrompt
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from munjang.encoder.rules import Rules
+
 
 class TextTokenizer:
-    """Turns prompted texts into `Tokens`. Safe to call from any thread.
+    """Turns prompted texts into `Tokens` by a model's rules. Safe to call from any thread."""
 
-    Args:
-        tokenizer: a fast tokenizer of transformers; it is copied, not changed.
-        max_tokens: the most tokens of one text, special tokens included.
-        prompts: prompt texts by name.
-        default_prompt: the name that "" stands for, or "".
-        pools_prompt: whether the pooling reads the prompt's tokens; False makes `Tokens.prompt_tokens` count them.
-    """
-
-    def __init__(
-        self,
-        tokenizer: Any,
-        max_tokens: int,
-        prompts: Mapping[str, str],
-        default_prompt: str = "",
-        *,
-        pools_prompt: bool = True,
-    ) -> None:
-        self._tokenizer: Tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    def __init__(self, rules: Rules) -> None:
+        self._tokenizer: Tokenizer = Tokenizer.from_str(rules.tokenizer)
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_tokens, direction=tokenizer.truncation_side)
-        self._special = frozenset(tokenizer.all_special_ids)
-        self._prompts = prompts
-        self._default = default_prompt
-        self._skips = {name: 0 if pools_prompt else self._prompt_tokens(text) for name, text in prompts.items()}
+        self._tokenizer.enable_truncation(rules.max_tokens, direction=rules.truncation_side)
+        self._rules = rules
+        self._skips = {name: self._prompt_tokens(text) for name, text in rules.prompts.items()}
 
     def __call__(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
         """Tokenise texts under a prompt.
@@ -52,8 +36,9 @@ class TextTokenizer:
             UnknownPrompt: there is no prompt of that name.
             InvalidText: a text is not valid Unicode.
         """
-        prompt = prompt_text(self._prompts, prompt_name, self._default)
-        skip = self._skips.get(prompt_name or self._default, 0)
+        rules = self._rules
+        prompt = prompt_text(rules.prompts, prompt_name, rules.default_prompt)
+        skip = self._skips.get(prompt_name or rules.default_prompt, 0)
         encodings = self._tokenizer.encode_batch_fast([prompt + text for text in normalize(texts)])
         return [
             Tokens(
@@ -66,9 +51,11 @@ class TextTokenizer:
         ]
 
     def _prompt_tokens(self, prompt: str) -> int:
-        """Leading tokens that a prompt takes, a beginning special token included and an ending one not."""
-        ids = self._tokenizer.encode(prompt).ids if prompt else []
-        return len(ids) - 1 if ids and ids[-1] in self._special else len(ids)
+        """Leading tokens that the pooling leaves out, a beginning special token included and an ending one not."""
+        if self._rules.pools_prompt:
+            return 0
+        ids = self._tokenizer.encode(prompt).ids
+        return len(ids) - 1 if ids and ids[-1] in self._rules.special_ids else len(ids)
 
 
 def prompt_text(prompts: Mapping[str, str], name: str, default: str) -> str:
@@ -80,9 +67,8 @@ def prompt_text(prompts: Mapping[str, str], name: str, default: str) -> str:
     chosen = name or default
     if not chosen:
         return ""
-    try:
+    if chosen in prompts:
         return prompts[chosen]
-    except KeyError:
-        known = ", ".join(sorted(prompts)) or "none"
-        msg = f"the model has no prompt {chosen!r}; it has: {known}"
-        raise UnknownPrompt(msg, field="options.prompt_name") from None
+    known = ", ".join(sorted(prompts)) or "none"
+    msg = f"the model has no prompt {chosen!r}; it has: {known}"
+    raise UnknownPrompt(msg, field="options.prompt_name")

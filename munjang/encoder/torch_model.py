@@ -1,4 +1,4 @@
-"""The forward of a sentence-transformers pipeline in torch: pad a batch, run the transformer, pool in float32."""
+"""The forward of a sentence-transformers pipeline in torch: run the transformer, pool in float32."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from munjang.encoder.contract import Tokens
+    from munjang.encoder.rules import Rules
 
 
 class TorchForward:
@@ -21,16 +22,11 @@ class TorchForward:
     The transformer computes in the model's own number format; pooling and what follows compute in float32.
     """
 
-    def __init__(self, modules: Sequence[Any], device: torch.device) -> None:
-        transformer = modules[0]
-        tokenizer = transformer.tokenizer
-        self._transformer = transformer
+    def __init__(self, modules: Sequence[Any], rules: Rules, device: torch.device) -> None:
+        self._transformer = modules[0]
         self._rest = [module.float() for module in modules[1:]]
+        self._rules = rules
         self._device = device
-        self._pad_id = tokenizer.pad_token_id or 0
-        self._pad_type_id = tokenizer.pad_token_type_id
-        self._pads_left = tokenizer.padding_side == "left"
-        self._wants_type_ids = "token_type_ids" in tokenizer.model_input_names
 
     def __call__(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """Vectors float32 [len(batch), dimensions], rows in the order of the batch.
@@ -38,24 +34,15 @@ class TorchForward:
         Raises:
             MemoryError: the device has not enough memory for this batch.
         """
-        skips = [tokens.prompt_tokens for tokens in batch]
-        if len(set(skips)) == 1:
-            return self._run(batch, skips[0])
-        rows: list[NDArray[np.float32]] = [self._run([tokens], tokens.prompt_tokens)[0] for tokens in batch]
-        return np.stack(rows)
+        skips = {tokens.prompt_tokens for tokens in batch}
+        if len(skips) == 1:
+            return self._run(batch, skips.pop())
+        return np.concatenate([self._run([tokens], tokens.prompt_tokens) for tokens in batch])
 
     def _run(self, batch: Sequence[Tokens], prompt_tokens: int) -> NDArray[np.float32]:
         try:
             with torch.inference_mode():
-                features = self._features(batch)
-                features = self._transformer(features)
-                features["token_embeddings"] = features["token_embeddings"].float()
-                if prompt_tokens:
-                    features["prompt_length"] = prompt_tokens
-                for module in self._rest:
-                    features = module(features)
-                vectors: NDArray[np.float32] = features["sentence_embedding"].cpu().numpy()
-                return vectors
+                return self._vectors(batch, prompt_tokens)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise MemoryError(*error.args) from error
@@ -64,18 +51,15 @@ class TorchForward:
                 raise MemoryError(*error.args) from error
             raise
 
-    def _features(self, batch: Sequence[Tokens]) -> dict[str, Any]:
-        shape = (len(batch), max(map(len, batch)))
-        ids = np.full(shape, self._pad_id, np.int64)
-        mask = np.zeros(shape, np.int64)
-        type_ids = np.full(shape, self._pad_type_id, np.int64) if self._wants_type_ids else None
-        for row, tokens in enumerate(batch):
-            place = slice(shape[1] - len(tokens), None) if self._pads_left else slice(0, len(tokens))
-            ids[row, place] = tokens.ids
-            mask[row, place] = 1
-            if type_ids is not None:
-                type_ids[row, place] = tokens.type_ids or 0
-        arrays = {"input_ids": ids, "attention_mask": mask}
-        if type_ids is not None:
-            arrays["token_type_ids"] = type_ids
-        return {name: torch.from_numpy(array).to(self._device, non_blocking=True) for name, array in arrays.items()}
+    def _vectors(self, batch: Sequence[Tokens], prompt_tokens: int) -> NDArray[np.float32]:
+        arrays = self._rules.pad(batch)
+        features: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        features = {name: tensor.to(self._device, non_blocking=True) for name, tensor in features.items()}
+        features = self._transformer(features)
+        features["token_embeddings"] = features["token_embeddings"].float()
+        if prompt_tokens:
+            features["prompt_length"] = prompt_tokens
+        for module in self._rest:
+            features = module(features)
+        vectors: NDArray[np.float32] = features["sentence_embedding"].cpu().numpy()
+        return vectors

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING
 
+from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.engine.contract import VersionState
 from munjang.engine.probing import probe
 from munjang.engine.warming import warm
+from munjang.errors import ModelError
 from munjang.registry import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from munjang.encoder.contract import Encoder
     from munjang.registry import Registry
@@ -35,24 +42,51 @@ class VersionLoader:
             ModelError: the files are right, but the model cannot serve.
             ConfigurationError: the machine lacks what the settings ask for.
         """
-        from munjang.encoder.load import load_encoder, pick_device, pick_dtype  # noqa: PLC0415 - torch, only where a model runs
-
-        settings = self._settings
         manifest = self._registry.manifest(version)
-        folder = fetch(self._registry, version, settings.cache_folder)
-        encoder = load_encoder(
-            folder,
-            device=settings.device,
-            compute_type=settings.compute_type,
-            threads=settings.threads,
-            int8_scale=manifest.int8_scale,
-        )
-        exact = "float32" in str(pick_dtype(settings.compute_type, pick_device(settings.device)))
+        folder = fetch(self._registry, version, self._settings.cache_folder)
+        encoder = self._load(folder, manifest)
         try:
-            probe(encoder, manifest, exact=exact)
             progress(VersionState.WARMING)
-            warm(encoder, settings.batch_tokens)
+            warm(encoder, self._settings.batch_tokens)
         except BaseException:
             encoder.close()
             raise
         return manifest, encoder
+
+    def _load(self, folder: Path, manifest: Manifest) -> Encoder:
+        """Load and probe; a cached export that is not right is dropped and made anew, once."""
+        export = self._settings.cache_folder / "exports" / _export_name(manifest)
+        if export.exists():
+            try:
+                return self._probed(folder, manifest, export)
+            except ModelError:
+                shutil.rmtree(export, ignore_errors=True)
+        return self._probed(folder, manifest, export)
+
+    def _probed(self, folder: Path, manifest: Manifest, export: Path) -> Encoder:
+        settings = self._settings
+        options = LoadOptions(
+            device=settings.device,
+            compute_type=settings.compute_type,
+            runtime=settings.runtime,
+            threads=settings.threads,
+            int8_scale=manifest.int8_scale,
+            export=export,
+        )
+        encoder = load_encoder(folder, options)
+        try:
+            probe(encoder, manifest, exact=encoder.compute_type == "float32")
+        except BaseException:
+            encoder.close()
+            raise
+        return encoder
+
+
+def _export_name(manifest: Manifest) -> str:
+    """A name that differs for other files and for another release of the exporting library."""
+    files = "".join(f"{entry.path}:{entry.sha256};" for entry in manifest.files)
+    try:
+        release = version_of("openvino")
+    except PackageNotFoundError:
+        release = "none"
+    return hashlib.sha256(f"{release};{files}".encode()).hexdigest()[:32]

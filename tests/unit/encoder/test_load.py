@@ -11,7 +11,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer
 
 from munjang.encoder.encode import encode
-from munjang.encoder.load import load_encoder
+from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
 from munjang.errors import ConfigurationError, InvalidText, ModelLoadFailed, UnknownPrompt
 from munjang.testing_models import tiny_model
@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoder(folder):
-    return load_encoder(folder, device="cpu")
+    return load_encoder(folder, LoadOptions(device="cpu", runtime="torch"))
 
 
 def cosines(left, right):
@@ -54,11 +54,17 @@ def test_every_pooling_equals_sentence_transformers_also_where_it_leaves_out_the
     folder = tiny_model(tmp_path / "m", pooling=pooling, include_prompt=False, normalize=True)
     expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS, prompt_name="query")
 
-    assert cosines(encode(load_encoder(folder, device="cpu"), TEXTS, prompt_name="query"), expected).min() >= 0.9999
+    assert (
+        cosines(
+            encode(load_encoder(folder, LoadOptions(device="cpu", runtime="torch")), TEXTS, prompt_name="query"),
+            expected,
+        ).min()
+        >= 0.9999
+    )
 
 
 def test_texts_with_and_without_prompt_share_a_batch_where_the_pooling_leaves_out_prompts(tmp_path):
-    encoder = load_encoder(tiny_model(tmp_path / "m", include_prompt=False), device="cpu")
+    encoder = load_encoder(tiny_model(tmp_path / "m", include_prompt=False), LoadOptions(device="cpu", runtime="torch"))
     asked, plain = encoder.tokenize(TEXTS[:2], "query"), encoder.tokenize(TEXTS[:2])
 
     together = encoder.forward([asked[0], plain[0], asked[1], plain[1]])
@@ -116,14 +122,14 @@ def test_padding_and_truncation_of_the_tokenizer_file_are_switched_off(tmp_path)
     core.enable_truncation(4)
     core.save(str(folder / "tokenizer.json"))
 
-    tokens = load_encoder(folder, device="cpu").tokenize(["남자가 음악을"])[0]
+    tokens = load_encoder(folder, LoadOptions(device="cpu", runtime="torch")).tokenize(["남자가 음악을"])[0]
 
     assert 4 < len(tokens) < 64
     assert not tokens.truncated
 
 
 def test_bfloat16_stays_near_float32(folder, encoder):
-    rounded = load_encoder(folder, device="cpu", compute_type="bfloat16")
+    rounded = load_encoder(folder, LoadOptions(device="cpu", runtime="torch", compute_type="bfloat16"))
 
     assert cosines(encode(rounded, TEXTS), encode(encoder, TEXTS)).min() > 0.999
 
@@ -133,7 +139,7 @@ def test_a_static_embedding_model_is_served_too(tmp_path, folder):
     SentenceTransformer(modules=[static], device="cpu").save(str(tmp_path / "static"))
     expected = SentenceTransformer(str(tmp_path / "static"), device="cpu").encode(TEXTS)
 
-    encoder = load_encoder(tmp_path / "static", device="cpu")
+    encoder = load_encoder(tmp_path / "static", LoadOptions(device="cpu", runtime="torch"))
 
     assert cosines(encode(encoder, TEXTS), expected).min() >= 0.9999
     assert [len(tokens) for tokens in encoder.tokenize(["각", "남자"])] == [1, 2]
@@ -141,16 +147,16 @@ def test_a_static_embedding_model_is_served_too(tmp_path, folder):
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     with pytest.raises(ModelLoadFailed):
-        load_encoder(tmp_path, device="cpu")
+        load_encoder(tmp_path, LoadOptions(device="cpu", runtime="torch"))
 
 
 def test_a_device_that_the_machine_lacks_is_refused(folder):
     with pytest.raises(ConfigurationError, match="xpu:9"):
-        load_encoder(folder, device="xpu:9")
+        load_encoder(folder, LoadOptions(device="xpu:9"))
 
 
 def test_a_closed_encoder_refuses_work(tmp_path):
-    encoder = load_encoder(tiny_model(tmp_path / "m"), device="cpu")
+    encoder = load_encoder(tiny_model(tmp_path / "m"), LoadOptions(device="cpu", runtime="torch"))
     tokens = encoder.tokenize(["문장"])
     encoder.close()
 

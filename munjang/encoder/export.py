@@ -1,0 +1,101 @@
+"""A transformer model as an OpenVINO graph on disk: made once from the torch model, then loaded without torch.
+
+An export is a cache, made again whenever it is missing, of another library version, or not right:
+
+    <folder>/model.xml · model.bin     the graph with its pooling, float32 weights
+    <folder>/rules.json                tokenizer, prompts and padding (`Rules`)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import openvino
+
+from munjang.encoder.rules import Rules
+
+if TYPE_CHECKING:
+    import torch
+
+KEPT = 4
+"""How many exports stay in the cache: the ones that were used last."""
+
+
+def read(folder: Path) -> tuple[openvino.Model, Rules] | None:
+    """An export that was written before; None if there is none that can be read."""
+    try:
+        rules = Rules.model_validate_json((folder / "rules.json").read_bytes())
+        graph = openvino.Core().read_model(folder / "model.xml")
+    except (OSError, ValueError, RuntimeError):
+        return None
+    os.utime(folder)
+    return graph, rules
+
+
+def write(graph: openvino.Model, rules: Rules, folder: Path) -> None:
+    """Write an export so that readers see all of it or nothing, and drop those that were not used for longest."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
+    try:
+        openvino.save_model(graph, draft / "model.xml", compress_to_fp16=False)
+        (draft / "rules.json").write_text(rules.model_dump_json(), "utf-8")
+        remove(folder)
+        draft.rename(folder)
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)  # another process was first, or the disk is full: serve from memory
+    _prune(folder.parent)
+
+
+def remove(folder: Path) -> None:
+    """Drop an export."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def convert(modules: list[Any], rules: Rules) -> openvino.Model:
+    """Trace a transformer with its pooling into a graph of dynamic batch and length.
+
+    Raises:
+        Exception: whatever torch or OpenVINO raise for an architecture that cannot be traced.
+    """
+    import torch  # noqa: PLC0415 - only where there is no export yet
+
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if rules.wants_type_ids else [])]
+    example = {name: torch.ones(2, 8, dtype=torch.int64) for name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing warns of every Python branch in the library's own code
+        return openvino.convert_model(_pooled(modules).eval(), example_input=example)
+
+
+def _pooled(modules: list[Any]) -> torch.nn.Module:
+    """The whole pipeline as one module that takes the transformer's inputs by name."""
+    import torch  # noqa: PLC0415
+
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.transformer = modules[0].model
+            self.rest = torch.nn.ModuleList(modules[1:])
+
+        def forward(
+            self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+        ) -> torch.Tensor:
+            kinds = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+            hidden = self.transformer(input_ids=input_ids, attention_mask=attention_mask, **kinds).last_hidden_state
+            features = {"token_embeddings": hidden, "attention_mask": attention_mask}
+            for module in self.rest:
+                features = module(features)
+            vectors: torch.Tensor = features["sentence_embedding"]
+            return vectors
+
+    return Pooled()
+
+
+def _prune(cache: Path) -> None:
+    exports = [path for path in cache.iterdir() if not path.name.startswith(".")]
+    for path in sorted(exports, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+        remove(path)

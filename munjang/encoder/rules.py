@@ -1,0 +1,123 @@
+"""How one transformer model wants its text: tokenizer, limit, prompts, padding. Plain data that can be kept on disk.
+
+With these rules a cached export of a model serves without loading the model's library at all.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from munjang.encoder.contract import ModelInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from munjang.encoder.contract import Tokens
+
+UNLIMITED_TOKENS = 1 << 20
+"""What a model without a limit of its own (static embeddings) is taken to read."""
+
+
+class Rules(BaseModel):
+    """What is needed to go from a text to the arrays that the transformer reads.
+
+    Attributes:
+        tokenizer: the tokenizer as its own JSON.
+        truncation_side: from which end a long text loses its tokens.
+        special_ids: ids of special tokens.
+        pools_prompt: whether the pooling reads the prompt's tokens.
+        pad_id: the id that fills up short rows.
+        pad_type_id: its segment id.
+        pads_left: whether it is put before the text.
+        wants_type_ids: whether the transformer takes segment ids.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dimensions: int
+    max_tokens: int
+    similarity: str
+    prompts: dict[str, str]
+    default_prompt: str
+    tokenizer: str
+    truncation_side: Literal["left", "right"]
+    special_ids: frozenset[int]
+    pools_prompt: bool
+    pad_id: int
+    pad_type_id: int
+    pads_left: bool
+    wants_type_ids: bool
+
+    def info(self, int8_scale: float) -> ModelInfo:
+        """What callers may know of the model."""
+        return ModelInfo(
+            dimensions=self.dimensions,
+            max_tokens=self.max_tokens,
+            similarity=self.similarity,
+            prompts=self.prompts,
+            default_prompt=self.default_prompt,
+            int8_scale=int8_scale,
+        )
+
+    def pad(self, batch: Sequence[Tokens]) -> dict[str, NDArray[np.int64]]:
+        """The transformer's inputs of a batch by name, each int64 [len(batch), longest]."""
+        shape = (len(batch), max(map(len, batch)))
+        ids = np.full(shape, self.pad_id, np.int64)
+        mask = np.zeros(shape, np.int64)
+        for row, tokens in enumerate(batch):
+            place = self._place(tokens, shape[1])
+            ids[row, place] = tokens.ids
+            mask[row, place] = 1
+        arrays = {"input_ids": ids, "attention_mask": mask}
+        if self.wants_type_ids:
+            arrays["token_type_ids"] = self._type_ids(batch, shape)
+        return arrays
+
+    def _type_ids(self, batch: Sequence[Tokens], shape: tuple[int, int]) -> NDArray[np.int64]:
+        type_ids = np.full(shape, self.pad_type_id, np.int64)
+        for row, tokens in enumerate(batch):
+            type_ids[row, self._place(tokens, shape[1])] = tokens.type_ids or 0
+        return type_ids
+
+    def _place(self, tokens: Tokens, width: int) -> slice:
+        return slice(width - len(tokens), None) if self.pads_left else slice(0, len(tokens))
+
+
+def rules_of(model: Any, *, pools_prompt: bool) -> Rules:
+    """The rules of a loaded `SentenceTransformer` whose first module is a transformer with a fast tokenizer."""
+    tokenizer = model[0].tokenizer
+    info = info_of(model, 0.0)
+    return Rules(
+        dimensions=info.dimensions,
+        max_tokens=info.max_tokens,
+        similarity=info.similarity,
+        prompts=dict(info.prompts),
+        default_prompt=info.default_prompt,
+        tokenizer=tokenizer.backend_tokenizer.to_str(),
+        truncation_side=tokenizer.truncation_side,
+        special_ids=frozenset(tokenizer.all_special_ids),
+        pools_prompt=pools_prompt,
+        pad_id=tokenizer.pad_token_id or 0,
+        pad_type_id=tokenizer.pad_token_type_id,
+        pads_left=tokenizer.padding_side == "left",
+        wants_type_ids="token_type_ids" in tokenizer.model_input_names,
+    )
+
+
+def info_of(model: Any, int8_scale: float) -> ModelInfo:
+    """What callers may know of a loaded `SentenceTransformer`."""
+    limit = model.max_seq_length
+    return ModelInfo(
+        dimensions=model.truncate_dim or model.get_embedding_dimension(),
+        max_tokens=int(limit) if limit and math.isfinite(limit) else UNLIMITED_TOKENS,
+        similarity=str(model.similarity_fn_name),
+        prompts={name: prompt for name, prompt in model.prompts.items() if prompt},
+        default_prompt=model.default_prompt_name or "",
+        int8_scale=int8_scale,
+    )

@@ -1,0 +1,101 @@
+"""A sentence-transformers folder in torch: any model that the library loads, on any device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+from munjang.encoder.generic import GenericModel
+from munjang.encoder.load import ComputeType, LoadOptions, SentenceEncoder
+from munjang.encoder.rules import Rules, info_of, rules_of
+from munjang.encoder.tokenizer import TextTokenizer
+from munjang.encoder.torch_model import TorchForward
+from munjang.errors import ConfigurationError, ModelLoadFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
+    """Load a folder into torch; see `load_encoder`. A number of threads goes for the whole process."""
+    chosen = pick_device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    dtype = pick_dtype(options.compute_type, chosen)
+    model = load_model(folder, chosen, dtype)
+    name = str(dtype).removeprefix("torch.")
+    rules = plain_rules(model)
+    if rules is None:
+        info = info_of(model, options.int8_scale)
+        generic = GenericModel(model, info.prompts, info.default_prompt)
+        return SentenceEncoder(info, "torch", name, generic.tokenize, generic.forward)
+    forward = TorchForward(list(model), rules, chosen)
+    return SentenceEncoder(rules.info(options.int8_scale), "torch", name, TextTokenizer(rules), forward)
+
+
+def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
+    """The folder as a `SentenceTransformer`.
+
+    Raises:
+        ModelLoadFailed: it cannot be loaded.
+    """
+    try:
+        return SentenceTransformer(
+            str(folder),
+            device=str(device),
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs={"dtype": dtype, "use_safetensors": True},
+        ).eval()
+    except Exception as error:
+        msg = f"the model cannot be loaded: {error}"
+        raise ModelLoadFailed(msg) from error
+
+
+def plain_rules(model: Any) -> Rules | None:
+    """The rules of a model whose first module makes token embeddings from token ids alone; None for other models."""
+    first = model[0]
+    plain = (
+        isinstance(first, Transformer)
+        and getattr(first.tokenizer, "is_fast", False)
+        and "message" not in first.modality_config
+        and first.modality_config.get("text", {}).get("method") == "forward"
+        and first.module_output_name == "token_embeddings"
+    )
+    if not plain:
+        return None
+    pools_prompt = all(module.include_prompt for module in model if isinstance(module, Pooling))
+    return rules_of(model, pools_prompt=pools_prompt)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that a setting names.
+
+    Raises:
+        ConfigurationError: unknown, or not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        msg = f"device {name!r} cannot be used on this machine: {error}"
+        raise ConfigurationError(msg, field="device") from error
+    return device
+
+
+def pick_dtype(compute_type: ComputeType, device: torch.device) -> torch.dtype:
+    """The number format of the transformer."""
+    match compute_type:
+        case "auto" if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        case "bfloat16":
+            return torch.bfloat16
+        case "float16":
+            return torch.float16
+        case _:
+            return torch.float32

@@ -1,0 +1,123 @@
+"""OpenVINO on a CPU: the same vectors as torch, an export that is kept and made anew, torch for what it cannot run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer
+
+from munjang.encoder import export as exports
+from munjang.encoder import openvino_load
+from munjang.encoder.encode import encode
+from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.encoder.postprocess import normalized
+from munjang.errors import ConfigurationError, ModelLoadFailed
+from munjang.testing_models import tiny_model
+
+TEXTS = [
+    "밀짚모자를 쓴 남자가 드럼을 쳤다.",
+    "각",
+    "ㅋㅋ 🥁 drum",
+    "띄어쓰기가 있든 없든 " * 40,
+    "남자가 바이올린을 켠다.",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory, folder):
+    path = tmp_path_factory.mktemp("cache") / "exports" / "tiny"
+    load_encoder(folder, LoadOptions(device="cpu", export=path))
+    return path
+
+
+def cosines(left, right):
+    return np.einsum("ij,ij->i", normalized(left), normalized(right))
+
+
+@pytest.mark.parametrize("prompt_name", ["", "query"])
+def test_vectors_equal_those_of_sentence_transformers_one_by_one_and_together(folder, prompt_name):
+    expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS, prompt_name=prompt_name or None)
+    encoder = load_encoder(folder, LoadOptions(device="cpu"))
+
+    assert (encoder.runtime, encoder.compute_type) == ("openvino", "float32")
+    together = encode(encoder, TEXTS, prompt_name=prompt_name, budget=10_000)
+    alone = np.concatenate([encode(encoder, [text], prompt_name=prompt_name) for text in TEXTS])
+    assert cosines(together, expected).min() >= 0.9999
+    assert cosines(alone, expected).min() >= 0.9999
+
+
+def test_an_export_serves_without_torch(export, folder):
+    program = (
+        "import sys; from pathlib import Path; from munjang.encoder.load import LoadOptions, load_encoder\n"
+        f"encoder = load_encoder(Path({str(folder)!r}), LoadOptions(device='cpu', export=Path({str(export)!r})))\n"
+        "assert encoder.forward(encoder.tokenize(['문장'])).shape == (1, 32)\n"
+        "print(sorted({'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_export_gives_the_vectors_of_the_model(export, folder):
+    fresh = load_encoder(folder, LoadOptions(device="cpu", runtime="torch"))
+    kept = load_encoder(folder, LoadOptions(device="cpu", export=export))
+
+    assert kept.info == fresh.info
+    assert cosines(encode(kept, TEXTS), encode(fresh, TEXTS)).min() >= 0.9999
+
+
+@pytest.mark.parametrize("damage", ["rules.json", "model.xml", "model.bin"])
+def test_an_export_that_cannot_be_read_is_made_anew(tmp_path, export, folder, damage):
+    broken = tmp_path / "exports" / "tiny"
+    shutil.copytree(export, broken)
+    (broken / damage).write_bytes(b"half")
+
+    encoder = load_encoder(folder, LoadOptions(device="cpu", export=broken))
+
+    assert encoder.forward(encoder.tokenize(["문장"])).shape == (1, 32)
+    assert (broken / damage).stat().st_size == (export / damage).stat().st_size
+
+
+def test_a_model_that_is_no_transformer_runs_in_torch(tmp_path, folder):
+    static = StaticEmbedding(Tokenizer.from_file(str(folder / "tokenizer.json")), embedding_dim=16)
+    SentenceTransformer(modules=[static], device="cpu").save(str(tmp_path / "static"))
+
+    assert load_encoder(tmp_path / "static", LoadOptions(device="cpu")).runtime == "torch"
+    with pytest.raises(ModelLoadFailed, match="OpenVINO cannot run"):
+        load_encoder(tmp_path / "static", LoadOptions(device="cpu", runtime="openvino"))
+
+
+def test_a_pooling_that_leaves_out_the_prompt_runs_in_torch(tmp_path):
+    folder = tiny_model(tmp_path / "m", include_prompt=False)
+
+    assert load_encoder(folder, LoadOptions(device="cpu")).runtime == "torch"
+
+
+def test_a_number_format_that_the_processor_lacks_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(openvino_load, "supported", lambda _: False)
+
+    with pytest.raises(ConfigurationError, match="bfloat16"):
+        load_encoder(folder, LoadOptions(device="cpu", compute_type="bfloat16"))
+
+
+def test_only_the_exports_that_were_used_last_are_kept(tmp_path, export):
+    for number in range(exports.KEPT + 2):
+        shutil.copytree(export, tmp_path / "exports" / str(number))
+    found = exports.read(tmp_path / "exports" / "0")
+    assert found is not None
+    exports.write(*found, tmp_path / "exports" / "new")
+
+    kept = {path.name for path in (tmp_path / "exports").iterdir()}
+    assert len(kept) == exports.KEPT
+    assert {"0", "new"} <= kept
