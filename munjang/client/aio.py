@@ -105,13 +105,17 @@ class AsyncClient(BaseClient):
         state = StreamState(options, self._options.in_flight, self._options.retry, silence)
         metadata = self._metadata()
         size = self._options.batch_size
-        open_call: Any = self._embedding.EncodeStream  # the types lack grpc's read and write form
         source = (
             named_batches_async(items, size)
             if isinstance(items, AsyncIterable)
             else as_async(named_batches(items, size))
         )
-        return AioStream(state, source, lambda: open_call(metadata=metadata)).batches()
+
+        def open_call() -> Any:
+            stub: Any = self._embedding  # the types lack grpc's read and write form
+            return stub.EncodeStream(metadata=metadata)
+
+        return AioStream(state, source, open_call).batches()
 
     async def similarity(
         self,

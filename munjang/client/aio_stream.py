@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _EOF: Any = getattr(grpc.aio, "EOF")  # noqa: B009 - the type stubs lack it
 
+_MASKED = "Internal error from Core"
+"""What grpc.aio puts in place of the server's status where a write meets a call that has just ended."""
+
 
 class AioStream:
     """One use of `AsyncClient.encode_stream`."""
@@ -46,8 +49,10 @@ class AioStream:
         feed, link = asyncio.create_task(self._feed()), asyncio.create_task(self._link())
         try:
             while True:
-                for batch in self._take():
-                    yield batch
+                if taken := self._state.take():
+                    self._changed.set()
+                    yield taken
+                    continue  # more may have come meanwhile
                 if feed.done():
                     feed.result()
                 if self._finished and self._state.empty():
@@ -61,12 +66,6 @@ class AioStream:
             feed.cancel()
             link.cancel()
             await asyncio.gather(feed, link, return_exceptions=True)
-
-    def _take(self) -> list[StreamBatch]:
-        taken = self._state.take()
-        if taken:
-            self._changed.set()
-        return taken
 
     async def _feed(self) -> None:
         try:
@@ -88,7 +87,7 @@ class AioStream:
                 self._state.receive(reply)
                 self._changed.set()
         except grpc.aio.AioRpcError as error:
-            return from_call(error)
+            return None if error.details() == _MASKED else from_call(error)
         finally:
             write.cancel()
             call.cancel()
@@ -103,6 +102,7 @@ class AioStream:
                 if request is None:
                     await self._change(self._state.until_due())
                 else:
+                    self._changed.set()  # from now on the server owes an answer
                     await call.write(request)
             await call.done_writing()
 

@@ -108,11 +108,10 @@ class StreamState:
         del self._pending[number]
         self._ready[number] = answer
 
-    def take(self) -> list[StreamBatch]:
-        """Remove and return the answers that are next in order."""
-        taken = []
-        while self._next_out in self._ready:
-            taken.append(self._ready.pop(self._next_out))
+    def take(self) -> StreamBatch | None:
+        """Remove and return the answer that is next in order, if it is here."""
+        taken = self._ready.pop(self._next_out, None)
+        if taken is not None:
             self._next_out += 1
         return taken
 

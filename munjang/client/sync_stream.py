@@ -50,7 +50,7 @@ class SyncStream:
         try:
             self._open()
             while (taken := self._next()) is not None:
-                yield from taken
+                yield taken
         finally:
             with self._changed:
                 self._closed = True
@@ -58,8 +58,8 @@ class SyncStream:
             if self._call is not None:
                 self._call.cancel()
 
-    def _next(self) -> list[StreamBatch] | None:
-        """Wait for answers; None at the end."""
+    def _next(self) -> StreamBatch | None:
+        """Wait for the next answer; None at the end."""
         while True:
             with self._changed:
                 if taken := self._state.take():
@@ -111,6 +111,7 @@ class SyncStream:
                     request = self._state.next_request()
                     if request is None:
                         self._changed.wait(self._state.until_due())
+                self._changed.notify_all()  # from now on the server owes an answer
             yield request
 
     def _read(self, call: Any, over: threading.Event) -> None:
