@@ -1,0 +1,87 @@
+# munjang: `make run` to see it work, `make test` to test it. Everything lives in .venv; nothing is installed elsewhere.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# The Python to build .venv with: the first one of 3.11 or newer that runs. Name another with `make PYTHON=/path/to/python`.
+CANDIDATES := python3.11 python3.12 python3.13 python3.14 python3 python
+PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c \
+	'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+
+# Options for pip when it installs torch, for another build of it than your package index gives:
+# `make setup TORCH_OPTIONS="--index-url URL"`.
+TORCH_OPTIONS ?=
+TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
+
+# More arguments for the program that a target runs: `make test ARGS="-k registry"`, `make run ARGS="--port 50052"`.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test setup lint format protos protos-baseline docs constraints bench wheel clean distclean
+
+help: ## Say what there is.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: setup ## Set up on first use, then start registry, Valkey, server and worker on 127.0.0.1:50051 (munjang up).
+	@$(BIN)/munjang up $(ARGS)
+
+test: setup ## Set up on first use, then run the tests.
+	@$(BIN)/python -m pytest $(ARGS)
+
+setup: $(STAMP) ## Make .venv with pinned versions of everything; again only when pyproject.toml or constraints.txt changed.
+
+$(BIN)/python:
+ifneq ($(PYTHON),)
+	$(PYTHON) -m venv $(VENV)
+else
+	@command -v uv >/dev/null || { echo "munjang needs Python 3.11 or newer: install it, or say make PYTHON=PATH" >&2; exit 1; }
+	uv venv --quiet --seed --python 3.11 $(VENV)
+endif
+
+# torch comes first, in a step of its own: what its build is (CPU, CUDA) is settled before anything depends on it.
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt $(TORCH_OPTIONS) $(TORCH)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+lint: setup ## Check style, types, import rules, protos, and that generated files are current.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tools.protos lint
+	$(BIN)/python -m tools.protos breaking
+	$(BIN)/python -m tools.protos stubs
+	$(BIN)/python -m tools.settings_docs --check
+
+format: setup ## Format the code and mend what ruff can mend.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+protos: setup ## Generate munjang/v1 from protos/.
+	$(BIN)/python -m tools.protos generate
+
+protos-baseline: setup ## At a release only: make today's protos the contract that later ones are held against.
+	$(BIN)/python -m tools.protos baseline
+
+docs: setup ## Write the generated pages of docs/.
+	$(BIN)/python -m tools.settings_docs
+
+constraints: ## Pin the newest versions that fit pyproject.toml, found in a clean environment.
+	$(PYTHON) -m tools.constraints
+
+bench: setup ## Measure the core on this machine; never part of the tests.
+	$(BIN)/python -m pytest tests/bench $(ARGS)
+
+wheel: setup ## Build dist/munjang-*.whl and the source distribution.
+	$(BIN)/python -m build --outdir dist
+
+clean: ## Remove caches and what was built.
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## Remove .venv as well.
+	rm -rf $(VENV)

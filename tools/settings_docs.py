@@ -1,0 +1,97 @@
+"""Writes docs/settings.md from munjang/settings.py (`make docs`); `--check` only says whether it is current."""
+
+from __future__ import annotations
+
+import html
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args, get_origin
+
+from munjang import settings
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
+
+HEAD = """# Settings reference
+
+<!-- Written by `make docs` from munjang/settings.py. Edit that file, not this one. -->
+
+Every setting is an environment variable. A program reads them once, when it starts, and refuses a value that is out of
+range, naming the setting and the reason. Options of the command line win over the environment.
+"""
+
+NUMBERS = {int: "integer", float: "number"}
+BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+
+
+def page() -> str:
+    """The page, a section for each class of settings, in the order of the module."""
+    found = inspect.getmembers(settings, lambda member: isinstance(member, type))
+    classes = [member for _, member in found if issubclass(member, settings.Settings)]
+    classes.sort(key=lambda member: inspect.getsourcelines(member)[1])
+    return "\n".join([HEAD, *filter(None, map(section, classes))])
+
+
+def section(members: type[settings.Settings]) -> str:
+    """What one class adds to its parents, or "" if it adds nothing."""
+    names = [name for name in members.model_fields if name in members.__annotations__]
+    if not names:
+        return ""
+    parents = [parent.__name__ for parent in reversed(members.__mro__[1:]) if issubclass(parent, settings.Settings)]
+    lines = [f"## {members.__name__}\n\n{inspect.getdoc(members)}"]
+    if parents:
+        lines.append("\nThe same program reads " + ", ".join(f"[{name}](#{name.lower()})" for name in parents) + ".")
+    lines += ["\n| variable | value | default | what it does |", "| --- | --- | --- | --- |"]
+    lines += [row(name, members.model_fields[name]) for name in names]
+    return "\n".join(lines) + "\n"
+
+
+def row(name: str, field: FieldInfo) -> str:
+    """One setting as a row of a table."""
+    default = "" if field.default == "" else f"`{shown(field.default)}`"
+    about = html.escape(field.description or "", quote=False).replace("|", "\\|")
+    return f"| `MUNJANG_{name.upper()}` | {kind(field)} | {default} | {about} |"
+
+
+def kind(field: FieldInfo) -> str:
+    """What values a setting takes, in words."""
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    if field.annotation is bool:
+        return "`true` or `false`"
+    if field.annotation is Path:
+        return "path"
+    if field.annotation not in NUMBERS:
+        return "text"
+    bounds = [
+        f"{words} {shown(getattr(constraint, bound))}"
+        for constraint in field.metadata
+        for bound, words in BOUNDS.items()
+        if hasattr(constraint, bound)
+    ]
+    return ", ".join([NUMBERS[field.annotation], *bounds])
+
+
+def shown(value: object) -> str:
+    """A value as one writes it into the environment."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def main() -> int:
+    """Write the page, or with `--check` return 1 where it is not current."""
+    text = page()
+    if "--check" in sys.argv[1:]:
+        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
+            sys.stderr.write("docs/settings.md is not what munjang/settings.py says: run `make docs`\n")
+            return 1
+        return 0
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
