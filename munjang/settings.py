@@ -271,15 +271,15 @@ class ClientSettings(Settings):
 class WorkerSettings(EngineSettings):
     """How the bulk worker runs."""
 
-    processes: Positive = Field(
+    worker_processes: Positive = Field(
         default=1,
         description="Worker processes of one `python -m worker`, each with its own model in memory. Raise it where one "
         "process leaves cores or a GPU idle; on a CPU they share the threads.",
     )
     shard_rows: Positive = Field(
         default=8192,
-        description="Rows of one shard, the unit that a worker takes, commits and would do again. Raise it on a fast GPU "
-        "or for short texts, lower it for long texts on a CPU. Rounded up to whole blocks of 1,024.",
+        description="Rows of one shard, the unit that a worker takes, commits and would do again. Raise it on a fast "
+        "GPU or for short texts, lower it for long texts on a CPU. Rounded up to whole blocks of 1,024.",
     )
     max_error_rate: Share = Field(
         default=0.5,
@@ -293,10 +293,10 @@ class WorkerSettings(EngineSettings):
     )
     step_seconds: Positive = Field(
         default=4 * 3600,
-        description="How long planning a job, one shard or its end may take, where nobody said so with the job (and rq's "
-        "own default of 180 counts as nobody). Lower it to give up stuck storage sooner.",
+        description="How long planning a job, one shard or its end may take, where nobody said so with the job (and "
+        "rq's own default of 180 counts as nobody). Lower it to give up stuck storage sooner.",
     )
-    attempts: Positive = Field(
+    step_attempts: Positive = Field(
         default=4,
         description="How often a step is tried, a worker's death in the middle counted, before its job fails. Raise it "
         "on machines that are taken away often.",
@@ -314,12 +314,13 @@ class WorkerSettings(EngineSettings):
     )
     keep_seconds: Positive = Field(
         default=7 * 86400,
-        description="How long an ended job is remembered in Redis; its output folder is not touched. Raise it for audits.",
+        description="How long an ended job is remembered in Redis; its output folder is not touched. Raise it for "
+        "audits.",
     )
     input_roots: str = Field(
         default="",
-        description="Places that jobs may read, paths or URLs with commas between; empty allows all. Set it where others "
-        "may submit jobs.",
+        description="Places that jobs may read, paths or URLs with commas between; empty allows all. Set it where "
+        "others may submit jobs.",
     )
     output_roots: str = Field(
         default="",
@@ -328,7 +329,7 @@ class WorkerSettings(EngineSettings):
     )
     worker_metrics_host: str = Field(
         default="127.0.0.1",
-        description="The address of the worker's Prometheus metrics page. Set 0.0.0.0 to be scraped from other machines.",
+        description="The address of the worker's Prometheus metrics page. Set 0.0.0.0 to be scraped from elsewhere.",
     )
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=0,

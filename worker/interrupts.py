@@ -1,0 +1,48 @@
+"""Why the step in hand shall stop: said by a signal, a request or another step, heard between two batches."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Reason(Enum):
+    """What ends a step before its work is done."""
+
+    SHUTDOWN = "the worker shuts down"
+    ENDED = "the job was cancelled, or failed in another step"
+    STOPPED = "the step was stopped by a command to its worker"
+
+
+class Interrupted(BaseException):
+    """Raised out of a step's work. Not an Exception, so that nothing which handles a bad row can swallow it."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Interrupts:
+    """One worker process's reason to stop, if there is one. Set from any thread or signal handler."""
+
+    def __init__(self) -> None:
+        self._reason: Reason | None = None
+
+    def set(self, reason: Reason) -> None:
+        """Ask the step in hand to stop; the first reason stays."""
+        if self._reason is None:
+            self._reason = reason
+
+    def clear(self) -> None:
+        """Begin a new step. A shutdown stays asked for."""
+        if self._reason is not Reason.SHUTDOWN:
+            self._reason = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process is to end."""
+        return self._reason is Reason.SHUTDOWN
+
+    def poll(self) -> None:
+        """Raise Interrupted if the step shall stop."""
+        if self._reason is not None:
+            raise Interrupted(self._reason)

@@ -1,0 +1,1 @@
+"""Input files: find them, cut them into shards, and read a shard's rows as blocks."""

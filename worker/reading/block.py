@@ -1,0 +1,163 @@
+"""A block of rows as every format gives it, and making one of records whose values can be anything."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from munjang.errors import InvalidJob
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from munjang.bulk.spec import JobSpec
+
+SAMPLE = 1024
+"""How many records of a JSONL job's beginning decide its columns' types."""
+
+ROW_NUMBER = pa.int64()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a row has no vector: a reason for programs, a message for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns a job reads.
+
+    Attributes:
+        text: where the texts are.
+        id: where the ids are; "" numbers the rows.
+        schema: the output's columns before the vector: "id", then the carried ones by their own names.
+    """
+
+    text: str
+    id: str
+    schema: pa.Schema
+
+    @property
+    def carried(self) -> list[str]:
+        """The columns to copy to the output."""
+        return list(self.schema.names[1:])
+
+
+@dataclass(slots=True)
+class Block:
+    """Consecutive rows of the input.
+
+    Attributes:
+        first: the first row's number in the whole input.
+        texts: what the text column holds; a string where the row is good.
+        table: id and carried columns, as many rows as `texts`.
+        problems: rows that cannot be encoded, by position in the block.
+    """
+
+    first: int
+    texts: list[object]
+    table: pa.Table
+    problems: dict[int, Problem] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """The number of rows, bad ones included."""
+        return len(self.texts)
+
+
+def choose_columns(names: Sequence[str], types: Mapping[str, pa.DataType], spec: JobSpec, url: str) -> Columns:
+    """The columns that a job means, among those that a file has.
+
+    Raises:
+        InvalidJob: one is not there, or is there twice.
+    """
+    _require(names, spec.text_column, "text_column", url)
+    if spec.id_column:
+        _require(names, spec.id_column, "id_column", url)
+    for name in spec.carry_columns:
+        _require(names, name, "carry_columns", url)
+    id_column = spec.id_column or ("id" if "id" in names else "")
+    fields = [pa.field("id", types.get(id_column, pa.string()) if id_column else ROW_NUMBER)]
+    fields += [pa.field(name, types.get(name, pa.string())) for name in spec.carry_columns]
+    return Columns(spec.text_column, id_column, pa.schema(fields))
+
+
+def infer_types(records: Sequence[Mapping[str, object]]) -> dict[str, pa.DataType]:
+    """The Arrow type of each column of JSON records: int64, float64 or bool where all values are, else string."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: _infer([value for record in records if (value := record.get(name)) is not None]) for name in names}
+
+
+def make_block(first: int, records: Sequence[Mapping[str, object] | Problem], columns: Columns) -> Block:
+    """A block of records; those with values that do not fit their column become problems."""
+    problems: dict[int, Problem] = {}
+    texts: list[object] = []
+    values: list[list[object]] = [[] for _ in columns.schema]
+    for position, record in enumerate(records):
+        row: list[object] = [None] * len(values)
+        problem = record if isinstance(record, Problem) else _fill(row, record, columns)
+        if problem:
+            problems[position] = problem
+        texts.append(None if isinstance(record, Problem) else record.get(columns.text))
+        for column, value in zip(values, row, strict=True):
+            column.append(value)
+    if not columns.id:
+        values[0] = list(range(first, first + len(texts)))
+    arrays = [pa.array(column, field.type) for column, field in zip(values, columns.schema, strict=True)]
+    return Block(first, texts, pa.Table.from_arrays(arrays, schema=columns.schema), problems)
+
+
+def _fill(row: list[object], record: Mapping[str, object], columns: Columns) -> Problem | None:
+    for index, column in enumerate(columns.schema):
+        name = column.name if index else columns.id
+        value = record.get(name)
+        if index == 0 and name and value is None:
+            return Problem("MISSING_ID", f"the row has no {name!r}")
+        try:
+            row[index] = None if value is None else _convert(value, column.type)
+        except ValueError:
+            return Problem("MALFORMED_ROW", f"{name!r} holds {value!r}, and the first rows hold {column.type}")
+    return None
+
+
+def _convert(value: object, kind: pa.DataType) -> object:
+    if pa.types.is_string(kind):
+        return _clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    allowed = {pa.int64(): (int,), pa.float64(): (int, float), pa.bool_(): (bool,)}[kind]
+    if type(value) not in allowed:
+        raise ValueError
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ValueError
+    return value
+
+
+def _clean(text: str) -> str:
+    """The text, unless it has unpaired surrogates, which no file can hold. Raises ValueError then."""
+    if not text.isascii():
+        text.encode()
+    return text
+
+
+def _infer(values: list[object]) -> pa.DataType:
+    kinds = {type(value) for value in values}
+    if kinds == {bool}:
+        return pa.bool_()
+    if kinds == {int} and all(-(1 << 63) <= value < 1 << 63 for value in values if isinstance(value, int)):
+        return pa.int64()
+    if kinds in ({float}, {int, float}):
+        return pa.float64()
+    return pa.string()
+
+
+def _require(names: Sequence[str], name: str, field: str, url: str) -> None:
+    if name not in names:
+        msg = f"{field}: {url!r} has no column {name!r}; it has {', '.join(map(repr, names)) or 'none'}"
+        raise InvalidJob(msg, field=field)
+    if list(names).count(name) > 1:
+        msg = f"{field}: {url!r} has more than one column {name!r}"
+        raise InvalidJob(msg, field=field)

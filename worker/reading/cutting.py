@@ -1,0 +1,166 @@
+"""One pass over the input: cut its rows into shards, and take size and sha256 of each file on the way.
+
+A plain text file is cut at bytes, a Parquet file at rows. A compressed file cannot be entered in the middle, so the
+pass leaves each shard's part of it in the output folder, compressed again; the rows are then read once more and not
+once for every shard.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from munjang.errors import InvalidJob
+from worker.plan import InputFile, Segment, Shard
+from worker.reading.block import Columns
+from worker.reading.files import HashingStream, decompressed, open_source
+from worker.reading.parquet import describe
+from worker.reading.staging import STAGED, Stage
+from worker.reading.text import Lines
+from worker.storage import CHUNK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from munjang.bulk.spec import JobSpec
+    from worker.reading.files import Source
+    from worker.reading.text import TextFormat
+    from worker.storage import Folder
+
+
+class Cutter:
+    """Shards of exactly `shard_rows` rows, made of segments in their order; the last may have fewer, also none."""
+
+    def __init__(self, shard_rows: int) -> None:
+        self._shard_rows = shard_rows
+        self._shards: list[Shard] = []
+        self._segments: list[Segment] = []
+        self.rows = 0
+
+    @property
+    def room(self) -> int:
+        """How many rows the shard in hand still takes."""
+        return self._shard_rows - self.rows % self._shard_rows
+
+    @property
+    def number(self) -> int:
+        """The number of the shard in hand."""
+        return len(self._shards)
+
+    def add(self, segment: Segment) -> None:
+        """Put a segment into the shard in hand, which must have room for it."""
+        self._segments.append(segment)
+        self.rows += segment.rows
+        if self.rows % self._shard_rows == 0:
+            self._close()
+
+    def finish(self) -> tuple[Shard, ...]:
+        """All shards, at least one."""
+        if self._segments or not self._shards:
+            self._close()
+        return tuple(self._shards)
+
+    def _close(self) -> None:
+        rows = sum(segment.rows for segment in self._segments)
+        self._shards.append(Shard(first_row=self.rows - rows, rows=rows, segments=tuple(self._segments)))
+        self._segments = []
+
+
+class TextCutter:
+    """Cuts one text file after another into the shards of a `Cutter`."""
+
+    def __init__(self, kind: TextFormat, cutter: Cutter, folder: Folder, poll: Callable[[], None]) -> None:
+        self._kind = kind
+        self._cutter = cutter
+        self._folder = folder
+        self._poll = poll
+        self._header: list[str] | None = None
+
+    def cut(self, source: Source, file: int) -> InputFile:
+        """Cut one file, the plan's number `file`.
+
+        Raises:
+            InvalidJob: it cannot be read, or has other columns than the first.
+        """
+        with open_source(source.url) as opened, Stage(self._folder) as stage:
+            raw = HashingStream(opened, self._poll)
+            lines = Lines(decompressed(raw, source.compression))
+            items = self._kind.items(lines)
+            self._check_header(items, source.url)
+            lines.copy = stage.write if source.compression else None
+            self._cut_items(items, lines, stage, file)
+            sha256 = raw.finish()
+            return InputFile(url=source.url, size=raw.size, sha256=sha256)
+
+    def _cut_items(self, items: Iterator[Any], lines: Lines, stage: Stage, file: int) -> None:
+        start, rows, room = lines.position, 0, self._cutter.room
+        stage.name = f"{STAGED}/{self._cutter.number:06d}-{file:05d}.zst"
+        for _ in items:
+            rows += 1
+            if rows == room:
+                staged = stage.finish()
+                self._cutter.add(Segment(file=file, start=start, end=lines.position, rows=rows, staged=staged))
+                start, rows, room = lines.position, 0, self._cutter.room
+                stage.name = f"{STAGED}/{self._cutter.number:06d}-{file:05d}.zst"
+        staged = stage.finish()
+        if rows:
+            self._cutter.add(Segment(file=file, start=start, end=lines.position, rows=rows, staged=staged))
+
+    def _check_header(self, items: Iterator[Any], url: str) -> None:
+        if not self._kind.has_header:
+            return
+        header = self._kind.header(next(items, []))
+        if self._header is not None and header != self._header:
+            msg = f"input: the columns of {url!r} are {header}, and those of the first file {self._header}"
+            raise InvalidJob(msg, field="input")
+        self._header = header
+
+
+class ParquetCutter:
+    """Cuts one Parquet file after another into the shards of a `Cutter`.
+
+    Attributes:
+        columns: those of the first file; the others must have the same.
+    """
+
+    def __init__(self, spec: JobSpec, cutter: Cutter, folder: Folder, poll: Callable[[], None]) -> None:
+        self._spec = spec
+        self._cutter = cutter
+        self._folder = folder
+        self._poll = poll
+        self.columns = Columns("", "", pa.schema([]))
+
+    def cut(self, source: Source, file: int) -> InputFile:
+        """Cut one file, the plan's number `file`.
+
+        Raises:
+            InvalidJob: it cannot be read, or has other columns than the first.
+        """
+        staged = f"{STAGED}/{file:05d}.parquet" if source.compression else ""
+        if not staged:
+            rows = self._describe(source, "")
+        with open_source(source.url) as opened:
+            raw = HashingStream(opened, self._poll)
+            if staged:
+                with self._folder.create(staged) as path, path.open("wb") as target:
+                    shutil.copyfileobj(decompressed(raw, source.compression), target, CHUNK)
+            sha256 = raw.finish()
+        if staged:
+            rows = self._describe(source, staged)
+        start = 0
+        while start < rows:
+            end = min(rows, start + self._cutter.room)
+            self._cutter.add(Segment(file=file, start=start, end=end, rows=end - start, staged=staged))
+            start = end
+        return InputFile(url=source.url, size=raw.size, sha256=sha256)
+
+    def _describe(self, source: Source, staged: str) -> int:
+        with self._folder.open(staged) if staged else open_source(source.url) as opened:
+            columns, rows = describe(opened, self._spec, source.url)
+        if self.columns.text and columns != self.columns:
+            msg = f"input: the columns of {source.url!r} are not those of the first file, or of other types"
+            raise InvalidJob(msg, field="input")
+        self.columns = columns
+        return rows

@@ -1,0 +1,114 @@
+"""Parquet files: what is in them, and their rows as tables of the columns that a job reads."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from munjang.errors import InvalidJob
+from worker.reading.block import Block, Columns, Problem, choose_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from munjang.bulk.spec import JobSpec
+
+TEXT = "\0text"
+"""The text column's name in the tables: one that no other column has."""
+
+BUFFER = 1 << 20
+
+
+def describe(file: IO[bytes], spec: JobSpec, url: str) -> tuple[Columns, int]:
+    """The columns of a job, and the number of rows.
+
+    Raises:
+        InvalidJob: not a Parquet file, or its columns are not as asked.
+    """
+    parquet = _open(file, url)
+    schema: pa.Schema = parquet.schema_arrow
+    types = {column.name: _plain_type(column.type) for column in schema}
+    columns = choose_columns(schema.names, types, spec, url)
+    kind = types[columns.text]
+    if not pa.types.is_string(kind) and not pa.types.is_null(kind):
+        msg = f"text_column: {columns.text!r} of {url!r} holds {kind}, not text"
+        raise InvalidJob(msg, field="text_column")
+    return columns, int(parquet.metadata.num_rows)
+
+
+def read_rows(file: IO[bytes], columns: Columns, rows: range, batch: int) -> Iterator[pa.Table]:
+    """Some rows as tables of at most `batch` rows: the text column as TEXT, then id and carried columns."""
+    parquet = _open(file, getattr(file, "name", "a part of the input"))
+    groups, skip = _groups(parquet.metadata, rows)
+    names = list(dict.fromkeys([columns.text, *([columns.id] if columns.id else []), *columns.carried]))
+    left = len(rows)
+    for found in parquet.iter_batches(batch_size=batch, row_groups=groups, columns=names):
+        kept = found.slice(min(skip, len(found)), left)
+        skip = max(0, skip - len(found))
+        if len(kept):
+            left -= len(kept)
+            yield _renamed(pa.table(kept), columns)
+        if not left:
+            return
+
+
+def block_of(first: int, table: pa.Table, columns: Columns) -> Block:
+    """A block of a table that `read_rows` gave."""
+    texts = _strings(table.column(TEXT))
+    problems: dict[int, Problem] = {}
+    data = {name: table.column(name) for name in table.column_names if name != TEXT}
+    if columns.id:
+        for position, missing in enumerate(data["id"].is_null().to_pylist()):
+            if missing:
+                problems[position] = Problem("MISSING_ID", f"the row has no {columns.id!r}")
+    else:
+        data["id"] = pa.array(range(first, first + len(texts)), pa.int64())
+    arrays = [data[field.name].cast(field.type) for field in columns.schema]
+    return Block(first, texts, pa.Table.from_arrays(arrays, schema=columns.schema), problems)
+
+
+def _open(file: IO[bytes], url: str) -> Any:
+    try:
+        return pq.ParquetFile(file, buffer_size=BUFFER)
+    except (pa.ArrowException, OSError) as error:
+        msg = f"input: {url!r} is not a Parquet file that can be read: {error}"
+        raise InvalidJob(msg, field="input") from error
+
+
+def _groups(metadata: Any, rows: range) -> tuple[list[int], int]:
+    """The row groups that hold some rows, and how many rows of the first come before them."""
+    groups: list[int] = []
+    skip = position = 0
+    for index in range(metadata.num_row_groups):
+        count = metadata.row_group(index).num_rows
+        if position < rows.stop and position + count > rows.start:
+            if not groups:
+                skip = rows.start - position
+            groups.append(index)
+        position += count
+    return groups, skip
+
+
+def _renamed(table: pa.Table, columns: Columns) -> pa.Table:
+    data = {TEXT: table.column(columns.text)}
+    if columns.id:
+        data["id"] = table.column(columns.id)
+    return pa.table(data | {name: table.column(name) for name in columns.carried})
+
+
+def _strings(column: pa.ChunkedArray) -> list[object]:
+    """The texts; bytes that are not UTF-8 become unpaired surrogates, as the text formats have them."""
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        binary = column.cast(pa.string()).cast(pa.binary()).to_pylist()
+        return [None if value is None else value.decode("utf-8", "surrogateescape") for value in binary]
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type that the output has for a column: strings and dictionaries of strings are one."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
