@@ -58,8 +58,15 @@ class Resident:
             self._close()
 
     def lease_again(self) -> ResidentLease:
-        """One more lease for the holder of an unreleased one; given while the version drains, too."""
+        """One more lease for the holder of an unreleased one; given while the version drains, too.
+
+        Raises:
+            RuntimeError: the last lease was given back after the version was retired, so the model is closed.
+        """
         with self._lock:
+            if self._retired and self._leases == 0:
+                msg = f"version {self.version} is closed: only a lease that was not released can be shared"
+                raise RuntimeError(msg)
             self._leases += 1
         return ResidentLease(self)
 

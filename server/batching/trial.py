@@ -164,11 +164,22 @@ class Trial:
 
 
 def _share_lease(batch: Batch) -> Lease | None:
-    """A lease for the forward; None if every caller has left by now, so that none of them holds one any more."""
+    """A lease for the forward; None if every caller has left by now.
+
+    The event loop may end a request at any moment, and then its lease is given back. A request that has not ended after
+    its lease was shared had not given it back before, so the share is good.
+    """
     for part in batch.parts:
+        request = part.request
+        if request.ended:
+            continue
         try:
-            return part.request.work.lease.share()
+            lease = request.work.lease.share()
         except Exception:
-            if not part.request.ended:
-                raise
+            if request.ended:
+                continue
+            raise
+        if not request.ended:
+            return lease
+        lease.release()
     return None

@@ -196,6 +196,8 @@ def test_a_retired_version_is_unloaded_only_after_its_last_lease(engine, loader,
     third.release()
     recorder.wait("unloaded", 1)
     assert loader.encoders[1].closed
+    with pytest.raises(RuntimeError, match="version 1 is closed"):
+        third.share()
     with pytest.raises(VersionNotReady, match="served: 2"):
         engine.acquire("1")
 
