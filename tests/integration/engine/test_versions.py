@@ -1,0 +1,208 @@
+"""Real versions in a real registry: what is not as it was published never serves, and the old version goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from munjang.encoder.encode import encode
+from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.engine import Engine, VersionState
+from munjang.engine.loading import VersionLoader
+from munjang.registry import Description, Probe, Registry, Watcher
+from munjang.settings import EngineSettings
+from munjang.testing_models import tiny_model
+
+TEXTS = ["남자가 드럼을 쳤다.", "여자가 노래한다."]
+WAIT = 60
+
+
+class Recorder:
+    """Lets a test wait for what the engine did."""
+
+    def __init__(self):
+        self.events = []
+        self._changed = threading.Condition()
+
+    def _add(self, *event):
+        with self._changed:
+            self.events.append(event)
+            self._changed.notify_all()
+
+    def load_finished(self, version, seconds, error):
+        self._add("failed" if error else "loaded", version)
+
+    def alias_moved(self, alias, old, new, seconds):
+        self._add("moved", old, new)
+
+    def unloaded(self, version):
+        self._add("unloaded", version)
+
+    def wait(self, *event):
+        with self._changed:
+            assert self._changed.wait_for(lambda: event in self.events, WAIT), f"{event} is not in {self.events}"
+
+
+def publish(registry, folder, **changes):
+    encoder = load_encoder(folder, LoadOptions(device="cpu", runtime="torch"))
+    probes = [Probe.of(text, vector) for text, vector in zip(TEXTS, encode(encoder, TEXTS), strict=True)]
+    fields = {"dimensions": encoder.info.dimensions, "max_tokens": 64, "probes": probes} | changes
+    return registry.publish(folder, Description(**fields)).version
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    return [tiny_model(root / str(seed), seed=seed) for seed in range(2)]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Exports of the two models, which all tests share."""
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def house(tmp_path, models, cache):
+    """A registry whose version 1 serves as stable, and the engine that serves it."""
+    registry = Registry(str(tmp_path / "registry"))
+    registry.promote("stable", publish(registry, models[0]), "test")
+    settings = EngineSettings(cache=cache, device="cpu", batch_tokens=128)
+    recorder = Recorder()
+    engine = Engine(VersionLoader(registry, settings), ["stable"], observer=recorder)
+    engine.start()
+    with Watcher(registry, 0.05, engine.update):
+        recorder.wait("moved", 0, 1)
+        yield SimpleNamespace(
+            registry=registry, engine=engine, recorder=recorder, versions=tmp_path / "registry/versions"
+        )
+        engine.close()
+
+
+def weights(house, version):
+    return house.versions / str(version) / "model" / "model.safetensors"
+
+
+def reseal(house, version):
+    """Make the manifest agree with the changed weights, as a publisher of a bad model would have."""
+    path = house.versions / str(version) / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    data = weights(house, version).read_bytes()
+    for entry in manifest["files"]:
+        if entry["path"] == "model.safetensors":
+            entry |= {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    path.write_text(json.dumps(manifest))
+
+
+def flip_a_byte(house, version):
+    data = bytearray(weights(house, version).read_bytes())
+    data[-100] ^= 1
+    weights(house, version).write_bytes(data)
+
+
+def truncate(house, version):
+    weights(house, version).write_bytes(weights(house, version).read_bytes()[:-64])
+
+
+def add_a_pickle(house, version):
+    (weights(house, version).parent / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+
+
+def list_a_pickle(house, version):
+    path = house.versions / str(version) / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    manifest["files"].append({"path": "training_args.bin", "size": 3, "sha256": "0" * 64})
+    path.write_text(json.dumps(manifest))
+
+
+def fill_with_nan(house, version):
+    tensors = load_file(weights(house, version))
+    save_file({name: np.full_like(array, np.nan) for name, array in tensors.items()}, weights(house, version))
+    reseal(house, version)
+
+
+def swap_the_weights(house, version):
+    weights(house, version).write_bytes(weights(house, 1).read_bytes())
+    reseal(house, version)
+
+
+def lie_about_dimensions(house, version):
+    path = house.versions / str(version) / "manifest.json"
+    manifest = json.loads(path.read_bytes()) | {"dimensions": 16}
+    path.write_text(json.dumps(manifest))
+
+
+def remove_the_weights(house, version):
+    weights(house, version).unlink()
+
+
+def come_from_the_future(house, version):
+    path = house.versions / str(version) / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 99}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (flip_a_byte, "HashMismatch"),
+        (truncate, "HashMismatch"),
+        (add_a_pickle, "ForbiddenFile"),
+        (list_a_pickle, "ForbiddenFile"),
+        (fill_with_nan, "ModelLoadFailed: the model makes vectors that are not finite"),
+        (swap_the_weights, "ProbeMismatch"),
+        (lie_about_dimensions, "ModelLoadFailed: the model has 32 dimensions, and its manifest says 16"),
+        (remove_the_weights, "IncompleteVersion"),
+        (come_from_the_future, "UnsupportedManifest"),
+    ],
+)
+def test_a_version_that_is_not_right_never_serves_and_says_why(house, models, damage, reason):
+    version = publish(house.registry, models[1])
+    damage(house, version)
+    (house.versions.parent / "aliases" / "stable.json").write_text(
+        json.dumps({"version": version, "previous": 1, "changed_at": "2026-11-23T00:00:00Z", "by": "test"})
+    )
+    house.recorder.wait("failed", version)
+
+    status = next(status for status in house.engine.versions() if status.version == version)
+    assert status.state is VersionState.FAILED
+    assert status.reason.startswith(reason)
+    with house.engine.acquire("stable") as lease:
+        assert lease.version == 1
+        assert np.isfinite(encode(lease.encoder, TEXTS)).all()
+
+
+def test_a_promoted_version_serves_its_own_vectors_and_a_rollback_returns_the_old_ones(house, models):
+    with house.engine.acquire("stable") as lease:
+        before = encode(lease.encoder, TEXTS)
+    version = publish(house.registry, models[1])
+    house.registry.promote("stable", version, "test")
+    house.recorder.wait("moved", 1, version)
+    with house.engine.acquire("") as lease:
+        assert lease.version == version
+        assert not np.allclose(encode(lease.encoder, TEXTS), before, atol=1e-2)
+    house.registry.rollback("stable", "test")
+    house.recorder.wait("moved", version, 1)
+    with house.engine.acquire("") as lease:
+        assert np.array_equal(encode(lease.encoder, TEXTS), before)
+
+
+def test_an_export_that_went_bad_is_dropped_and_made_anew(house, models, tmp_path):
+    settings = EngineSettings(cache=str(tmp_path / "cache"), device="cpu", batch_tokens=128)
+    loader = VersionLoader(house.registry, settings)
+    loader(1)
+    (export,) = (tmp_path / "cache" / "exports").iterdir()
+    loader(publish(house.registry, models[1]))
+    (second,) = {*(tmp_path / "cache" / "exports").iterdir()} - {export}
+    for name in ("model.xml", "model.bin"):
+        (export / name).write_bytes((second / name).read_bytes())
+
+    manifest, encoder = loader(1)
+
+    assert manifest.version == 1
+    assert np.allclose(encode(encoder, TEXTS)[0], manifest.probes[0].array(), atol=1e-4)
