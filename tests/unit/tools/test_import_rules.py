@@ -1,0 +1,84 @@
+"""The import rules cover every module of the core, and catch what they forbid."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sysconfig
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+TRANSPORTS = {"v1", "client", "cli"}
+PACKAGES = ("munjang", "server", "worker", "trainer")
+
+
+def contract(name: str) -> dict[str, Any]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    return next(found for found in contracts if found["name"] == name)
+
+
+def test_every_module_of_the_core_is_held_to_know_no_transport() -> None:
+    modules = {
+        path.stem
+        for path in (ROOT / "munjang").iterdir()
+        if path.suffix == ".py" or (path.is_dir() and any(path.glob("*.py")))
+    }
+    covered = {name.removeprefix("munjang.") for name in contract("the core knows no transport")["source_modules"]}
+    assert covered == modules - TRANSPORTS - {"__init__"}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the packages and their rules."""
+    copy = tmp_path_factory.mktemp("house")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    return copy
+
+
+def lint(house: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sysconfig.get_path("scripts")) / "lint-imports", "--no-logo", "--no-cache"],
+        cwd=house,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_rules_hold(house: Path) -> None:
+    result = lint(house)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "statement"),
+    [
+        ("munjang/encoder/intruder.py", "import grpc"),
+        ("munjang/engine/intruder.py", "from munjang.v1 import resources_pb2"),
+        ("munjang/registry/intruder.py", "from redis import Redis"),
+        ("munjang/bulk/intruder.py", "import rq"),
+        ("munjang/registry/intruder.py", "import server"),
+        ("munjang/cli/intruder.py", "from worker import jobs"),
+        ("munjang/client/intruder.py", "import torch"),
+        ("server/intruder.py", "import worker"),
+        ("worker/intruder.py", "from trainer import starter"),
+        ("trainer/intruder.py", "def late():\n    import server"),
+    ],
+)
+def test_an_import_that_the_rules_forbid_is_caught(house: Path, module: str, statement: str) -> None:
+    intruder = house / module
+    intruder.write_text(statement + "\n", encoding="utf-8")
+    try:
+        result = lint(house)
+    finally:
+        intruder.unlink()
+    assert result.returncode != 0
+    assert module.removesuffix(".py").replace("/", ".") in result.stdout
