@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from munjang.errors import MunjangError
+from trainer.commands.starter import starter
 
 app = typer.Typer(name="trainer", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -19,6 +20,9 @@ app = typer.Typer(name="trainer", no_args_is_help=True, pretty_exceptions_enable
 @app.callback()
 def trainer() -> None:
     """Prepare data, train, evaluate, gate and publish Korean sentence-embedding models."""
+
+
+app.command()(starter)
 
 
 def run() -> None:

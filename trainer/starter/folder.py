@@ -1,4 +1,4 @@
-"""The starter model on disk: a sentence-transformers folder with weights in safetensors, tokenizer, pooling and prompts."""
+"""The starter model on disk: a sentence-transformers folder of safetensors, tokenizer, pooling and prompts."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ FLOAT32, Q4 = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes of the BERT model: `heads` × (hidden / heads) attention, `feed_forward` inner units, `types` segments."""
+    """The sizes of the BERT model: `feed_forward` inner units, `rows` of word embeddings, `types` of segments."""
 
     hidden: int
     layers: int
@@ -138,7 +139,7 @@ def _vocabulary(reader: _Reader) -> Vocabulary:
     offsets = reader.array("<u4", count + 1).tolist()
     scores = reader.array("<f4", count).tolist()
     text = reader.array("u1", length).tobytes()
-    pieces = (text[start:end].decode() for start, end in zip(offsets, offsets[1:], strict=False))
+    pieces = (text[start:end].decode() for start, end in pairwise(offsets))
     return Vocabulary(tuple(pieces), tuple(scores), bos, eos, pad, unk)
 
 
@@ -168,7 +169,7 @@ class _Reader:
         self._place = 0
 
     def take(self, form: str) -> tuple[Any, ...]:
-        values = struct.unpack_from(f"<{form}", self._data, self._place)
+        values = struct.unpack_from(f"<{form}", self._data.data, self._place)
         self._place += struct.calcsize(f"<{form}")
         return values
 

@@ -15,7 +15,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from trainer.starter.q4file import Vocabulary
 
@@ -27,11 +28,11 @@ _HAN = re.compile("[一-鿿]")
 _ASCII_LETTER = re.compile("[A-Za-z]")
 
 
-def kept_pieces(vocabulary: Vocabulary, english: Set[str]) -> list[int]:
+def kept_pieces(vocabulary: Vocabulary, english: AbstractSet[str]) -> list[int]:
     """The ids of the pieces that stay, ascending; the special ones are among them.
 
-    Also the least likely piece of all stays: the cost of an unknown character hangs on it, and with it where a text is cut
-    around one.
+    Also the least likely piece of all stays: the cost of an unknown character hangs on it, and with it where a text is
+    cut around one.
     """
     kept = {vocabulary.bos, vocabulary.eos, vocabulary.pad, vocabulary.unk}
     kept |= {index for index, piece in enumerate(vocabulary.pieces) if _stays(piece, english)}
@@ -39,7 +40,7 @@ def kept_pieces(vocabulary: Vocabulary, english: Set[str]) -> list[int]:
     return sorted(kept)
 
 
-def _stays(piece: str, english: Set[str]) -> bool:
+def _stays(piece: str, english: AbstractSet[str]) -> bool:
     text = piece.replace(SPACE, "")
     if len(text) == 1 and _HAN.fullmatch(text):
         return _is_korean_standard(text)

@@ -30,8 +30,8 @@ def bert_weights(
 ) -> dict[str, NDArray[np.float32]]:
     """All weights of a BertModel in float32, with the kept rows of the word embeddings; `progress` is told layers done.
 
-    The pooler, which mean pooling does not use and the file does not hold, is zeros, so that the model loads with no weight
-    missing.
+    The pooler, which mean pooling does not use and the file does not hold, is zeros, so that the model loads with no
+    weight missing.
     """
     shape = file.shape
     weights = dict(_embeddings(file, kept))
