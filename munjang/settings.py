@@ -265,7 +265,17 @@ class ClientSettings(Settings):
         "time.",
     )
     token: str = Field(default="", description="The bearer token to send. Set it where the server asks for one.")
-    timeout: Seconds = Field(default=30.0, description="Seconds until a call of the command line is given up.")
+    timeout: Seconds = Field(
+        default=30.0,
+        description="Seconds until a call of the command line is given up. Raise it for a slow server or long lists.",
+    )
+    tls: bool = Field(default=False, description="Encrypt calls, trusting the system's authorities. Set it for TLS.")
+    ca: str = Field(
+        default="",
+        description="A PEM file of the authorities to trust instead of the system's. Set it for a private authority.",
+    )
+    cert: str = Field(default="", description="The client's own PEM certificate. Set it where the server asks for one.")
+    key: str = Field(default="", description="The PEM private key of cert.")
 
 
 class WorkerSettings(EngineSettings):
@@ -353,3 +363,18 @@ class TrainerSettings(EngineSettings):
         description="A sentence-transformers folder or hub id to publish at the first run instead of the starter "
         "model.",
     )
+    data: str = Field(
+        default="",
+        description="Where the data files of recipes lie: a folder or an fsspec URL. Empty: where each recipe says. "
+        "Change it to train on your own copy.",
+    )
+    runs: str = Field(
+        default="",
+        description="Where training runs are kept (data, checkpoints, curves, models). Empty: <home>/runs. Change it to "
+        "put them on a larger disk.",
+    )
+
+    @property
+    def runs_folder(self) -> Path:
+        """The folder of runs, or its place under home."""
+        return Path(self.runs).expanduser() if self.runs else self.home / "runs"

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from munjang.errors import MunjangError
+from trainer.commands.prepare import prepare
 from trainer.commands.starter import starter
 
 app = typer.Typer(name="trainer", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -23,6 +24,7 @@ def trainer() -> None:
 
 
 app.command()(starter)
+app.command()(prepare)
 
 
 def run() -> None:

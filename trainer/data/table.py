@@ -1,0 +1,91 @@
+"""A prepared table: named columns, rows, what kind of thing a row is, and its content hash. Parquet on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from munjang.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Kind = Literal["triplets", "pairs", "sts", "groups"]
+
+COLUMNS: dict[Kind, tuple[str, ...]] = {
+    "triplets": ("anchor", "positive", "negative"),
+    "pairs": ("anchor", "positive", "group"),
+    "sts": ("sentence1", "sentence2", "score"),
+    "groups": ("text", "group"),
+}
+"""Columns by kind. `score` is a number from 0 to 1; `group` names what belongs together; all others are texts."""
+
+NOT_TEXT = frozenset({"score", "group"})
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one kind; a row has one value for each of the kind's columns."""
+
+    kind: Kind
+    rows: list[tuple[Any, ...]]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return COLUMNS[self.kind]
+
+    @property
+    def text_columns(self) -> tuple[int, ...]:
+        """The positions of the columns that hold texts."""
+        return tuple(i for i, name in enumerate(self.columns) if name not in NOT_TEXT)
+
+    def column(self, name: str) -> list[Any]:
+        """All values of one column."""
+        position = self.columns.index(name)
+        return [row[position] for row in self.rows]
+
+    def texts(self) -> list[str]:
+        """Every text, row by row."""
+        return [row[position] for row in self.rows for position in self.text_columns]
+
+    def fingerprint(self) -> str:
+        """The sha256 of the content, whatever writes it to disk: hexadecimal."""
+        digest = hashlib.sha256(f"{self.kind}\x1e".encode())
+        for row in self.rows:
+            digest.update("\x1f".join(_written(value) for value in row).encode() + b"\x1e")
+        return digest.hexdigest()
+
+    def write(self, path: Path) -> None:
+        """Write Parquet that says its kind."""
+        arrays = [pa.array(self.column(name)) for name in self.columns]
+        table = pa.Table.from_arrays(arrays, names=list(self.columns))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.replace_schema_metadata({"munjang.kind": self.kind}), path)
+
+
+def read(path: Path) -> Table:
+    """Read what `Table.write` wrote.
+
+    Raises:
+        ConfigurationError: the file is not there, or not a prepared table.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        msg = f"{path} cannot be read as a prepared table: {error}"
+        raise ConfigurationError(msg, field="data") from error
+    kind = (table.schema.metadata or {}).get(b"munjang.kind", b"").decode()
+    for known, names in COLUMNS.items():
+        if (known, list(names)) == (kind, table.column_names):
+            return Table(known, list(zip(*(table.column(name).to_pylist() for name in names), strict=True)))
+    msg = f"{path} is not a table that `prepare` wrote"
+    raise ConfigurationError(msg, field="data")
+
+
+def _written(value: object) -> str:
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
