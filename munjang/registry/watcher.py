@@ -84,12 +84,15 @@ class Watcher:
         with self._looks:
             goal = self._begun + 1
             self._wake.set()
-            return self._looks.wait_for(lambda: self._ended >= goal, timeout)
+            self._looks.wait_for(lambda: self._ended >= goal or self._closing.is_set(), timeout)
+            return self._ended >= goal
 
     def close(self) -> None:
         """Stop looking. The callback is not called again; one that runs just now is waited for, a second at most."""
         self._closing.set()
         self._wake.set()
+        with self._looks:
+            self._looks.notify_all()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(CLOSE_SECONDS)
 
@@ -102,8 +105,10 @@ class Watcher:
         self.close()
 
     def _run(self) -> None:
-        while not self._closing.is_set():
+        while True:
             self._wake.clear()
+            if self._closing.is_set():  # asked after the clearing, which may have swallowed the call of `close`
+                return
             with self._looks:
                 self._begun += 1
                 begun = self._begun

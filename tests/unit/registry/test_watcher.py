@@ -214,7 +214,7 @@ def test_closing_ends_the_thread_and_the_callbacks(watcher: Watcher, seen: list[
     watcher.close()
     assert not watcher._thread.is_alive()
     published.promote("stable", 2)
-    assert not watcher.look(timeout=0)
+    assert not watcher.look(timeout=60)  # returns at once: nothing will look any more
     assert len(seen) == 1
 
 
@@ -247,6 +247,18 @@ def test_closing_from_the_callback_does_not_wait_for_itself(published: Registry)
     assert closed.wait(10)
     watcher._thread.join(10)
     assert not watcher._thread.is_alive()
+
+
+def test_closing_in_the_instant_before_a_look_is_not_missed(
+    published: Registry, seen: list[Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = Watcher(published, NEVER, seen.append)
+    clear = watcher._wake.clear
+    monkeypatch.setattr(watcher._wake, "clear", lambda: (watcher.close(), clear()))
+    watcher.start()
+    watcher._thread.join(10)
+    assert not watcher._thread.is_alive()
+    assert seen == []
 
 
 def test_a_watcher_that_was_never_started_can_be_closed(published: Registry) -> None:
