@@ -1,0 +1,68 @@
+"""The command line as a whole: commands mounted, errors told in one line, and the exit status.
+
+Exit status: 0 done · 1 failed, with one line on standard error · 2 wrong usage · 130 interrupted.
+"""
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from munjang import __version__
+from munjang.cli import console
+from munjang.cli.encode import encode
+from munjang.cli.similarity import similarity
+from munjang.errors import MunjangError, ServerUnreachable
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="munjang",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+app.command()(encode)
+app.command()(similarity)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"munjang {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def munjang(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Korean sentence embeddings, served and hot-swapped."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in {"utf-8", "utf8"}:
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(arguments, prog_name="munjang")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except ServerUnreachable as error:
+        console.fail(f"{error} — is a server running? `munjang up` starts one")
+    except MunjangError as error:
+        console.fail(str(error))
+    except OSError as error:
+        console.fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    return 1
+
+
+def run() -> None:
+    """The entry point of the `munjang` command."""
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Which texts a command is about: its arguments, or the lines of a file or of standard input."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from munjang.errors import ConfigurationError, EmptyText, InvalidRequest, InvalidText, MunjangError, NoTexts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts, and what to call the one at an index: `line 3 of corpus.txt`, `text 3`."""
+
+    items: list[str]
+    source: str
+
+    def name(self, index: int) -> str:
+        """The place of a text as a person counts."""
+        return f"line {index + 1} of {self.source}" if self.source else f"text {index + 1}"
+
+    @contextmanager
+    def named_errors(self, start: int = 0) -> Iterator[None]:
+        """Put the place before an error that is about one text of a call whose texts began at `start`."""
+        try:
+            yield
+        except MunjangError as error:
+            if error.index is None or error.field not in {"texts", "queries"}:
+                raise
+            msg = f"{self.name(start + error.index)}: {error}"
+            raise InvalidRequest(msg, field=error.field, index=start + error.index) from error
+
+
+def gather(arguments: list[str] | None, file: str) -> Texts:
+    """The texts of a command.
+
+    Raises:
+        BadParameter: neither or both of texts and file were given.
+        ConfigurationError: the file cannot be read.
+        NoTexts, EmptyText, InvalidText: the file is empty, or has a line that is no text; the line is named.
+    """
+    if bool(arguments) == bool(file):
+        msg = "give texts or --file, not both" if file else "give texts, or --file FILE (- is standard input)"
+        raise typer.BadParameter(msg)
+    if arguments:
+        return Texts(_checked_all(arguments), "")
+    name = "standard input" if file == "-" else file
+    items = _lines(sys.stdin.buffer.read() if file == "-" else _bytes(file), name)
+    return Texts(items, name)
+
+
+def _bytes(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        msg = f"{file} cannot be read: {error.strerror}"
+        raise ConfigurationError(msg, field="file") from error
+
+
+def _lines(data: bytes, name: str) -> list[str]:
+    lines = []
+    for number, raw in enumerate(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), 1):
+        try:
+            line = raw.decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            msg = f"line {number} of {name} is not UTF-8: byte {error.start + 1} of the line"
+            raise InvalidText(msg, field="texts", index=number - 1) from error
+        if not line.strip():
+            msg = f"line {number} of {name} is empty; each line must hold a text"
+            raise EmptyText(msg, field="texts", index=number - 1)
+        lines.append(line)
+    if not lines:
+        msg = f"{name} is empty"
+        raise NoTexts(msg, field="texts")
+    return lines
+
+
+def _checked_all(arguments: list[str]) -> list[str]:
+    for number, text in enumerate(arguments, 1):
+        if not text.strip():
+            msg = f"text {number} is empty"
+            raise EmptyText(msg, field="texts", index=number - 1)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            msg = f"text {number} is not UTF-8"
+            raise InvalidText(msg, field="texts", index=number - 1) from error
+    return arguments
