@@ -29,7 +29,7 @@ run: setup ## Set up on first use, then start registry, Valkey, server and worke
 	@$(BIN)/munjang up $(ARGS)
 
 test: setup ## Set up on first use, then run the tests.
-	@$(BIN)/python -m pytest $(ARGS)
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)
 
 setup: $(STAMP) ## Make .venv with pinned versions of everything; again only when pyproject.toml or constraints.txt changed.
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from munjang.publishing import Lineage, publish_model
 from munjang.registry import Registry
@@ -13,6 +14,9 @@ from trainer.starter.folder import convert
 from trainer.starter.source import find_source
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+settings.register_profile("unhurried", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("unhurried")  # a slow machine is no failure, and CI tries the same cases each time
 
 
 @pytest.fixture(scope="session")
