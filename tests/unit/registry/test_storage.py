@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -175,6 +176,57 @@ def test_a_full_disk_is_told_with_the_place(local: Registry, monkeypatch: pytest
         local.storage.replace("aliases/stable.json", b"{}")
     monkeypatch.undo()
     assert local.storage.children("aliases") == []
+
+
+def test_a_missing_bucket_is_told_from_a_registry_with_nothing_in_it(
+    memory: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filesystem = memory.storage._fs
+
+    def nothing(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(filesystem, "find", nothing)
+    monkeypatch.setattr(filesystem, "exists", lambda _: True)
+    assert memory.versions() == []
+    monkeypatch.setattr(filesystem, "exists", lambda _: False)
+    with pytest.raises(RegistryUnavailable, match="there is no 'registry-"):
+        memory.versions()
+
+
+def test_whatever_a_backend_raises_is_told_as_a_registry_out_of_reach(
+    memory: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EndpointError(Exception):
+        """As client libraries of object stores raise their own."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise EndpointError
+
+    for name in ("find", "cat_file", "pipe_file", "open", "info"):
+        monkeypatch.setattr(memory.storage._fs, name, fail)
+    for action in (
+        memory.versions,
+        lambda: memory.manifest(1),
+        lambda: memory.storage.create("a", b""),
+        lambda: memory.storage.replace("a", b""),
+        lambda: memory.storage.write("a", [b""]),
+        lambda: list(memory.storage.chunks("a")),
+        lambda: memory.storage.remove("a"),
+    ):
+        with pytest.raises(RegistryUnavailable, match="EndpointError"):
+            action()
+
+
+@pytest.mark.parametrize(
+    "written", [1.5, "1970-01-01T00:00:01.500000+00:00", datetime(1970, 1, 1, 0, 0, 1, 500_000, UTC)]
+)
+def test_backends_may_tell_the_time_of_a_file_in_their_own_way(
+    memory: Registry, monkeypatch: pytest.MonkeyPatch, written: object
+) -> None:
+    listing = {f"/{memory.url.removeprefix('memory://')}/v/a": {"size": 1, "LastModified": written}}
+    monkeypatch.setattr(memory.storage._fs, "find", lambda *_, **__: listing)
+    assert memory.storage.files("v")["a"].modified == 1.5
 
 
 def test_passwords_are_not_shown() -> None:
