@@ -51,8 +51,7 @@ def encode(
 ) -> None:
     """Turn texts into vectors.
 
-    For example:
-
+    Examples:
       munjang encode "남자가 드럼을 쳤다." "남자가 음악을 연주하고 있다."
 
       munjang encode --file corpus.txt --prompt passage --npy corpus.npy

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from munjang import __version__
-from munjang.cli import console
+from munjang.cli import console, versions
 from munjang.cli.encode import encode
 from munjang.cli.similarity import similarity
 from munjang.errors import MunjangError, ServerUnreachable
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(encode)
 app.command()(similarity)
+app.add_typer(versions.app, name="versions")
 
 
 def _print_version(wanted: bool) -> None:

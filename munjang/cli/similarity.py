@@ -30,8 +30,7 @@ def similarity(
 
     Prints a heat map; with --json an object whose `scores` are the rows of the matrix.
 
-    For example:
-
+    Examples:
       munjang similarity "남자가 드럼을 쳤다." "남자가 음악을 연주하고 있다." "비가 온다."
 
       munjang similarity --file questions.txt --prompt query --json
