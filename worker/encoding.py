@@ -72,6 +72,7 @@ class BlockEncoder:
         batch_tokens: int,
         max_chars: int,
         poll: Callable[[], None] = lambda: None,
+        forwarded: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Choose how.
 
@@ -82,6 +83,7 @@ class BlockEncoder:
             batch_tokens: the most tokens of one forward, padding included.
             max_chars: longer texts are a problem.
             poll: called between batches; what it raises goes through.
+            forwarded: told the rows of every batch that was run.
         """
         self._encoder = encoder
         self._prompt_name = prompt_name
@@ -89,6 +91,7 @@ class BlockEncoder:
         self._budget = batch_tokens
         self._max_chars = max_chars
         self._poll = poll
+        self._forwarded = forwarded
 
     def prepare(self, block: Block) -> Prepared:
         """Check and tokenise a block; may run beside `encode` on another thread."""
@@ -123,6 +126,7 @@ class BlockEncoder:
         for batch in plan([len(found) for found in tokens], self._budget):
             self._poll()
             self._forward(batch, tokens, rows, failed)
+            self._forwarded(len(batch))
         for index in np.flatnonzero(~np.isfinite(rows).all(axis=1)):
             failed.setdefault(int(index), Problem("ENCODE_FAILED", "the model gave values that are not finite"))
         kept = [index for index in range(len(order)) if index not in failed]

@@ -47,6 +47,7 @@ class Segment(_Record):
         end: where it ends, in the same unit.
         rows: how many rows it has.
         staged: the file below the output folder that holds it instead, or "".
+        sha256: of its lines, for text files; "" for Parquet.
     """
 
     file: int
@@ -54,6 +55,7 @@ class Segment(_Record):
     end: int
     rows: int
     staged: str = ""
+    sha256: str = ""
 
 
 class Shard(_Record):
@@ -79,6 +81,7 @@ class Plan(_Record):
         header: the columns of CSV and TSV files.
         block_rows: rows that are sorted by length and batched together. Blocks begin at multiples of it whatever the
             shards' size, and batches never cross them, so a text's batch does not depend on how the input is cut.
+        shard_rows: rows of each shard but the last, a multiple of `block_rows`.
         batch_tokens: the most tokens of one batch, padding included.
     """
 
@@ -95,6 +98,7 @@ class Plan(_Record):
     id_column: str
     columns: str
     block_rows: int
+    shard_rows: int
     batch_tokens: int
     rows: int
     files: tuple[InputFile, ...]

@@ -19,7 +19,6 @@ from worker.plan import Plan, serialize_schema
 from worker.reading.block import ROW_NUMBER, SAMPLE, Problem, choose_columns, infer_types
 from worker.reading.cutting import Cutter, ParquetCutter, TextCutter
 from worker.reading.files import HashingStream, decompressed, find_sources, open_source
-from worker.reading.staging import STAGED
 from worker.reading.text import Lines, text_format
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ MAX_BLOCKS = 16
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """What the worker's settings say of planning: see `WorkerSettings`."""
+    """How to cut: by the worker's settings, or as a job was cut that is taken up. See `WorkerSettings`."""
 
     input_roots: tuple[str, ...]
     shard_rows: int
@@ -58,7 +57,7 @@ def make_plan(
         spec: what is asked for.
         manifest: the version's manifest.
         folder: the output folder.
-        settings: the worker's.
+        settings: how to cut.
         poll: is called often; what it raises ends the planning.
 
     Raises:
@@ -68,8 +67,7 @@ def make_plan(
     check_options(spec, manifest)
     sources = find_sources(spec, settings.input_roots)
     block_rows = BLOCK_ROWS * min(MAX_BLOCKS, -(-settings.batch_tokens // BLOCK_TOKENS))
-    shard_rows = -(-(spec.shard_rows or settings.shard_rows) // block_rows) * block_rows
-    folder.remove(STAGED)
+    shard_rows = -(-settings.shard_rows // block_rows) * block_rows
     cutter = Cutter(shard_rows)
     columns, header, files = _cut(sources, spec, cutter, folder, poll)
     shards = cutter.finish()
@@ -86,6 +84,7 @@ def make_plan(
         id_column=columns.id,
         columns=serialize_schema(columns.schema),
         block_rows=block_rows,
+        shard_rows=shard_rows,
         batch_tokens=settings.batch_tokens,
         rows=cutter.rows,
         files=tuple(files),

@@ -7,6 +7,7 @@ once for every shard.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -89,24 +90,21 @@ class TextCutter:
             lines = Lines(decompressed(raw, source.compression))
             items = self._kind.items(lines)
             self._check_header(items, source.url)
-            lines.copy = stage.write if source.compression else None
-            self._cut_items(items, lines, stage, file)
+            self._cut_items(items, lines, stage if source.compression else None, file)
             sha256 = raw.finish()
             return InputFile(url=source.url, size=raw.size, sha256=sha256)
 
-    def _cut_items(self, items: Iterator[Any], lines: Lines, stage: Stage, file: int) -> None:
-        start, rows, room = lines.position, 0, self._cutter.room
-        stage.name = f"{STAGED}/{self._cutter.number:06d}-{file:05d}.zst"
+    def _cut_items(self, items: Iterator[Any], lines: Lines, stage: Stage | None, file: int) -> None:
+        part = _Part(lines, stage, file, self._cutter.number)
+        room = self._cutter.room
         for _ in items:
-            rows += 1
-            if rows == room:
-                staged = stage.finish()
-                self._cutter.add(Segment(file=file, start=start, end=lines.position, rows=rows, staged=staged))
-                start, rows, room = lines.position, 0, self._cutter.room
-                stage.name = f"{STAGED}/{self._cutter.number:06d}-{file:05d}.zst"
-        staged = stage.finish()
-        if rows:
-            self._cutter.add(Segment(file=file, start=start, end=lines.position, rows=rows, staged=staged))
+            part.rows += 1
+            if part.rows == room:
+                self._cutter.add(part.finish())
+                part = _Part(lines, stage, file, self._cutter.number)
+                room = self._cutter.room
+        if part.rows:
+            self._cutter.add(part.finish())
 
     def _check_header(self, items: Iterator[Any], url: str) -> None:
         if not self._kind.has_header:
@@ -116,6 +114,37 @@ class TextCutter:
             msg = f"input: the columns of {url!r} are {header}, and those of the first file {self._header}"
             raise InvalidJob(msg, field="input")
         self._header = header
+
+
+class _Part:
+    """The lines between two cuts: counted, hashed and, where there is a stage, copied."""
+
+    def __init__(self, lines: Lines, stage: Stage | None, file: int, shard: int) -> None:
+        self.rows = 0
+        self._lines = lines
+        self._stage = stage
+        self._file = file
+        self._start = lines.position
+        self._digest = hashlib.sha256()
+        if stage:
+            stage.name = f"{STAGED}/{shard:06d}-{file:05d}.zst"
+        lines.copy = self._take
+
+    def finish(self) -> Segment:
+        staged = self._stage.finish() if self._stage else ""
+        return Segment(
+            file=self._file,
+            start=self._start,
+            end=self._lines.position,
+            rows=self.rows,
+            staged=staged,
+            sha256=self._digest.hexdigest(),
+        )
+
+    def _take(self, line: bytes) -> None:
+        self._digest.update(line)
+        if self._stage:
+            self._stage.write(line)
 
 
 class ParquetCutter:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from munjang.errors import InvalidJob
 from worker.reading.block import make_block
 from worker.reading.files import HashingStream, decompressed, open_source
 from worker.reading.parquet import block_of, read_rows
@@ -24,6 +27,7 @@ def read_blocks(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Block]:
     """The rows of a shard as blocks of `plan.block_rows`, the last one of what is left.
 
     Raises:
+        InvalidJob: the input is not what was planned.
         OSError: the input cannot be read.
     """
     if plan.format == "parquet":
@@ -42,8 +46,13 @@ def _records(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Any]:
     header = list(plan.header)
     for segment in shard.segments:
         with _open(segment, plan, folder) as stream:
-            for item in islice(kind.items(Lines(stream, at_start=segment.start == 0)), segment.rows):
+            lines = Lines(stream, at_start=segment.start == 0)
+            digest = hashlib.sha256()
+            lines.copy = digest.update
+            for item in kind.items(lines):
                 yield kind.values(item, header)
+            if digest.hexdigest() != segment.sha256:
+                raise _changed(plan.files[segment.file].url)
 
 
 def _parquet_blocks(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Block]:
@@ -66,6 +75,8 @@ def _tables(plan: Plan, shard: Shard, folder: Folder) -> Iterator[pa.Table]:
     for segment in shard.segments:
         url = plan.files[segment.file].url
         with folder.open(segment.staged) if segment.staged else open_source(url) as file:
+            if not segment.staged and file.seek(0, os.SEEK_END) != plan.files[segment.file].size:
+                raise _changed(url)
             yield from read_rows(file, plan.chosen, range(segment.start, segment.end), plan.block_rows)
 
 
@@ -76,3 +87,7 @@ def _open(segment: Segment, plan: Plan, folder: Folder) -> IO[bytes]:
     file = open_source(plan.files[segment.file].url)
     file.seek(segment.start)
     return decompressed(HashingStream(file, limit=segment.end - segment.start), "")
+
+
+def _changed(url: str) -> InvalidJob:
+    return InvalidJob(f"input: {url!r} has changed since the job was planned", field="input")

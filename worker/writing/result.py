@@ -72,11 +72,6 @@ def forget_result(folder: Folder, number: int) -> None:
     folder.remove(_name(number))
 
 
-def finished(folder: Folder) -> set[int]:
-    """The numbers of all shards that have a record."""
-    return {int(name.split(".")[0]) for name in folder.names(SHARDS)}
-
-
 def save_errors(folder: Folder, number: int, errors: Iterable[dict[str, object]]) -> None:
     """Write a shard's bad rows."""
     lines = [json.dumps(error, ensure_ascii=False, default=str) + "\n" for error in errors]

@@ -1,0 +1,98 @@
+"""One worker process, from settings to its end: connect, put the parts together, work until a signal."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import start_http_server
+
+from munjang.bulk import QUEUE
+from munjang.errors import ConfigurationError
+from munjang.registry import Registry
+from munjang.telemetry import setup_logging
+from worker.board import Board
+from worker.connection import connect_briefly, connect_patiently
+from worker.interrupts import Interrupts
+from worker.metrics import Metrics
+from worker.models import Models
+from worker.queue import BulkQueue
+from worker.runtime import Runtime, install
+from worker.steps import Steps
+from worker.warm import WarmWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from munjang.encoder.contract import Encoder
+    from munjang.settings import WorkerSettings
+
+log = structlog.get_logger("munjang.worker")
+
+
+def run_process(settings: WorkerSettings, number: int = 0, load: Callable[[int], Encoder] | None = None) -> bool:
+    """Work until SIGTERM or SIGINT; whether it ended by one, or else because something broke.
+
+    Args:
+        settings: the worker's.
+        number: which of this machine's processes it is; its metrics port is as much above the first.
+        load: makes a version's encoder; by default that of the registry.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    setup_logging(settings)
+    runtime = make_runtime(settings, load)
+    if settings.worker_metrics_port:
+        _serve_metrics(runtime.metrics, settings, number)
+    worker = WarmWorker(runtime, connect_briefly(settings.redis_url))
+    log.info("worker ready", worker=runtime.name, queue=QUEUE, registry=runtime.registry.url)
+    worker.work(logging_level="WARNING")
+    log.info("worker ended", worker=runtime.name)
+    return runtime.interrupts.stopping
+
+
+def make_runtime(settings: WorkerSettings, load: Callable[[int], Encoder] | None = None) -> Runtime:
+    """Put a process's parts together and install them; waits for Redis."""
+    interrupts = Interrupts()
+    connection = connect_patiently(settings.redis_url, lambda: interrupts.stopping)
+    metrics = Metrics()
+    registry = Registry(settings.registry_url)
+    queue = BulkQueue(QUEUE, connection=connection)
+    runtime = Runtime(
+        name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
+        settings=settings,
+        connection=connection,
+        registry=registry,
+        models=Models(load or _loader(registry, settings), metrics),
+        board=Board(connection, settings.keep_seconds),
+        steps=Steps(queue, settings.keep_seconds),
+        metrics=metrics,
+        interrupts=interrupts,
+    )
+    install(runtime)
+    brief = connect_briefly(settings.redis_url)
+    metrics.watch_queue(lambda: (brief.llen(queue.key), brief.zcard(queue.started_job_registry.key)))
+    return runtime
+
+
+def _loader(registry: Registry, settings: WorkerSettings) -> Callable[[int], Encoder]:
+    def load(version: int) -> Encoder:
+        from munjang.engine.loading import VersionLoader  # noqa: PLC0415 - torch, only when the first shard comes
+
+        return VersionLoader(registry, settings)(version)[1]
+
+    return load
+
+
+def _serve_metrics(metrics: Metrics, settings: WorkerSettings, number: int) -> None:
+    port = settings.worker_metrics_port + number
+    try:
+        start_http_server(port, addr=settings.worker_metrics_host, registry=metrics.registry)
+    except OSError as error:
+        msg = f"the metrics page cannot be served on {settings.worker_metrics_host}:{port}: {error}"
+        raise ConfigurationError(msg, field="worker_metrics_port") from error
+    log.info("metrics", url=f"http://{settings.worker_metrics_host}:{port}/metrics")

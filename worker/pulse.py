@@ -1,0 +1,96 @@
+"""A busy worker's heart-beat, on a thread of its own: keeps the lease, tells of progress, hears of cancellations."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+from redis.exceptions import RedisError
+from rq import worker_registration
+
+from munjang.bulk.record import JobState
+from worker.board import Board
+from worker.interrupts import Reason
+from worker.mirror import mirror
+
+if TYPE_CHECKING:
+    from rq.executions import Execution
+
+    from worker.queue import BulkJob
+    from worker.runtime import Runtime
+    from worker.warm import WarmWorker
+
+log = structlog.get_logger("munjang.worker")
+
+LOOK_SECONDS = 1.0
+"""How often progress is told and cancellations are looked for, at the least."""
+
+
+class Pulse:
+    """Beats while one RQ job is being worked on. Uses its own connection, whose failures it survives."""
+
+    def __init__(self, worker: WarmWorker, job: BulkJob, execution: Execution, connection: Any) -> None:
+        self._worker = worker
+        self._job = job
+        self._execution = execution
+        self._redis = connection
+        self._runtime: Runtime = worker.runtime
+        self._board = Board(connection, self._runtime.settings.keep_seconds)
+        self._parent = os.getppid()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to beat."""
+        self._runtime.metrics.busy.set(1)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Stop."""
+        self._ended.set()
+        self._thread.join()
+        self._runtime.metrics.busy.set(0)
+
+    def _beat(self) -> None:
+        interval = self._runtime.settings.heartbeat_seconds
+        due = time.monotonic()
+        while not self._ended.wait(min(LOOK_SECONDS, interval)):
+            try:
+                if time.monotonic() >= due:
+                    self._keep_lease()
+                    due = time.monotonic() + interval
+                self._look()
+            except RedisError as error:
+                log.warning("a heart-beat did not reach Redis", error=str(error))
+            if os.getppid() != self._parent:
+                log.warning("the parent process is gone")
+                self._runtime.interrupts.set(Reason.SHUTDOWN)
+
+    def _keep_lease(self) -> None:
+        """Renew what would otherwise expire, also where Redis has forgotten it."""
+        lease = self._runtime.settings.lease_seconds
+        with self._redis.pipeline() as pipe:
+            self._worker.heartbeat(lease, pipeline=pipe)
+            pipe.hset(self._worker.key, mapping=self._worker.serialize())
+            worker_registration.register(self._worker, pipe)
+            self._execution.heartbeat(self._job.started_job_registry, lease, pipeline=pipe)
+            pipe.execute()
+        self._runtime.metrics.heartbeat.set_to_current_time()
+
+    def _look(self) -> None:
+        activity = self._runtime.activity
+        job_id, shard, progress = activity.job_id, activity.shard, activity.progress
+        if not job_id:
+            return
+        state = self._board.state(job_id)
+        if state is not None and state is not JobState.RUNNING:
+            self._runtime.interrupts.set(Reason.ENDED)
+            return
+        if shard >= 0 and progress is not None:
+            self._board.shard_running(job_id, shard, progress)
+            mirror(self._redis, self._job.id, {"job": job_id, "shard": shard, "rows_done": progress.rows})
+            mirror(self._redis, self._board.owner(job_id), {"job": job_id} | self._board.counts(job_id))

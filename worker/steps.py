@@ -1,0 +1,108 @@
+"""The steps of a job as RQ jobs: their ids, and getting them into the queue, each once while it waits or runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rq.job import JobStatus
+
+from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE
+from munjang.bulk.spec import POSITIONAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from munjang.bulk.spec import JobSpec
+    from worker.plan import Plan
+    from worker.queue import BulkQueue
+
+RESULT_SECONDS = 3600
+"""How long RQ keeps a step that succeeded."""
+
+CHUNK = 500
+"""Steps that go into the queue in one transaction."""
+
+_ALIVE = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.SCHEDULED}
+
+
+class Steps:
+    """Puts steps into the queue."""
+
+    def __init__(self, queue: BulkQueue, keep_seconds: int) -> None:
+        """Choose the queue; failed steps stay in it for `keep_seconds`."""
+        self._queue = queue
+        self._keep = keep_seconds
+
+    def enqueue_shards(self, plan: Plan, numbers: Iterable[int], timeout: float | None) -> int:
+        """Queue the shards that are not waiting or running already; how many that were."""
+        wanted = list(numbers)
+        count = 0
+        for start in range(0, len(wanted), CHUNK):
+            chunk = self._not_alive(plan.job, wanted[start : start + CHUNK])
+            self._queue.enqueue_many([self._shard(plan, number, timeout) for number in chunk])
+            count += len(chunk)
+        return count
+
+    def enqueue_finish(self, plan: Plan, timeout: float | None) -> None:
+        """Queue a job's last step before all else, unless it is waiting or running already."""
+        rq_id = f"{plan.job}-finish"
+        if self._statuses([rq_id])[0] not in _ALIVE:
+            self._queue.enqueue_call(
+                FINISH_FILE,
+                (plan.job, plan.spec.output, plan.fingerprint),
+                job_id=rq_id,
+                description=f"{plan.job}: finish {plan.spec.output}",
+                timeout=timeout,
+                result_ttl=RESULT_SECONDS,
+                failure_ttl=self._keep,
+                at_front=True,
+            )
+
+    def enqueue_plan(self, spec: JobSpec, job_id: str) -> None:
+        """Queue a job's first step again, unless it is waiting or running already."""
+        if self._statuses([job_id])[0] in _ALIVE:
+            return
+        arguments = spec.model_dump(mode="json", exclude_defaults=True, exclude=set(POSITIONAL))
+        self._queue.enqueue_call(
+            EMBED_FILE,
+            (spec.input, spec.output),
+            arguments,
+            job_id=job_id,
+            description=f"{job_id}: embed {spec.input}",
+        )
+
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        with self._queue.connection.pipeline() as pipe:
+            pipe.llen(self._queue.key)
+            pipe.llen(self._queue.intermediate_queue_key)
+            pipe.zcard(self._queue.started_job_registry.key)
+            pipe.zcard(self._queue.scheduled_job_registry.key)
+            return not any(pipe.execute())
+
+    def _shard(self, plan: Plan, number: int, timeout: float | None) -> Any:
+        shard = plan.shards[number]
+        return self._queue.prepare_data(
+            EMBED_SHARD,
+            (plan.job, plan.spec.output, plan.fingerprint, number),
+            job_id=_shard_id(plan.job, number),
+            description=f"{plan.job}: shard {number + 1} of {len(plan.shards)}, {shard.rows} rows",
+            timeout=timeout,
+            result_ttl=RESULT_SECONDS,
+            failure_ttl=self._keep,
+            meta={"job": plan.job, "shard": number, "rows_total": shard.rows},
+        )
+
+    def _not_alive(self, job_id: str, numbers: list[int]) -> list[int]:
+        statuses = self._statuses([_shard_id(job_id, number) for number in numbers])
+        return [number for number, status in zip(numbers, statuses, strict=True) if status not in _ALIVE]
+
+    def _statuses(self, rq_ids: list[str]) -> list[JobStatus | None]:
+        with self._queue.connection.pipeline() as pipe:
+            for rq_id in rq_ids:
+                pipe.hget(self._queue.job_class.key_for(rq_id), "status")
+            return [JobStatus(found.decode()) if found else None for found in pipe.execute()]
+
+
+def _shard_id(job_id: str, number: int) -> str:
+    return f"{job_id}-{number:06d}"
