@@ -28,11 +28,14 @@ BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
 def page() -> str:
-    """The page, a section for each class of settings, in the order of the module."""
-    found = inspect.getmembers(settings, lambda member: isinstance(member, type))
-    classes = [member for _, member in found if issubclass(member, settings.Settings)]
-    classes.sort(key=lambda member: inspect.getsourcelines(member)[1])
-    return "\n".join([HEAD, *filter(None, map(section, classes))])
+    """The page: a section for each class of settings, the shared ones before those that add to them."""
+    return "\n".join([HEAD, *filter(None, map(section, family(settings.Settings)))])
+
+
+def family(parent: type[settings.Settings]) -> list[type[settings.Settings]]:
+    """A class of settings and all that add to it."""
+    children = [child for child in parent.__subclasses__() if child.__module__.startswith(settings.__name__)]
+    return [parent, *(member for child in children for member in family(child))]
 
 
 def section(members: type[settings.Settings]) -> str:
