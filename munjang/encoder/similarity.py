@@ -49,3 +49,12 @@ def pairwise(left: NDArray[np.float32], right: NDArray[np.float32], function: st
             msg = f"unknown similarity function {function!r}"
             raise ValueError(msg)
     return scores
+
+
+def top_k(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """The `k` highest scores of each row of float32 [q, c], best first, and their columns: both [q, min(k, c)].
+
+    Of equal scores the one further left comes first.
+    """
+    columns = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, columns, axis=1), columns

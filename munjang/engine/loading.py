@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING
 
-from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.encoder.load import LoadOptions, computes_in_bfloat16, load_encoder
 from munjang.engine.contract import VersionState
 from munjang.engine.probing import probe
 from munjang.engine.warming import warm
-from munjang.errors import ModelError
+from munjang.errors import ModelError, ProbeMismatch
 from munjang.registry import fetch
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from munjang.registry import Registry
     from munjang.registry.layout import Manifest
     from munjang.settings import EngineSettings
+
+_log = logging.getLogger(__name__)
 
 
 class VersionLoader:
@@ -58,12 +62,14 @@ class VersionLoader:
         export = self._settings.cache_folder / "exports" / _export_name(manifest)
         if export.exists():
             try:
-                return self._probed(folder, manifest, export)
-            except ModelError:
+                return self._fastest(folder, manifest, export)
+            except ModelError as error:
+                _log.warning("the export of version %d is made anew: %s", manifest.version, error)
                 shutil.rmtree(export, ignore_errors=True)
-        return self._probed(folder, manifest, export)
+        return self._fastest(folder, manifest, export)
 
-    def _probed(self, folder: Path, manifest: Manifest, export: Path) -> Encoder:
+    def _fastest(self, folder: Path, manifest: Manifest, export: Path) -> Encoder:
+        """By the setting, or in the shorter number format if that gives the recorded vectors, else in float32."""
         settings = self._settings
         options = LoadOptions(
             device=settings.device,
@@ -73,9 +79,17 @@ class VersionLoader:
             int8_scale=manifest.int8_scale,
             export=export,
         )
+        if settings.compute_type == "auto" and computes_in_bfloat16(options):
+            try:
+                return self._probed(folder, manifest, replace(options, compute_type="bfloat16"), exact=True)
+            except ProbeMismatch as error:
+                _log.info("version %d runs in float32, for in bfloat16 %s", manifest.version, error)
+        return self._probed(folder, manifest, options)
+
+    def _probed(self, folder: Path, manifest: Manifest, options: LoadOptions, *, exact: bool = False) -> Encoder:
         encoder = load_encoder(folder, options)
         try:
-            probe(encoder, manifest, exact=encoder.compute_type == "float32")
+            probe(encoder, manifest, exact=exact or encoder.compute_type == "float32")
         except BaseException:
             encoder.close()
             raise

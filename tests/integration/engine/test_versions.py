@@ -206,3 +206,14 @@ def test_an_export_that_went_bad_is_dropped_and_made_anew(house, models, tmp_pat
 
     assert manifest.version == 1
     assert np.allclose(encode(encoder, TEXTS)[0], manifest.probes[0].array(), atol=1e-4)
+
+
+def test_bfloat16_serves_only_where_it_gives_the_recorded_vectors(house, cache, monkeypatch):
+    loader = VersionLoader(house.registry, EngineSettings(cache=cache, device="cpu", batch_tokens=128))
+    monkeypatch.setattr("munjang.engine.loading.computes_in_bfloat16", lambda _: True)
+    monkeypatch.setattr("munjang.encoder.openvino_load.supported", lambda _: True)
+
+    monkeypatch.setattr("munjang.engine.probing.EXACT", 0.5)
+    assert loader(1)[1].compute_type == "bfloat16"
+    monkeypatch.setattr("munjang.engine.probing.EXACT", 0.99999999)
+    assert loader(1)[1].compute_type == "float32"
