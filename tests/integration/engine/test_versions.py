@@ -13,8 +13,10 @@ from safetensors.numpy import load_file, save_file
 
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.encoder.postprocess import normalized
 from munjang.engine import Engine, VersionState
 from munjang.engine.loading import VersionLoader
+from munjang.errors import ProbeMismatch
 from munjang.registry import Description, Probe, Registry, Watcher
 from munjang.settings import EngineSettings
 from munjang.testing_models import tiny_model
@@ -205,15 +207,20 @@ def test_an_export_that_went_bad_is_dropped_and_made_anew(house, models, tmp_pat
     manifest, encoder = loader(1)
 
     assert manifest.version == 1
-    assert np.allclose(encode(encoder, TEXTS)[0], manifest.probes[0].array(), atol=1e-4)
+    vector, recorded = normalized(np.stack([encode(encoder, TEXTS)[0], manifest.probes[0].array()]))
+    assert vector @ recorded >= 0.9999
 
 
 def test_bfloat16_serves_only_where_it_gives_the_recorded_vectors(house, cache, monkeypatch):
     loader = VersionLoader(house.registry, EngineSettings(cache=cache, device="cpu", batch_tokens=128))
     monkeypatch.setattr("munjang.engine.loading.computes_in_bfloat16", lambda _: True)
     monkeypatch.setattr("munjang.encoder.openvino_load.supported", lambda _: True)
-
-    monkeypatch.setattr("munjang.engine.probing.EXACT", 0.5)
     assert loader(1)[1].compute_type == "bfloat16"
-    monkeypatch.setattr("munjang.engine.probing.EXACT", 0.99999999)
+
+    def probe_that_rounding_fails(encoder, manifest, *, exact):
+        assert exact
+        if encoder.compute_type == "bfloat16":
+            raise ProbeMismatch("too far")
+
+    monkeypatch.setattr("munjang.engine.loading.probe", probe_that_rounding_fails)
     assert loader(1)[1].compute_type == "float32"
