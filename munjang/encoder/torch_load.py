@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from transformers.utils import logging as transformers_logging
 
 from munjang.encoder.generic import GenericModel
 from munjang.encoder.load import ComputeType, LoadOptions, SentenceEncoder
@@ -42,6 +43,8 @@ def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     Raises:
         ModelLoadFailed: it cannot be loaded.
     """
+    transformers_logging.set_verbosity_error()  # its remarks and bars are not for the log of a server
+    transformers_logging.disable_progress_bar()
     try:
         return SentenceTransformer(
             str(folder),
