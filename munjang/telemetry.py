@@ -48,7 +48,8 @@ def setup_logging(settings: Settings, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(level, logging.INFO))  # the debug lines of libraries are for their own developers
-    logging.getLogger("munjang").setLevel(level)
+    for own in ("munjang", "server", "worker", "trainer"):
+        logging.getLogger(own).setLevel(level)
 
 
 def setup_tracing(settings: Settings, service: str) -> TracerProvider | None:

@@ -13,15 +13,17 @@ from munjang.vectors import Precision
 if TYPE_CHECKING:
     from munjang.v1.resources_pb2 import EncodeOptions
 
+PRECISION_NUMBERS: Final[dict[Precision, resources_pb2.Precision.ValueType]] = {
+    Precision.FLOAT32: resources_pb2.PRECISION_FLOAT32,
+    Precision.FLOAT16: resources_pb2.PRECISION_FLOAT16,
+    Precision.BFLOAT16: resources_pb2.PRECISION_BFLOAT16,
+    Precision.INT8: resources_pb2.PRECISION_INT8,
+    Precision.UBINARY: resources_pb2.PRECISION_UBINARY,
+}
 PRECISIONS: Final[dict[int, Precision]] = {
     resources_pb2.PRECISION_UNSPECIFIED: Precision.FLOAT32,
-    resources_pb2.PRECISION_FLOAT32: Precision.FLOAT32,
-    resources_pb2.PRECISION_FLOAT16: Precision.FLOAT16,
-    resources_pb2.PRECISION_BFLOAT16: Precision.BFLOAT16,
-    resources_pb2.PRECISION_INT8: Precision.INT8,
-    resources_pb2.PRECISION_UBINARY: Precision.UBINARY,
+    **{number: precision for precision, number in PRECISION_NUMBERS.items()},
 }
-PRECISION_NUMBERS: Final = {precision: number for number, precision in PRECISIONS.items() if number}
 CUTS: Final[dict[int, bool]] = {
     resources_pb2.TRUNCATION_UNSPECIFIED: True,
     resources_pb2.TRUNCATION_END: True,

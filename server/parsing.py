@@ -8,6 +8,7 @@ one by one. This costs nothing where a message is right. What the values mean is
 from __future__ import annotations
 
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Message)
 
-NO_FAULTS: Mapping[int, MunjangError] = {}
+NO_FAULTS: Mapping[int, MunjangError] = MappingProxyType({})
 
 
 class Parser(Generic[M]):

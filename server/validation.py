@@ -42,10 +42,18 @@ def text_faults(texts: Sequence[str], field: str, max_chars: int) -> dict[int, M
     return faults
 
 
-def token_faults(tokens: Sequence[Tokens], field: str, max_tokens: int) -> dict[int, MunjangError]:
-    """Which texts were cut although cutting was ruled out: TextTooLong by index."""
-    msg = f"the text has more than the {max_tokens} tokens that the model reads, and truncation is TRUNCATION_NONE"
-    return {i: TextTooLong(msg, field=field, index=i) for i, item in enumerate(tokens) if item.truncated}
+def token_faults(tokens: Sequence[Tokens | None], field: str, max_tokens: int, *, cut: bool) -> dict[int, MunjangError]:
+    """Why tokenised texts are refused, by index: EmptyText, or TextTooLong where cutting was ruled out."""
+    faults: dict[int, MunjangError] = {}
+    for index, item in enumerate(tokens):
+        if item is None:
+            continue
+        if not len(item):
+            faults[index] = EmptyText("nothing of the text is left for the model to read", field=field, index=index)
+        elif item.truncated and not cut:
+            msg = f"the text has more than the {max_tokens} tokens that the model reads, and truncation is NONE"
+            faults[index] = TextTooLong(msg, field=field, index=index)
+    return faults
 
 
 def check_prompt(name: str, info: ModelInfo, field: str) -> None:

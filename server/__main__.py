@@ -1,0 +1,6 @@
+"""`python -m server`: the gRPC server, configured by MUNJANG_… variables."""
+
+from server.main import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,134 @@
+"""The server program: makes every part from the settings, puts them together, and takes them down again in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import structlog
+
+import munjang
+from munjang.engine import Engine, VersionState
+from munjang.engine.loading import VersionLoader
+from munjang.errors import ConfigurationError
+from munjang.registry import Registry, Watcher
+from munjang.telemetry import setup_tracing
+from server.batching.batcher import Batcher
+from server.front import ENCODING_RPCS, Front
+from server.lifecycle import drain
+from server.metrics.batching import BatchMetrics, show_load
+from server.metrics.engine import EngineMetrics, show_versions
+from server.metrics.page import new_registry, serve_page
+from server.security.guard import OpenGuard
+
+if TYPE_CHECKING:
+    from munjang.settings import ServerSettings
+    from server.lifecycle import Stop
+    from server.tracing import Tracing
+
+log = structlog.get_logger("munjang.server")
+
+
+class App:
+    """All parts of one server process. Make it on the event loop that shall serve it.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or the machine lacks something.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._metrics = new_registry()
+        self._registry = Registry(settings.registry_url)
+        self._engine = Engine(
+            VersionLoader(self._registry, settings),
+            alias_names(settings.aliases),
+            keep_previous=settings.keep_previous,
+            observer=EngineMetrics(self._metrics, self._expect),
+        )
+        self._watcher = Watcher(self._registry, settings.watch_seconds, self._engine.update)
+        self._batch_metrics = BatchMetrics(self._metrics)
+        self._batcher = Batcher(settings, self._engine.acquire, self._batch_metrics, self._engine_health)
+        self._provider = setup_tracing(settings, "munjang-server")
+        self._front = Front(
+            settings,
+            self._engine,
+            self._batcher,
+            guard=OpenGuard(),
+            registry=self._metrics,
+            why_not_ready=self._why_not_ready,
+            tracing=self._tracing(),
+        )
+        show_load(self._metrics, self._batcher)
+        show_versions(self._metrics, self._engine)
+
+    async def run(self, stop: Stop) -> int:
+        """Serve until a signal; returns the exit status."""
+        settings = self._settings
+        port = self._front.listen(None)
+        async with AsyncExitStack() as stack:
+            if self._provider is not None:
+                stack.push_async_callback(asyncio.to_thread, self._provider.shutdown)
+            stack.enter_context(serve_page(self._metrics, settings.metrics_host, settings.metrics_port))
+            self._engine.start()
+            stack.push_async_callback(asyncio.to_thread, self._engine.close)
+            self._watcher.start()
+            stack.push_async_callback(asyncio.to_thread, self._watcher.close)
+            self._batcher.start()
+            stack.callback(self._batcher.close)
+            await self._front.start()
+            log.info(
+                "listening", host=settings.host, port=port, registry=self._registry.url, release=munjang.__version__
+            )
+            await stop.wait()
+            log.info("stopping", signal=stop.signal.name)
+            lame_duck = settings.lame_duck_seconds if stop.signal is signal.SIGTERM else 0.0
+            await drain(self._front, seconds=settings.drain_seconds, lame_duck=lame_duck)
+        return 0
+
+    def _tracing(self) -> Tracing | None:
+        if self._provider is None:
+            return None
+        from server.tracing import Tracing  # noqa: PLC0415 - OpenTelemetry is only paid for where it is used
+
+        return Tracing(self._provider)
+
+    def _engine_health(self, healthy: bool, reason: str) -> None:
+        if healthy:
+            log.info("engine healthy")
+        else:
+            log.error("engine unhealthy", reason=reason)
+        self._front.health.look()
+
+    def _expect(self, version: int) -> None:
+        self._batch_metrics.expect(version)
+        self._front.metrics.expect(version, [rpc.name for rpc in ENCODING_RPCS])
+
+    def _why_not_ready(self) -> str:
+        """What a server without a version waits for, in words for the log."""
+        if self._engine.ready:
+            return ""
+        if self._watcher.error is not None:
+            return f"the registry {self._registry.url} cannot be read: {self._watcher.error}"
+        for status in self._engine.versions():
+            if status.state is VersionState.FAILED:
+                return f"version {status.version} cannot serve: {status.reason}"
+            if status.state in {VersionState.LOADING, VersionState.WARMING}:
+                return f"version {status.version} is {status.state}"
+        alias = alias_names(self._settings.aliases)[0]
+        return f"waiting for a first version behind {alias!r} in {self._registry.url}"
+
+
+def alias_names(aliases: str) -> list[str]:
+    """The aliases of the setting.
+
+    Raises:
+        ConfigurationError: there are none.
+    """
+    names = [name for part in aliases.split(",") if (name := part.strip())]
+    if not names:
+        msg = "MUNJANG_ALIASES names no alias; the server would have nothing to serve"
+        raise ConfigurationError(msg, field="aliases")
+    return names

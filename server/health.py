@@ -1,0 +1,104 @@
+"""grpc.health.v1: whether this server can answer, for "" and for each service. Truthful: it follows engine and batcher.
+
+Written here, and not taken from grpcio-health-checking, for two reasons: there a client that watches and does not read
+holds up every change of state, and a watch has no end, so that draining would wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+LOOK_SECONDS = 0.2
+"""How often readiness is looked at; the batcher's health comes by itself."""
+
+log = structlog.get_logger("munjang.server.health")
+
+
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the generated base has no types
+    """Serves Check and Watch. All methods are for the event loop.
+
+    Args:
+        services: the full names of the services.
+        why_not: says in words why the server cannot answer now, or "" where it can.
+    """
+
+    def __init__(self, services: Iterable[str], why_not: Callable[[], str]) -> None:
+        self._services = frozenset({"", SERVICE, *services})
+        self._why_not = why_not
+        self._reason = "starting"
+        self._draining = False
+        self._ended = False
+        self._changed = asyncio.Event()
+
+    @property
+    def serving(self) -> bool:
+        """What is told to everybody."""
+        return not self._reason
+
+    async def follow(self) -> None:
+        """Look at the state again and again, until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Look at the state now, and tell watchers if it changed."""
+        reason = "draining" if self._draining else self._why_not()
+        if reason == self._reason:
+            return
+        if not reason:
+            log.info("serving")
+        else:
+            log.warning("not serving", reason=reason)
+        self._reason = reason
+        self._tell()
+
+    def drain(self) -> None:
+        """NOT_SERVING from now on, whatever happens."""
+        self._draining = True
+        self.look()
+
+    def end(self) -> None:
+        """End all watches."""
+        self._ended = True
+        self._tell()
+
+    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by the proto
+        """Answer with the present state."""
+        if request.service not in self._services:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
+        return health_pb2.HealthCheckResponse(status=self._status(request.service))
+
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002 - named by the proto
+        """Send the present state, and each change of it."""
+        last = None
+        while not self._ended:
+            changed = self._changed
+            status = self._status(request.service)
+            if status != last:
+                yield health_pb2.HealthCheckResponse(status=status)
+                last = status
+            else:
+                await changed.wait()
+
+    def _status(self, service: str) -> int:
+        if service not in self._services:
+            unknown: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+            return unknown
+        status: int = (
+            health_pb2.HealthCheckResponse.SERVING if self.serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        return status
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

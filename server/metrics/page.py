@@ -1,0 +1,59 @@
+"""The page that Prometheus reads, on a port of its own, and what it shows of the process itself."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
+
+import munjang
+from munjang.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = structlog.get_logger("munjang.server.metrics")
+
+
+def new_registry() -> CollectorRegistry:
+    """A registry for one server, with the metrics of its process."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that no dashboard uses
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    Info("munjang_server_build", "The release that runs.", registry=registry).info({"release": munjang.__version__})
+    return registry
+
+
+@contextmanager
+def serve_page(registry: CollectorRegistry, host: str, port: int) -> Iterator[None]:
+    """Show the metrics at http://host:port/metrics while the block runs; port 0 shows nothing.
+
+    Raises:
+        ConfigurationError: the port cannot be had.
+    """
+    if not port:
+        yield
+        return
+    try:
+        page, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        msg = f"cannot show metrics on {host}:{port}: {error.strerror or error}"
+        raise ConfigurationError(msg, field="metrics_port") from error
+    log.info("metrics", host=host, port=port)
+    try:
+        yield
+    finally:
+        page.shutdown()
+        page.server_close()
+        thread.join()
