@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from munjang.errors import MunjangError
+from trainer.commands.evaluate import evaluate
 from trainer.commands.prepare import prepare
 from trainer.commands.starter import starter
 
@@ -25,6 +26,7 @@ def trainer() -> None:
 
 app.command()(starter)
 app.command()(prepare)
+app.command()(evaluate)
 
 
 def run() -> None:

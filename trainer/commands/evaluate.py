@@ -1,0 +1,114 @@
+"""`python -m trainer evaluate`: figures of one model, or of two side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer needs the type at run time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from munjang.errors import ConfigurationError
+from munjang.settings import TrainerSettings
+from munjang.vectors import Precision
+from trainer.whole import write_whole
+
+if TYPE_CHECKING:
+    from trainer.data.table import Table
+    from trainer.evaluation.measure import Measured, Scope
+
+Files = list[str] | None
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model folder, a version number or an alias.")],
+    other: Annotated[str, typer.Argument(help="A second one, to compare with the first.")] = "",
+    *,
+    sts: Annotated[Files, typer.Option(help="A scored-pairs file (TSV, or KLUE-STS's JSON).")] = None,
+    nli: Annotated[Files, typer.Option(help="An inference file; measures accuracy on its triplets.")] = None,
+    groups: Annotated[Files, typer.Option(help="A file of paraphrase groups; measures retrieval.")] = None,
+    prepared: Annotated[Path | None, typer.Option(help="A run's folder: the sets that it prepared.")] = None,
+    data: Annotated[str, typer.Option(help="Where relative file names begin, and the standard sets lie.")] = "",
+    prompt: Annotated[str, typer.Option(help="The prompt's name. Default: the model's default prompt.")] = "",
+    dimensions: Annotated[str, typer.Option(help="Cuts to measure as well, such as 256,128.")] = "",
+    precisions: Annotated[bool, typer.Option(help="Measure every number format as well.")] = True,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 1000,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results there.")] = None,
+    plot_file: Annotated[Path | None, typer.Option("--plot", help="Draw the results there, as PNG.")] = None,
+) -> None:
+    """Measure a model on Korean sets: correlation with people's scores, triplet accuracy, retrieval, speed, size.
+
+    Without files, the standard sets that lie in the data folder are taken: KorSTS dev and test, KLUE-STS.
+
+    Examples:
+      python -m trainer evaluate stable --data ../shared/data
+
+      python -m trainer evaluate stable runs/mine/model --sts my.tsv --json result.json --plot result.png
+    """
+    from trainer.evaluation.compare import compare  # noqa: PLC0415 - model libraries are slow to import
+    from trainer.evaluation.measure import Scope  # noqa: PLC0415 - the same
+    from trainer.evaluation.show import show, show_comparison  # noqa: PLC0415 - the same
+
+    settings = TrainerSettings()
+    tables = _tables(data or settings.data, sts or [], nli or [], groups or [], prepared)
+    cuts = _cuts(dimensions)
+    formats = tuple(Precision) if precisions else ()
+    scope = Scope(prompt, cuts, formats, resamples, budget=settings.batch_tokens)
+    console = Console()
+    measured = [_measure(name, settings, tables, scope) for name in (model, other) if name]
+    for one in measured:
+        show(console, one.results)
+    written = measured[0].results.model_dump_json(indent=2)
+    if other:
+        comparison = compare(measured[0], measured[1], scope)
+        show_comparison(console, comparison)
+        written = comparison.model_dump_json(indent=2)
+    if json_file:
+        write_whole(json_file, written)
+    if plot_file:
+        from trainer.evaluation.plot import plot  # noqa: PLC0415 - matplotlib is slow to import
+
+        plot(plot_file, [one.results for one in measured])
+    _refuse_infinite(measured)
+
+
+def _measure(name: str, settings: TrainerSettings, tables: dict[str, Table], scope: Scope) -> Measured:
+    from trainer.evaluation.measure import measure  # noqa: PLC0415 - model libraries are slow to import
+    from trainer.evaluation.subject import load  # noqa: PLC0415 - the same
+
+    subject = load(name, settings)
+    try:
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(f"encoding with {subject.name}")
+            return measure(subject, tables, scope, lambda done, total: bar.update(task, completed=done, total=total))
+    finally:
+        subject.encoder.close()
+
+
+def _tables(folder: str, sts: list[str], nli: list[str], groups: list[str], prepared: Path | None) -> dict[str, Table]:
+    from trainer.evaluation.sets import named_sets, prepared_sets, standard_sets  # noqa: PLC0415 - pyarrow is slow
+
+    tables = named_sets(folder, sts, nli, groups)
+    if prepared:
+        tables |= prepared_sets(prepared)
+    tables = tables or standard_sets(folder)
+    if not tables:
+        msg = f"no set to evaluate on in {folder or 'this folder'}: name files (--sts, --nli, --groups) or --data"
+        raise ConfigurationError(msg, field="data")
+    return tables
+
+
+def _cuts(written: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in written.split(",") if part)
+    except ValueError:
+        msg = f"--dimensions takes numbers with commas between, not {written!r}"
+        raise ConfigurationError(msg, field="dimensions") from None
+
+
+def _refuse_infinite(measured: list[Measured]) -> None:
+    for one in measured:
+        if not one.results.finite:
+            msg = f"{one.results.model} makes vectors that are not finite (NaN or infinity)"
+            raise ConfigurationError(msg, field="model")
