@@ -47,11 +47,12 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-lint: setup ## Check style, types, import rules, protos, and that generated files are current.
+lint: setup ## Check style, types, import rules, dependencies, protos, and that generated files are current.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry .
 	$(BIN)/python -m tools.protos lint
 	$(BIN)/python -m tools.protos breaking
 	$(BIN)/python -m tools.protos stubs
