@@ -5,8 +5,9 @@ The same for Encode, each message of EncodeStream, and both sides of Similarity.
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +53,7 @@ class Texts:
     texts: Sequence[str]
     prompt: str
     prompt_field: str
-    faults: Mapping[int, MunjangError] = field(default_factory=dict)
+    faults: Mapping[int, MunjangError] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from prometheus_client import (
     Info,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     start_http_server,
 )
 
@@ -26,7 +27,7 @@ log = structlog.get_logger("munjang.server.metrics")
 
 def new_registry() -> CollectorRegistry:
     """A registry for one server, with the metrics of its process."""
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that no dashboard uses
+    disable_created_metrics()  # a second series for each, that no dashboard uses
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
