@@ -120,6 +120,13 @@ class JobSpec(BaseModel):
         Raises:
             InvalidJob: an option is unknown, missing, given twice or of a wrong value; `field` says which.
         """
+        if (
+            not isinstance(args, list | tuple)
+            or not isinstance(kwargs, dict)
+            or not all(isinstance(name, str) for name in kwargs)
+        ):
+            msg = "the arguments are not a list and a dictionary"
+            raise InvalidJob(msg)
         if len(args) > len(POSITIONAL):
             msg = f"at most input and output may be given without a name, not {args[len(POSITIONAL)]!r}"
             raise InvalidJob(msg)
@@ -156,7 +163,8 @@ def is_absolute(path: str) -> bool:
 
 
 def _invalid(error: ValidationError) -> InvalidJob:
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     field = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         known = ", ".join(JobSpec.model_fields)

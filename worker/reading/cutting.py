@@ -172,9 +172,10 @@ class ParquetCutter:
             rows = self._describe(source, "")
         with open_source(source.url) as opened:
             raw = HashingStream(opened, self._poll)
+            plain = decompressed(raw, source.compression)
             if staged:
                 with self._folder.create(staged) as path, path.open("wb") as target:
-                    shutil.copyfileobj(decompressed(raw, source.compression), target, CHUNK)
+                    shutil.copyfileobj(plain, target, CHUNK)
             sha256 = raw.finish()
         if staged:
             rows = self._describe(source, staged)

@@ -181,11 +181,20 @@ class _Decompressor(io.RawIOBase):
 def _list(fs: Any, path: str) -> tuple[list[str], bool]:
     """The files, and whether each was chosen by name (and not just found in a folder)."""
     if has_magic(path) and not fs.exists(path):
-        found = [name for name, info in fs.glob(path, detail=True).items() if info["type"] == "file"]
-        return sorted(_url(fs, name) for name in found), True
+        return sorted(_url(fs, name) for name in _files(fs, fs.glob(path, detail=True))), True
     if fs.isdir(path):
-        return sorted(_url(fs, name) for name in fs.find(path) if not _hidden(name[len(path) :])), False
+        found = _files(fs, fs.find(path, detail=True))
+        return sorted(_url(fs, name) for name in found if not _hidden(name[len(path) :])), False
     return ([_url(fs, path)] if fs.exists(path) else []), True
+
+
+def _files(fs: Any, found: dict[str, Any]) -> list[str]:
+    """Files and links to files."""
+    return [
+        name
+        for name, info in found.items()
+        if info["type"] != "directory" and not (info.get("islink") and fs.isdir(name))
+    ]
 
 
 def _hidden(path: str) -> bool:
