@@ -121,7 +121,7 @@ class BatchSettings(EngineSettings):
         "can get. Raise it where bulk work falls behind.",
     )
     bulk_turn_seconds: Seconds = Field(
-        default=0.015,
+        default=0.01,
         description="How long one bulk batch may run while interactive calls are about: the most that they wait for "
         "it, one long text apart. Raise it for more bulk throughput, lower it for interactive latency.",
     )
@@ -349,6 +349,21 @@ class WorkerSettings(EngineSettings):
             msg = f"lease_seconds ({self.lease_seconds}) must be at least three heartbeat_seconds"
             raise ValueError(msg)
         return self
+
+
+class UpSettings(ServerSettings, WorkerSettings, ClientSettings):
+    """How `munjang up` runs server, worker and Valkey together on one machine."""
+
+    redis_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=0,
+        description="The port of the Valkey that `munjang up` starts; 0 takes a free one at each start. Set it where "
+        "other programs shall find the queue without being told.",
+    )
+    start_seconds: Seconds = Field(
+        default=300.0,
+        description="How long everything may take to be ready, the first model's conversion aside. Raise it for large "
+        "models on slow disks.",
+    )
 
 
 class TrainerSettings(EngineSettings):

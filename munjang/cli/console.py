@@ -72,6 +72,28 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
             bar.stop()
 
 
+@contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """Give a function to be told what happens now: a moving line on a terminal, lines elsewhere; "" ends the line."""
+    console = stderr()
+    if not console.is_terminal:
+        yield lambda message: note(message) if message else None
+        return
+    status = console.status("")
+
+    def tell(message: str) -> None:
+        status.update(escape(message))
+        if message:
+            status.start()
+        else:
+            status.stop()
+
+    try:
+        yield tell
+    finally:
+        status.stop()
+
+
 def shorten(text: str, width: int) -> str:
     """The text in one line of at most `width` characters."""
     line = " ".join(text.split())

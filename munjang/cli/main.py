@@ -13,6 +13,7 @@ from munjang import __version__
 from munjang.cli import console, versions
 from munjang.cli.encode import encode
 from munjang.cli.similarity import similarity
+from munjang.cli.up import up
 from munjang.errors import MunjangError, ServerUnreachable
 
 INTERRUPTED = 130
@@ -24,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
+app.command()(up)
 app.command()(encode)
 app.command()(similarity)
 app.add_typer(versions.app, name="versions")

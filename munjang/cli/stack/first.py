@@ -1,0 +1,61 @@
+"""The first model of a registry: `python -m trainer starter` as a child, shown while it works."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from munjang.errors import ConfigurationError, MunjangError, VersionNotFound
+from munjang.registry import DEFAULT, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from munjang.cli.stack.child import Child
+
+
+def needed(url: str) -> bool:
+    """Whether the registry is empty.
+
+    Raises:
+        ConfigurationError: it has versions, but none that a server would serve.
+    """
+    registry = Registry(url)
+    try:
+        registry.resolve(DEFAULT)
+    except VersionNotFound:
+        versions = registry.versions()
+        if not versions:
+            return True
+        msg = (
+            f"the registry {registry.url} has versions ({', '.join(map(str, versions))}), but {DEFAULT!r} names none: "
+            f"munjang versions promote {versions[-1]} --registry {registry.url}"
+        )
+        raise ConfigurationError(msg) from None
+    return False
+
+
+def command(*, promote: bool) -> list[str]:
+    """The command line; with `promote` the model is served even where another one was."""
+    return [sys.executable, "-P", "-m", "trainer", "starter", *(["--promote"] if promote else [])]
+
+
+def relay(child: Child, tell: Callable[[str], None]) -> None:
+    """Pass on what the child says, and keep it in its log, until it says no more."""
+    with child.output, child.log.open("ab") as log:
+        for raw in child.output:
+            log.write(raw)
+            if said := raw.decode(errors="replace").strip():
+                tell(said)
+
+
+def check(child: Child) -> None:
+    """Look at how the child ended.
+
+    Raises:
+        MunjangError: it failed.
+    """
+    if child.status() != 0:
+        reason = next((line for line in reversed(child.tail()) if line.strip()), "no reason given")
+        msg = f"the first model could not be published: {reason} (see {child.log})"
+        raise MunjangError(msg)

@@ -1,0 +1,221 @@
+"""A running stack: started in order, watched, ended in order. Whatever ends it, nothing is left."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from munjang.cli.stack import first, valkey
+from munjang.cli.stack.child import Child
+from munjang.cli.stack.guard import Guard
+from munjang.cli.stack.ports import answers
+from munjang.errors import DeadlineExceeded, MunjangError
+from munjang.registry import DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from munjang.cli.stack.plan import Plan
+    from munjang.cli.stack.signals import Signals
+    from munjang.client import Client
+
+LOOK_SECONDS = 0.1
+"""How often children are looked at."""
+
+FIRST_SECONDS = 3600.0
+"""The most that publishing the first model may take: a large one may have to be fetched from a hub."""
+
+KILL_SECONDS = 5.0
+"""How much longer than its own time to end a child is given."""
+
+
+class ChildDied(MunjangError):
+    """A child ended by itself. `child` says which."""
+
+    def __init__(self, child: Child) -> None:
+        super().__init__(f"{child.name} ended by itself with status {child.status()}")
+        self.child = child
+
+
+class Interrupted(MunjangError):
+    """Somebody asked to end while something was waited for."""
+
+
+class Stack:
+    """The children of one plan; use it in a `with` statement.
+
+    Args:
+        plan: what to run.
+        signals: say when everything shall end.
+        tell: is told, in a few words, what happens now.
+    """
+
+    def __init__(self, plan: Plan, signals: Signals, tell: Callable[[str], None]) -> None:
+        self.plan = plan
+        self._signals = signals
+        self._tell = tell
+        self._guard = Guard()
+        self._children: list[Child] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.stop()
+        finally:
+            self._guard.close()
+
+    def start_queue(self, seconds: float) -> None:
+        """Start Valkey, where the plan has one of its own.
+
+        Raises:
+            ConfigurationError: there is no binary.
+            MunjangError: it did not begin to answer.
+        """
+        if not self.plan.redis_port:
+            return
+        self._tell("starting Valkey")
+        command = valkey.command(valkey.find_binary(), self.plan.redis_port, self.plan.home.redis)
+        self._start("valkey", command)
+        self._wait("Valkey", seconds, lambda: valkey.ready(self.plan.redis_port))
+
+    def publish_first(self, *, model: str, wanted: bool) -> None:
+        """Publish a first model if the registry is empty, or one that is `wanted` in any case.
+
+        Args:
+            model: a folder or hub id; empty leaves it to the setting, and that to the starter model.
+            wanted: publish it and let `stable` name it though there are other versions.
+
+        Raises:
+            MunjangError: it could not be published.
+        """
+        if not (wanted or first.needed(self.plan.registry)):
+            return
+        self._tell("publishing the first model (once, about a minute)")
+        named = {"MUNJANG_MODEL": model} if model else {}
+        command = first.command(promote=wanted)
+        child = self._start("starter", command, extra=named, once=True)
+        relay = threading.Thread(
+            target=first.relay, args=(child, lambda line: self._tell(f"publishing the first model: {line}"))
+        )
+        relay.start()
+        try:
+            self._wait("the first model", FIRST_SECONDS, lambda: child.status() is not None)
+        finally:
+            child.kill()
+            relay.join()
+        first.check(child)
+
+    def start_programs(self) -> None:
+        """Start server and worker, and wait for neither."""
+        self._tell("starting server" + (" and worker" if self.plan.worker else ""))
+        self._start("server", [sys.executable, "-P", "-m", "server"])
+        if self.plan.worker:
+            self._start("worker", [sys.executable, "-P", "-m", "worker"])
+
+    def wait_ready(self, client: Client, seconds: float) -> None:
+        """Return when the server serves and the worker works.
+
+        Raises:
+            MunjangError: a child ended, the model cannot serve, or time ran out.
+            Interrupted: asked to end.
+        """
+        self._tell("loading the model")
+        self._wait("the server", seconds, lambda: _serves(client))
+        if self.plan.worker:
+            self._tell("waiting for the worker")
+            self._wait("the worker", seconds, lambda: answers(*self.plan.worker_metrics))
+
+    def watch(self) -> None:
+        """Return when somebody asks to end.
+
+        Raises:
+            ChildDied: a child ended by itself.
+        """
+        while not self._signals.asked.wait(LOOK_SECONDS):
+            self._check()
+
+    def stop(self) -> None:
+        """End all children: the programs, then Valkey, which they need."""
+        groups = [
+            ([child for child in self._children if child.name != "valkey"], self.plan.drain_seconds),
+            ([child for child in self._children if child.name == "valkey"], 0.0),
+        ]
+        for children, seconds in groups:
+            self._end(children, seconds + KILL_SECONDS)
+        self._children.clear()
+
+    def pids(self) -> dict[str, int]:
+        """The process ids of the children, by name."""
+        return {child.name: child.pid for child in self._children}
+
+    def _end(self, children: Sequence[Child], seconds: float) -> None:
+        running = [child for child in children if child.status() is None]
+        if running:
+            self._tell("ending " + " and ".join(child.name for child in running))
+        for child in running:
+            child.ask(self._signals.first)
+        deadline = time.monotonic() + seconds
+        for child in running:
+            while not child.wait(LOOK_SECONDS):
+                if time.monotonic() > deadline or self._signals.impatient.is_set():
+                    child.kill()
+
+    def _start(
+        self, name: str, command: Sequence[str], *, extra: dict[str, str] | None = None, once: bool = False
+    ) -> Child:
+        environment = self.plan.environment() | (extra or {})
+        child = Child(name, command, environment, self.plan.home.log(name), self._guard, once=once)
+        self._children.append(child)
+        return child
+
+    def _wait(self, what: str, seconds: float, ready: Callable[[], bool]) -> None:
+        for _ in self._moments(what, seconds):
+            if ready():
+                return
+
+    def _moments(self, what: str, seconds: float) -> Iterator[None]:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._check()
+            yield
+            if self._signals.asked.wait(LOOK_SECONDS):
+                msg = f"ended while waiting for {what}"
+                raise Interrupted(msg)
+        msg = f"{what} was not ready within {seconds:g} s"
+        raise DeadlineExceeded(msg)
+
+    def _check(self) -> None:
+        for child in self._children:
+            if child.status() is not None and not child.once:
+                raise ChildDied(child)
+
+
+def _serves(client: Client) -> bool:
+    """Whether the server serves.
+
+    Raises:
+        MunjangError: the model cannot serve, so that waiting is of no use.
+    """
+    try:
+        client.wait_ready(1.0)
+    except DeadlineExceeded:
+        if reason := _failure(client):
+            raise MunjangError(reason) from None
+        return False
+    return True
+
+
+def _failure(client: Client) -> str:
+    """Why the version behind `stable` cannot serve, or nothing."""
+    try:
+        alias = client.aliases(timeout=1.0).get(DEFAULT)
+        if alias is None or alias.serving:
+            return ""
+        info = client.version(alias.version, timeout=1.0)
+    except MunjangError:
+        return ""
+    return f"version {info.version} cannot serve: {info.reason}" if info.state == "failed" else ""

