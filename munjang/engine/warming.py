@@ -17,14 +17,17 @@ WIDTHS = (8, 16, 32, 64, 128, 256, 512)
 SAMPLE = "새로운 문장 임베딩 모델을 서비스하기 전에 한 번씩 미리 돌려 봅니다. "
 
 
+TYPICAL = 32
+"""Tokens of a usual sentence: the width at which a full batch is run, so that its memory is there."""
+
+
 def warm(encoder: Encoder, budget: int) -> None:
-    """Run one text and one full batch at each width, shortest first."""
+    """Run one text at each width, shortest first, then one full batch of usual sentences."""
     longest = _longest_sample(encoder)
     for width in _widths(len(longest)):
-        text = cut(longest, width)
-        encoder.forward([text])
-        if (count := budget // width) > 1:
-            encoder.forward([text] * count)
+        encoder.forward([cut(longest, width)])
+    usual = cut(longest, TYPICAL)
+    encoder.forward([usual] * max(1, budget // len(usual)))
 
 
 def cut(tokens: Tokens, width: int) -> Tokens:
