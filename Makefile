@@ -3,12 +3,12 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+PIP := $(BIN)/python -m pip --disable-pip-version-check $(shell [ -t 2 ] || echo --quiet)
 
-# The Python to build .venv with: the first one of 3.11 or newer that runs. Name another with `make PYTHON=/path/to/python`.
-CANDIDATES := python3.11 python3.12 python3.13 python3.14 python3 python
-PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c \
-	'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+# The Python to build .venv with. Empty: the first of these that runs and is 3.11 or newer; where none is, uv brings one.
+PYTHON ?=
+PYTHONS := python3.11 python3.12 python3.13 python3.14 python3 python
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 # Options for pip when it installs torch, for another build of it than your package index gives:
 # `make setup TORCH_OPTIONS="--index-url URL"`.
@@ -34,17 +34,24 @@ test: setup ## Set up on first use, then run the tests.
 setup: $(STAMP) ## Make .venv with pinned versions of everything; again only when pyproject.toml or constraints.txt changed.
 
 $(BIN)/python:
-ifneq ($(PYTHON),)
-	$(PYTHON) -m venv $(VENV)
-else
-	@command -v uv >/dev/null || { echo "munjang needs Python 3.11 or newer: install it, or say make PYTHON=PATH" >&2; exit 1; }
-	uv venv --quiet --seed --python 3.11 $(VENV)
-endif
+	@python="$(PYTHON)"; \
+	for name in $(PYTHONS); do \
+		[ -n "$$python" ] || ! $$name -c '$(NEW_ENOUGH)' 2>/dev/null || python=$$name; \
+	done; \
+	if [ -n "$$python" ]; then \
+		echo "Making $(VENV) with $$python"; $$python -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; \
+	elif command -v uv >/dev/null; then \
+		uv venv --seed --python 3.11 $(VENV); \
+	else \
+		echo "munjang needs Python 3.11 or newer: install it, or say make PYTHON=PATH" >&2; exit 1; \
+	fi
 
-# torch comes first, in a step of its own: what its build is (CPU, CUDA) is settled before anything depends on it.
+# torch comes first, in a step of its own: which build of it there is (CPU, CUDA) is settled before others depend on it.
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt $(TORCH_OPTIONS) $(TORCH)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "Installing PyTorch, the largest part"
+	@$(PIP) install --constraint constraints.txt $(TORCH_OPTIONS) $(TORCH)
+	@echo "Installing everything else"
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 lint: setup ## Check style, types, import rules, dependencies, protos, and that generated files are current.
@@ -71,8 +78,8 @@ protos-baseline: setup ## At a release only: make today's protos the contract th
 docs: setup ## Write the generated pages of docs/.
 	$(BIN)/python -m tools.settings_docs
 
-constraints: ## Pin the newest versions that fit pyproject.toml, found in a clean environment.
-	$(PYTHON) -m tools.constraints
+constraints: | $(BIN)/python ## Pin the newest versions that fit pyproject.toml, found in a clean environment.
+	$(BIN)/python -m tools.constraints
 
 bench: setup ## Measure the core on this machine; never part of the tests.
 	$(BIN)/python -m pytest tests/bench $(ARGS)
