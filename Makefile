@@ -85,7 +85,7 @@ bench: setup ## Measure the core on this machine; never part of the tests.
 	$(BIN)/python -m pytest tests/bench $(ARGS)
 
 wheel: setup ## Build dist/munjang-*.whl and the source distribution.
-	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m build --no-isolation --outdir dist
 
 clean: ## Remove caches and what was built.
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
