@@ -14,13 +14,14 @@ from server.batching.contract import Lane
 
 if TYPE_CHECKING:
     from munjang.settings import BatchSettings
-    from server.batching.lane_queue import LaneQueue
     from server.batching.pace import Pace
     from server.batching.queue import Queue
     from server.batching.request import Request
     from server.batching.speed import SpeedMeter
 
-_MARGIN = 0.85  # of the time to the deadline may be planned; the rest is for what the estimate does not see
+_MARGIN = 0.95  # of the time to the deadline may be planned
+_STEP = 0.05
+_MOST_PATIENCE = 4.0
 _SOONEST, _LATEST = 0.05, 30.0  # bounds of retry_after, seconds
 
 
@@ -32,6 +33,7 @@ class Admission:
         self._bulk_share = settings.bulk_share
         self._speed = speed
         self._pace = pace
+        self._patience = 1.0
 
     def check(self, request: Request, queue: Queue, busy: float, now: float) -> None:
         """Refuse what there is no room or no time for. `busy`: seconds until the engine is free.
@@ -45,13 +47,25 @@ class Admission:
         if deadline is not None:
             self._check_time(request, queue, busy, deadline - now, now)
 
+    def learn(self, request: Request, seconds: float) -> None:
+        """A request took so many seconds, or had not ended after them: see how wrong the estimates are.
+
+        They cannot know who will come and go first, nor what else the machine will do. So they are taken by a factor
+        that is kept where one request in a hundred takes longer. Only those count that had to wait behind others.
+        """
+        if request.estimate > 2 * self._run_seconds(1, request, in_one=False):
+            if seconds > request.estimate * self._patience:
+                self._patience = min(self._patience * (1 + _STEP), _MOST_PATIENCE)
+            else:
+                self._patience = max(self._patience * (1 - _STEP / 100), 1.0)
+
     def _check_room(self, request: Request, queue: Queue) -> None:
         """A caller may hold as much of the queue as is still free.
 
         So one greedy caller gets half, two a third each, and there is always room for another. A request larger than
         half of the queue counts as half, so that it can be admitted at all.
         """
-        own = queue.lanes[request.work.lane].callers.get(request.work.caller, 0)
+        own = queue.lanes[request.work.lane].callers.tokens(request.work.caller)
         asked = min(request.size, self._limit // 2)
         missing = own + asked - (self._limit - queue.tokens)
         if missing > 0:
@@ -66,12 +80,12 @@ class Admission:
         lane = queue.lanes[request.work.lane]
         speed = self._lane_speed(request, queue, now)
         before = queue.lanes[Lane.INTERACTIVE].tokens if request.work.lane is Lane.BULK else 0
-        needed = busy
-        for ahead in (lane.tokens, _fair_ahead(lane, request)):  # the bound that costs nothing first
-            tokens = before + ahead
-            needed = busy + self._run_seconds(tokens + request.size, request, in_one=tokens == 0) / speed
-            if needed <= _MARGIN * left:
-                return
+        tokens = before + lane.callers.ahead(request, self._pace.quantum)
+        run = self._run_seconds(tokens + request.size, request, in_one=tokens == 0) / speed
+        request.estimate = busy + run
+        needed = request.estimate * self._patience
+        if needed <= _MARGIN * left:
+            return
         late = needed - _MARGIN * left
         msg = (
             f"{request.size} tokens would take {needed:.2f} s behind what waits, and the deadline is in {left:.2f} s; "
@@ -87,21 +101,13 @@ class Admission:
         full = budget / self._speed.curve(request.version).seconds(budget)
         return max(self._bulk_share, 1 - queue.interactive.rate(now) / full, 0.01)
 
-    def _run_seconds(self, tokens: int, request: Request, *, in_one: bool) -> float:
+    def _run_seconds(self, tokens: float, request: Request, *, in_one: bool) -> float:
         """Seconds of the forwards of so many real tokens; `in_one`: nobody else's texts may join the last of them."""
         curve = self._speed.curve(request.version)
         turn = self._pace.turn(request.work.lane, request.version, request.arrived)
         padded = tokens * self._speed.padding
         whole, rest = divmod(padded, turn)
         return whole * curve.seconds(turn) + (curve.seconds(rest if in_one else turn) if rest else 0.0)
-
-
-def _fair_ahead(lane: LaneQueue, request: Request) -> int:
-    """The waiting tokens that come before this request in fair order: of each caller at most as many as its own."""
-    caller = request.work.caller
-    own = lane.callers.get(caller, 0)
-    reach = own + request.size
-    return own + sum(min(tokens, reach) for other, tokens in lane.callers.items() if other != caller)
 
 
 def _bounded(seconds: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from munjang.errors import DeadlineExceeded, InternalError, MunjangError
@@ -57,6 +58,7 @@ class Answers:
     def _fill(self, part: Part, rows: NDArray[np.float32], started: float, seconds: float) -> None:
         try:
             if part.request.fill(part.indices, rows, started, seconds):
+                self._inbox.learn(part.request, time.monotonic())
                 self._end(part.request, part.request.answer(rows.shape[1]))
         except Exception:  # noqa: BLE001 - whatever is wrong with one answer, the others must be given
             _log.exception("an answer could not be put together")
@@ -75,22 +77,30 @@ class Answers:
     def fail(self, error: Callable[[], MunjangError], which: Callable[[Request], bool] = lambda _: True) -> None:
         """End requests with an error each."""
         for request in [request for request in self._live if which(request)]:
-            self.end(request, error(), "")
-
-    def end(self, request: Request, error: MunjangError, dropped: str) -> None:
-        """End one request with an error, if it has no answer. `dropped` is counted as the reason, or the error's."""
-        if not request.ended:
+            failure = error()
             texts = self._inbox.drop(request)
             if texts:
-                self._observer.dropped(dropped or error.reason, request.work.lane, texts)
-            self._end(request, error)
+                self._observer.dropped(failure.reason, request.work.lane, texts)
+            self._end(request, failure)
 
     def expire(self, requests: Iterable[tuple[Request, int]]) -> None:
         """End requests that were taken out of the queue because of their deadline, with how many texts were waiting."""
         for request, texts in requests:
             self._observer.dropped("expired", request.work.lane, texts)
-            if not request.ended:
-                self._end(request, expired())
+            self._expire(request)
+
+    def expire_now(self, request: Request) -> None:
+        """End a request whose deadline is now, wherever its texts are."""
+        if not request.ended:
+            texts = self._inbox.drop(request)
+            if texts:
+                self._observer.dropped("expired", request.work.lane, texts)
+            self._expire(request)
+
+    def _expire(self, request: Request) -> None:
+        if not request.ended:
+            self._inbox.learn(request, time.monotonic())
+            self._end(request, expired())
 
     def leave(self, request: Request) -> None:
         """The caller has gone."""

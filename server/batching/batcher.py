@@ -127,7 +127,7 @@ class Batcher:
             raise
         timer = None
         if work.deadline is not None:
-            timer = loop.call_later(work.deadline - request.arrived, self._answers.end, request, expired(), "expired")
+            timer = loop.call_later(work.deadline - request.arrived, self._answers.expire_now, request)
         try:
             return await request.future
         finally:

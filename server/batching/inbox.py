@@ -71,6 +71,10 @@ class Inbox:
             self.queue.add(request)
             self._changed.notify()
 
+    def learn(self, request: Request, now: float) -> None:
+        """A request was answered or expired: see how good the estimate was."""
+        self._admission.learn(request, now - request.arrived)
+
     def drop(self, request: Request) -> int:
         """Take a request's waiting texts away; returns how many there were."""
         with self._changed:

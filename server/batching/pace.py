@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from munjang.settings import BatchSettings
     from server.batching.speed import SpeedMeter
 
-_LEAST_TURN = 128  # tokens of a bulk batch beside interactive calls, however slow the machine
+_LEAST_TURN = 64  # tokens of a bulk batch beside interactive calls, however slow the machine
 _GROW_AFTER = 16  # full batches without trouble before the budget grows again
 _GROWTH = 1.25
 
@@ -47,26 +47,27 @@ class Pace:
         self._interactive_until = float("-inf")
         self.budget = Budget(settings.batch_tokens)
 
-    @property
-    def age(self) -> float:
-        """Seconds after which the fair order alone counts."""
-        return self._settings.batch_age_seconds
-
     def saw_interactive(self, now: float) -> None:
         """An interactive call came."""
         self._interactive_until = now + self._settings.bulk_yield_seconds
 
-    def horizon(self, now: float) -> float:
-        """What is due by then cannot be answered in time any more: the least that a forward takes from now."""
-        return now + self._speed.curve(None).seconds(1)
+    def horizon(self, lane: Lane, waiting: int, now: float) -> float:
+        """When a batch formed now will end, if so many tokens wait: a deadline before that cannot be met any more."""
+        return now + self._speed.curve(None).seconds(min(waiting, self.turn(lane, None, now)))
+
+    @property
+    def quantum(self) -> int:
+        """Tokens of one batch, when nothing presses: by so many a caller may be ahead of others."""
+        return self._speed.curve(None).enough(self.budget.now)
 
     def turn(self, lane: Lane, version: int | None, now: float) -> int:
         """The budget of a batch of this lane: bulk batches are short while interactive calls are about."""
-        budget = self.budget.now
+        curve = self._speed.curve(version)
+        turn = curve.enough(self.budget.now)
         if lane is Lane.INTERACTIVE or now >= self._interactive_until:
-            return budget
-        within = self._speed.curve(version).tokens_within(self._settings.bulk_turn_seconds, budget)
-        return min(budget, max(within, _LEAST_TURN))
+            return turn
+        within = curve.tokens_within(self._settings.bulk_turn_seconds, turn)
+        return min(turn, max(within, _LEAST_TURN))
 
     def limits(self, lane: Lane, version: int | None, now: float) -> Limits:
         """The limits of a batch of this lane and version; None for the version that ran last."""

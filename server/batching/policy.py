@@ -1,8 +1,8 @@
 """What forms a batch: pure functions of what waits. Who waits where is kept by `queue`, and `runner` runs the batches.
 
-The texts of one lane stand on shelves, one shelf for each model version and length class; on a shelf they stand in fair
-order (see `lane_queue`). A batch is made in three steps: `next_lane` says which lane, `anchor` which shelf to begin
-with, `form` how many texts to take from the front of it and of its neighbours.
+A batch is made in three steps. `next_lane` says which lane's turn it is, by what the other is owed. Fairness among the
+callers of the lane (see `callers`) says which text must be in it, so that none waits for ever. `form` says which others
+join, from shelves that hold the texts of the lane and version by length.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Limits:
     Attributes:
         budget: the most tokens, padding included; one longer text still runs, alone.
         padding_share: the most padding as a share of the batch.
-        overhead: what starting a forward costs, in tokens: so much padding is always allowed, up to `padding_share` of
-            the budget, because a second forward would cost more.
+        overhead: what starting a forward costs, in tokens: so much padding is always allowed, up to half of the budget,
+            because a second forward would cost more.
     """
 
     budget: int
@@ -37,25 +37,8 @@ class Limits:
     def allows(self, texts: int, width: int, tokens: int) -> bool:
         """Whether so many texts, the longest of `width` and `tokens` without padding, may be one batch."""
         padded = texts * width
-        free = min(self.overhead, self.padding_share * self.budget)
+        free = min(self.overhead, self.budget / 2)
         return padded <= self.budget and padded - tokens <= max(free, self.padding_share * padded)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The front of one shelf.
-
-    Attributes:
-        order: its place in the fair order of the lane; less is earlier.
-        arrived: when it came, in seconds of the clock that `now` is read from.
-        texts: how many texts stand on the shelf.
-        width: the length of the front text.
-    """
-
-    order: tuple[float, int]
-    arrived: float
-    texts: int
-    width: int
 
 
 def length_class(length: int) -> int:
@@ -86,25 +69,6 @@ def owed_after(
     if lane is Lane.INTERACTIVE:
         return owed + padded * share / (1 - share) if share < 1 else math.inf
     return owed - padded if interactive_waits else max(owed - padded, min(owed, 0.0))
-
-
-def anchor(heads: Sequence[Head], now: float, age: float, limits: Limits) -> int:
-    """The position of the shelf to begin with.
-
-    While no front text has waited for `age` seconds, it is the shelf that answers most texts in a second of forward
-    (Smith's rule: the least mean waiting). Otherwise it is the first in fair order of those that have, so the first in
-    fair order waits for `age` and one forward at most.
-    """
-    overdue = [position for position, head in enumerate(heads) if now - head.arrived >= age]
-    if overdue:
-        return min(overdue, key=lambda position: heads[position].order)
-    return min(range(len(heads)), key=lambda position: (-_worth(heads[position], limits), heads[position].order))
-
-
-def _worth(head: Head, limits: Limits) -> float:
-    width = max(1, head.width)
-    texts = min(head.texts, max(1, limits.budget // width))
-    return texts / (limits.overhead + texts * width)
 
 
 def form(shelves: Sequence[Iterable[int]], start: int, limits: Limits) -> list[int]:

@@ -32,6 +32,7 @@ class Queue:
         self._pace = pace
         self._share = bulk_share
         self._owed = 0.0
+        self._serial = 0
 
     @property
     def texts(self) -> int:
@@ -48,6 +49,8 @@ class Queue:
         if request.work.lane is Lane.INTERACTIVE:
             self._pace.saw_interactive(request.arrived)
         request.home = self
+        self._serial += 1
+        request.serial = self._serial
         self.lanes[request.work.lane].add(request)
 
     def drop(self, request: Request) -> int:

@@ -30,9 +30,10 @@ class Request:
 
     Attributes:
         lengths: tokens of each text.
-        order: its place in the fair order of its lane.
+        serial: when it came to its queue, counted.
         home: the queue that it waits in.
         groups: where its waiting texts stand.
+        estimate: seconds that it was expected to take when it was admitted.
         ended: whether it has its answer, so that nobody waits for its texts any more.
     """
 
@@ -44,11 +45,12 @@ class Request:
         "_started",
         "arrived",
         "ended",
+        "estimate",
         "future",
         "groups",
         "home",
         "lengths",
-        "order",
+        "serial",
         "size",
         "version",
         "work",
@@ -61,9 +63,10 @@ class Request:
         self.version = work.lease.version
         self.lengths = list(map(len, work.tokens))
         self.size = sum(self.lengths)
-        self.order = (0.0, 0)
+        self.serial = 0
         self.home: Queue | None = None
         self.groups: list[Group] = []
+        self.estimate = 0.0
         self.ended = False
         self._missing = len(self.lengths)
         self._rows: NDArray[np.float32] | None = None

@@ -1,12 +1,11 @@
-"""A shelf: the waiting texts of one version and one length class, in fair order."""
+"""A shelf: the waiting texts of one version and one length class, first come first served."""
 
 from __future__ import annotations
 
-from bisect import insort
-from operator import attrgetter
+from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from server.batching.policy import Head
 from server.batching.request import Part
 
 if TYPE_CHECKING:
@@ -14,26 +13,29 @@ if TYPE_CHECKING:
 
     from server.batching.request import Request
 
-_ORDER = attrgetter("order")
-
 
 class Group:
-    """The waiting texts of one request on one shelf, the next one last. Empty when all are taken or dropped."""
+    """Waiting texts of one request and length class, the next one last. Empty when all are taken or dropped."""
 
-    __slots__ = ("indices", "order", "request", "shelf")
+    __slots__ = ("indices", "request", "shelf")
 
     def __init__(self, request: Request, shelf: Shelf) -> None:
         self.request = request
-        self.order = request.order
         self.shelf = shelf
         self.indices: list[int] = []
 
+    def waits(self, horizon: float, late: Callable[[Request], None]) -> bool:
+        """Whether it has texts that can still be answered in time.
+
+        A request whose deadline is at or before the horizon is given to `late`, which must empty its groups.
+        """
+        if self.indices and self.request.expired(horizon):
+            late(self.request)
+        return bool(self.indices)
+
 
 class Shelf:
-    """Groups in fair order. Empty groups stay in the list until the front reaches them, or `sweep`.
-
-    `horizon` and `late` in its methods: a request whose deadline is at or before the horizon is not taken but given to
-    `late`, which must empty its groups.
+    """Groups in the order of their coming. Empty ones stay until the front reaches them, or `sweep`.
 
     Attributes:
         texts: how many texts wait here.
@@ -42,20 +44,13 @@ class Shelf:
     __slots__ = ("_groups", "texts")
 
     def __init__(self) -> None:
-        self._groups: list[Group] = []
+        self._groups: deque[Group] = deque()
         self.texts = 0
 
-    def __len__(self) -> int:
-        """Groups, empty ones included."""
-        return len(self._groups)
-
     def add(self, group: Group) -> None:
-        """Put a group in its place."""
+        """Put a group behind the others."""
         self.texts += len(group.indices)
-        if self._groups and group.order < self._groups[-1].order:
-            insort(self._groups, group, key=_ORDER)
-        else:
-            self._groups.append(group)
+        self._groups.append(group)
 
     def drop(self, group: Group) -> None:
         """Empty a group."""
@@ -64,47 +59,32 @@ class Shelf:
 
     def sweep(self) -> None:
         """Forget the empty groups."""
-        self._groups = [group for group in self._groups if group.indices]
+        self._groups = deque(group for group in self._groups if group.indices)
 
-    def head(self, horizon: float, late: Callable[[Request], None]) -> Head | None:
-        """The front, after clearing away what nobody waits for."""
-        cleared = 0
-        for group in self._groups:
-            if _waits(group, horizon, late):
-                break
-            cleared += 1
-        del self._groups[:cleared]
-        if not self._groups:
-            return None
-        front = self._groups[0]
-        return Head(front.order, front.request.arrived, self.texts, front.request.lengths[front.indices[-1]])
-
-    def lengths(self, horizon: float, late: Callable[[Request], None]) -> Iterator[int]:
+    def lengths(self, first: Group | None, horizon: float, late: Callable[[Request], None]) -> Iterator[int]:
         """The lengths of the waiting texts, in the order in which `take` would take them."""
-        for group in self._groups:
-            if _waits(group, horizon, late):
+        for group in self._in_order(first):
+            if group.waits(horizon, late):
                 for index in reversed(group.indices):
                     yield group.request.lengths[index]
 
-    def take(self, texts: int) -> list[Part]:
-        """Take so many texts from the front; there must be as many."""
-        parts: list[Part] = []
-        done = 0
+    def take(self, texts: int, first: Group | None) -> list[Part]:
+        """Take so many texts, those of group `first` before the others; there must be as many."""
         self.texts -= texts
-        while texts:
-            group = self._groups[done]
+        parts: list[Part] = []
+        for group in self._in_order(first):
+            if not texts:
+                break
             picked = group.indices[-texts:]
             if picked:
                 del group.indices[-texts:]
                 texts -= len(picked)
                 parts.append(Part(group.request, picked[::-1]))
-            if not group.indices:
-                done += 1
-        del self._groups[:done]
+        while self._groups and not self._groups[0].indices:
+            self._groups.popleft()
         return parts
 
-
-def _waits(group: Group, horizon: float, late: Callable[[Request], None]) -> bool:
-    if group.indices and group.request.expired(horizon):
-        late(group.request)
-    return bool(group.indices)
+    def _in_order(self, first: Group | None) -> Iterator[Group]:
+        if first is None:
+            return iter(self._groups)
+        return chain((first,), (group for group in self._groups if group is not first))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from bisect import bisect_left
 from collections import OrderedDict
 
@@ -11,6 +12,7 @@ UNMEASURED = 2000.0
 
 _WEIGHT = 0.2  # of a new sample against what is known
 _OUTLIER = 4.0  # a sample counts as no more than so many times what is known, and no less than its inverse
+_NEARLY = 0.97
 _VERSIONS = 8  # curves to keep
 
 
@@ -63,6 +65,21 @@ class Curve:
             middle = (low + high) // 2
             low, high = (middle, high) if self.seconds(middle) <= seconds else (low, middle)
         return low
+
+    def enough(self, most: int) -> int:
+        """The smallest batch that is nearly as fast a token as the fastest known; at most `most`.
+
+        Larger ones only make others wait longer. If it is the largest that was ever measured, twice as many tokens are
+        tried.
+        """
+        sizes, seconds = self._points
+        if not sizes:
+            return most
+        best = max(map(operator.truediv, sizes, seconds))
+        for size, mean in zip(sizes[:-1], seconds, strict=False):
+            if size / mean >= _NEARLY * best:
+                return min(most, math.ceil(size))
+        return min(most, math.ceil(2 * sizes[-1]))
 
     def overhead(self, budget: int) -> float:
         """What starting a forward costs, in tokens of a forward of `budget`; at least 1."""

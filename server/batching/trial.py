@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from server.batching.inbox import Inbox, Probe
     from server.batching.observer import Observer
     from server.batching.pace import Budget
-    from server.batching.request import Batch
+    from server.batching.request import Batch, Part
 
 _log = logging.getLogger(__name__)
 
@@ -170,16 +170,19 @@ def _share_lease(batch: Batch) -> Lease | None:
     its lease was shared had not given it back before, so the share is good.
     """
     for part in batch.parts:
-        request = part.request
-        if request.ended:
+        if _ended(part):
             continue
         try:
-            lease = request.work.lease.share()
+            lease = part.request.work.lease.share()
         except Exception:
-            if request.ended:
+            if _ended(part):
                 continue
             raise
-        if not request.ended:
+        if not _ended(part):
             return lease
         lease.release()
     return None
+
+
+def _ended(part: Part) -> bool:
+    return part.request.ended
