@@ -5,16 +5,20 @@ Exit status: 0 done · 1 failed, with one line on standard error · 2 wrong usag
 
 import io
 import sys
+import traceback
 from typing import Annotated
 
 import typer
 
 from munjang import __version__
 from munjang.cli import console, versions
+from munjang.cli.config import read_settings
+from munjang.cli.demo import demo
 from munjang.cli.encode import encode
 from munjang.cli.similarity import similarity
 from munjang.cli.up import up
 from munjang.errors import MunjangError, ServerUnreachable
+from munjang.settings import Settings
 
 INTERRUPTED = 130
 
@@ -26,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.command()(up)
+app.command()(demo)
 app.command()(encode)
 app.command()(similarity)
 app.add_typer(versions.app, name="versions")
@@ -63,6 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
         console.fail(str(error))
     except OSError as error:
         console.fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except Exception as error:  # noqa: BLE001 - a traceback helps nobody but us; MUNJANG_LOG_LEVEL=debug shows it
+        console.fail(f"this should not have happened: {type(error).__name__}: {error}")
+        if read_settings(Settings).log_level == "debug":
+            traceback.print_exc()
     return 1
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from munjang.cli.stack.ports import LOOPBACK, check_free, dial, free_port
 from munjang.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from munjang.cli.stack.home import Home
     from munjang.settings import UpSettings
 
@@ -29,6 +31,7 @@ class Plan:
         worker_metrics: that of the worker's.
         worker: whether a worker runs.
         drain_seconds: how long the server's calls may finish.
+        extra: more of the environment of its programs.
     """
 
     home: Home
@@ -41,6 +44,7 @@ class Plan:
     worker_metrics: tuple[str, int]
     worker: bool
     drain_seconds: float
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def target(self) -> str:
@@ -61,6 +65,7 @@ class Plan:
             "MUNJANG_WORKER_METRICS_PORT": str(self.worker_metrics[1]),
             "PYTHONSAFEPATH": "1",  # a folder `server` where the user stands is not ours
             "PYTHONUNBUFFERED": "1",
+            **self.extra,
         }
 
 

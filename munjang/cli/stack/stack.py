@@ -136,7 +136,19 @@ class Stack:
             ChildDied: a child ended by itself.
         """
         while not self._signals.asked.wait(LOOK_SECONDS):
-            self._check()
+            self._look()
+
+    def check(self) -> None:
+        """Return if all is well.
+
+        Raises:
+            ChildDied: a child ended by itself.
+            Interrupted: asked to end.
+        """
+        self._look()
+        if self._signals.asked.is_set():
+            msg = "asked to end"
+            raise Interrupted(msg)
 
     def stop(self) -> None:
         """End all children: the programs, then Valkey, which they need."""
@@ -180,7 +192,7 @@ class Stack:
     def _moments(self, what: str, seconds: float) -> Iterator[None]:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self._check()
+            self._look()
             yield
             if self._signals.asked.wait(LOOK_SECONDS):
                 msg = f"ended while waiting for {what}"
@@ -188,7 +200,7 @@ class Stack:
         msg = f"{what} was not ready within {seconds:g} s"
         raise DeadlineExceeded(msg)
 
-    def _check(self) -> None:
+    def _look(self) -> None:
         for child in self._children:
             if child.status() is not None and not child.once:
                 raise ChildDied(child)

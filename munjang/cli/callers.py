@@ -1,0 +1,71 @@
+"""Calls that go on in the background while something else happens, and what became of each. For `munjang demo`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Self
+
+from munjang.errors import MunjangError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from munjang.client import Client
+
+
+class Callers:
+    """Threads that encode without a pause; use it in a `with` statement.
+
+    Attributes:
+        answered: how many replies each version gave.
+        failures: the calls that failed, by reason.
+        slowest: seconds of the slowest reply.
+    """
+
+    def __init__(self, client: Client, texts: Sequence[str], count: int = 2) -> None:
+        self._client = client
+        self._texts = list(texts)
+        self._ended = threading.Event()
+        self._changed = threading.Condition()
+        self._threads = [threading.Thread(target=self._call, name="munjang-caller") for _ in range(count)]
+        self.answered: Counter[int] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.slowest = 0.0
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def calls(self) -> int:
+        """How many calls have ended."""
+        return self.answered.total() + self.failures.total()
+
+    def wait(self, version: int, replies: int, seconds: float) -> bool:
+        """Wait until a version has given so many replies more; whether it did in time."""
+        enough = self.answered[version] + replies
+        with self._changed:
+            return self._changed.wait_for(lambda: self.answered[version] >= enough, seconds)
+
+    def _call(self) -> None:
+        while not self._ended.is_set():
+            begun = time.monotonic()
+            try:
+                found = self._client.encode(self._texts)
+            except MunjangError as error:
+                with self._changed:
+                    self.failures[error.reason] += 1
+                self._ended.wait(0.1)  # a server that is gone is not to be hammered
+                continue
+            with self._changed:
+                self.answered[found.version] += 1
+                self.slowest = max(self.slowest, time.monotonic() - begun)
+                self._changed.notify_all()
