@@ -1,0 +1,95 @@
+"""Real server processes for end-to-end tests: started on a free port, ended by their id, their logs kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+WAIT = 90
+
+
+@dataclass
+class ServerProcess:
+    """A running `python -m server`, with every line of its log as it comes."""
+
+    process: subprocess.Popen[str]
+    lines: list[dict] = field(default_factory=list)
+    plain: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self._heard = threading.Condition()
+        self._ended = False
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self._heard:
+                try:
+                    self.lines.append(json.loads(line))
+                except ValueError:
+                    self.plain.append(line)
+                self._heard.notify_all()
+        with self._heard:
+            self._ended = True
+            self._heard.notify_all()
+
+    def wait_for(self, event, **fields):
+        """The first log line of that event with these fields."""
+
+        def found():
+            wanted = {"event": event} | fields
+            matches = [line for line in self.lines if wanted.items() <= line.items()]
+            return matches[0] if matches else None
+
+        with self._heard:
+            assert self._heard.wait_for(lambda: found() or self._ended, WAIT), f"{event} did not come: {self.lines}"
+            assert found(), f"the server ended before {event}: {self.lines} {self.plain}"
+            return found()
+
+    def wait_for_count(self, event, count):
+        """Wait until so many log lines of that event have come."""
+        with self._heard:
+            enough = lambda: len([line for line in self.lines if line["event"] == event]) >= count  # noqa: E731
+            assert self._heard.wait_for(lambda: enough() or self._ended, WAIT), f"{event} did not come: {self.lines}"
+            assert enough(), f"the server ended before {event}: {self.lines} {self.plain}"
+
+    @property
+    def target(self):
+        return f"127.0.0.1:{self.wait_for('listening')['port']}"
+
+    def stop(self, number=signal.SIGTERM):
+        """Signal it and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(WAIT)
+
+
+@pytest.fixture
+def start_server(tmp_path):
+    """Start a server on a registry, with settings as keyword arguments; all are ended after the test."""
+    running = []
+
+    def start(registry, **settings):
+        given = {"home": tmp_path / "home", "registry": registry, "port": 0, "metrics_port": 0, "log_format": "json"}
+        names = {f"MUNJANG_{name.upper()}": str(value) for name, value in (given | settings).items()}
+        environment = {**os.environ, **names, "HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, "-m", "server"]
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        running.append(ServerProcess(process))
+        return running[-1]
+
+    yield start
+    for server in running:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.process.wait(WAIT)
+        server.process.stdout.close()
