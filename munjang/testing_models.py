@@ -1,4 +1,4 @@
-"""Tiny real models for tests: random weights in real architectures, saved as sentence-transformers folders in a moment."""
+"""Tiny real models for tests: random weights in a real architecture, saved as sentence-transformers folders."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG; its folder is made if it is missing. Hangul needs one of the known fonts, else boxes stand for it."""
+    """Write a PNG; its folder is made if missing. Hangul needs one of the known fonts, else boxes stand for it."""
     installed = set(font_manager.get_font_names())
     families = [*(name for name in HANGUL_FONTS if name in installed), "DejaVu Sans"]
     path.parent.mkdir(parents=True, exist_ok=True)
