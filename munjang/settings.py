@@ -77,9 +77,9 @@ class EngineSettings(Settings):
     )
     compute_type: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="The number format of the forward. auto is bfloat16 where the hardware computes in it; on a CPU only "
-        "for a version whose probe vectors it gives to a cosine of 0.9999, else float32. Set float32 for exact agreement "
-        "with sentence-transformers everywhere.",
+        description="The number format of the forward. auto is bfloat16 where the hardware computes in it; on a CPU "
+        "only for a version whose probe vectors it gives to a cosine of 0.9999, else float32. Set float32 for exact "
+        "agreement with sentence-transformers everywhere.",
     )
     runtime: Literal["auto", "torch", "openvino"] = Field(
         default="auto",
@@ -381,8 +381,8 @@ class TrainerSettings(EngineSettings):
     )
     runs: str = Field(
         default="",
-        description="Where training runs are kept (data, checkpoints, curves, models). Empty: <home>/runs. Change it to "
-        "put them on a larger disk.",
+        description="Where training runs are kept (data, checkpoints, curves, models). Empty: <home>/runs. Change it "
+        "to put them on a larger disk.",
     )
 
     @property

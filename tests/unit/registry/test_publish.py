@@ -134,7 +134,7 @@ def test_a_publisher_that_fails_leaves_nothing_but_the_mark_of_its_number(
 
     def full(path: str, chunks: object) -> None:
         if path.endswith("modules.json"):
-            raise RegistryUnavailable("디스크가 가득 찼습니다")  # noqa: TRY003, EM101 - a stand-in
+            raise RegistryUnavailable("디스크가 가득 찼습니다")
         write(path, chunks)
 
     monkeypatch.setattr(registry.storage, "write", full)

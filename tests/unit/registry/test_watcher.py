@@ -41,7 +41,7 @@ def watcher(published: Registry, seen: list[Snapshot]) -> Iterator[Watcher]:
 
 def break_down(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: object) -> Any:
-        raise RegistryUnavailable("연결할 수 없습니다")  # noqa: TRY003, EM101 - a stand-in
+        raise RegistryUnavailable("연결할 수 없습니다")
 
     monkeypatch.setattr(registry.storage, "marks", unreachable)
 
@@ -180,7 +180,7 @@ def test_a_callback_that_fails_is_called_again_and_watching_goes_on(published: R
     def clumsy(snapshot: Snapshot) -> None:
         calls.append(snapshot)
         if len(calls) == 1:
-            raise ValueError("아직 준비되지 않음")  # noqa: TRY003, EM101 - a stand-in
+            raise ValueError("아직 준비되지 않음")
 
     with Watcher(published, NEVER, clumsy) as watcher:
         for _ in range(3):
