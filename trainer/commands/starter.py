@@ -75,8 +75,10 @@ class _ShownProgress(Progress):
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
         super().__init__(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-    def step(self, what: str, total: int) -> Callable[[int], None]:
+    def step(self, what: str, total: int | None = None) -> Callable[[int], None]:
         task = self.add_task(what, total=total)
+        if total is None:  # a pulse, until it is over
+            return lambda _: self.update(task, total=1, completed=1)
         return lambda units: self.update(task, advance=units)
 
     def note(self, what: str) -> None:

@@ -47,27 +47,47 @@ def _trie(values: Mapping[bytes, int]) -> _Node:
 
 
 def _double_array(root: _Node) -> list[int]:
-    units: list[int | None] = [0]
+    array = _Array()
     waiting = [(root, 0)]
     for node, place in waiting:  # grows while it is read: breadth first
-        slots = sorted(node) if node.value is None else [0, *sorted(node)]
-        base = _free_base(units, slots)
-        units[place] = (units[place] or 0) | (place ^ base) << 10
-        if node.value is not None:
-            units[place] = (units[place] or 0) | HAS_VALUE
-            units[base] = node.value | IS_VALUE
+        base = array.free_base(list(node))
+        array.units[place] |= (place ^ base) << 10
+        if node.value is None:
+            array.take(base, 0)  # no two nodes may have one base: a child's byte would not tell whose child it is
+        else:
+            array.units[place] |= HAS_VALUE
+            array.take(base, node.value | IS_VALUE)
         for byte, child in node.items():
-            units[base ^ byte] = byte
+            array.take(base ^ byte, byte)
             waiting.append((child, base ^ byte))
-    return [unit or 0 for unit in units]
+    return array.units
 
 
-def _free_base(units: list[int | None], slots: list[int]) -> int:
-    """The first base at which all the slots are free; the array grows by whole blocks, since XOR stays within one."""
-    base = max(1, (len(units) // BLOCK - 4) * BLOCK)  # older blocks are nearly full
-    while True:
-        while len(units) < (base // BLOCK + 1) * BLOCK:
-            units.append(None)
-        if all(units[base ^ slot] is None for slot in slots):
-            return base
-        base += 1
+class _Array:
+    """Units in blocks of 256, since XOR with a byte stays within one, and which of them are free."""
+
+    def __init__(self) -> None:
+        self.units: list[int] = []
+        self._free: list[bool] = []
+        self._first = 1  # 0 is the root
+        self._grow()
+
+    def take(self, place: int, unit: int) -> None:
+        self.units[place] = unit
+        self._free[place] = False
+        while self._first < len(self._free) and not self._free[self._first]:
+            self._first += 1
+
+    def free_base(self, children: list[int]) -> int:
+        """The first base that is free and has room for the children."""
+        base = self._first
+        while True:
+            if base >= len(self._free):
+                self._grow()
+            if self._free[base] and all(self._free[base ^ byte] for byte in children):
+                return base
+            base += 1
+
+    def _grow(self) -> None:
+        self._free += [bool(self._free) or place > 0 for place in range(BLOCK)]
+        self.units += [0] * BLOCK

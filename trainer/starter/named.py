@@ -42,7 +42,7 @@ def publish_named(
         RegistryError: the registry could not take it.
     """
     source = Path(name).expanduser()
-    done = report.step(f"loading {name}", 1)
+    done = report.step(f"loading {name}")
     if source.is_dir():
         check_code(source)
         model, base_model = _load(str(source.resolve()), name), source.resolve().name
@@ -51,7 +51,7 @@ def publish_named(
         raise ConfigurationError(msg, field="model")
     else:
         model, base_model = _load(name, name), name
-    done(1)
+    done(0)
     with tempfile.TemporaryDirectory(prefix="munjang-model-") as temporary:
         folder = Path(temporary)
         model.save_pretrained(temporary, create_model_card=False)

