@@ -15,6 +15,7 @@ from munjang.errors import MunjangError
 from trainer.commands.evaluate import evaluate
 from trainer.commands.prepare import prepare
 from trainer.commands.starter import starter
+from trainer.commands.train import train
 
 app = typer.Typer(name="trainer", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -26,6 +27,7 @@ def trainer() -> None:
 
 app.command()(starter)
 app.command()(prepare)
+app.command()(train)
 app.command()(evaluate)
 
 

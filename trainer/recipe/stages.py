@@ -93,7 +93,7 @@ class StagePart(Part):
         accumulate: batches that are added up before a step. (It adds no negatives to mnrl: cached-mnrl does.)
         warmup: steps of rising learning rate; below 1, a part of all steps.
         precision: bfloat16 computes in mixed precision.
-        drop_last: leave out a last batch that is not full.
+        drop_last: leave out a last batch that is not full; always so with several processes.
         evaluate_every, save_every: steps between evaluations and between checkpoints; 0: at the end of each epoch.
         keep_checkpoints: so many stay on disk.
         watch: the figure `set.metric` that `keep: best` and `patience` look at.
