@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import start_http_server
+from redis.exceptions import RedisError
 
 from munjang.bulk import QUEUE
 from munjang.errors import ConfigurationError
@@ -33,12 +35,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger("munjang.worker")
 
 
-def run_process(settings: WorkerSettings, number: int = 0, load: Callable[[int], Encoder] | None = None) -> bool:
+def run_process(settings: WorkerSettings, index: int = 0, load: Callable[[int], Encoder] | None = None) -> bool:
     """Work until SIGTERM or SIGINT; whether it ended by one, or else because something broke.
 
     Args:
         settings: the worker's.
-        number: which of this machine's processes it is; its metrics port is as much above the first.
+        index: which of this machine's processes it is; its metrics port is as much above the first.
         load: makes a version's encoder; by default that of the registry.
 
     Raises:
@@ -47,10 +49,16 @@ def run_process(settings: WorkerSettings, number: int = 0, load: Callable[[int],
     setup_logging(settings)
     runtime = make_runtime(settings, load)
     if settings.worker_metrics_port:
-        _serve_metrics(runtime.metrics, settings, number)
+        _serve_metrics(runtime.metrics, settings, index)
     worker = WarmWorker(runtime, connect_briefly(settings.redis_url))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, worker.request_stop)
     log.info("worker ready", worker=runtime.name, queue=QUEUE, registry=runtime.registry.url)
-    worker.work(logging_level="WARNING")
+    try:
+        worker.work(logging_level="WARNING")
+    except RedisError:
+        if not runtime.interrupts.stopping:
+            raise
     log.info("worker ended", worker=runtime.name)
     return runtime.interrupts.stopping
 

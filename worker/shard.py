@@ -86,7 +86,7 @@ class ShardJob:
             encoder: of the plan's version.
             max_chars: longer texts are errors.
             poll: called between batches; what it raises leaves nothing behind.
-            report: is told after every batch.
+            report: is told at the beginning and after every batch.
 
         Raises:
             InvalidJob: the input does not hold the rows that were planned: it changed.
@@ -108,6 +108,7 @@ class ShardJob:
             poll=poll,
             forwarded=forwarded,
         )
+        report(self.tally)
         names = part_names(spec.format, self._number)
         with ExitStack() as stack:
             paths = tuple(stack.enter_context(self._folder.create(name)) for name in names)

@@ -22,7 +22,8 @@ RESULT_SECONDS = 3600
 CHUNK = 500
 """Steps that go into the queue in one transaction."""
 
-_ALIVE = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.SCHEDULED}
+_QUEUED = JobStatus.QUEUED.encode()
+_RUNNING = {JobStatus.STARTED.encode(), JobStatus.SCHEDULED.encode()}
 
 
 class Steps:
@@ -38,15 +39,17 @@ class Steps:
         wanted = list(numbers)
         count = 0
         for start in range(0, len(wanted), CHUNK):
-            chunk = self._not_alive(plan.job, wanted[start : start + CHUNK])
-            self._queue.enqueue_many([self._shard(plan, number, timeout) for number in chunk])
-            count += len(chunk)
+            chunk = wanted[start : start + CHUNK]
+            alive = self._alive([_shard_id(plan.job, number) for number in chunk])
+            left = [number for number in chunk if _shard_id(plan.job, number) not in alive]
+            self._queue.enqueue_many([self._shard(plan, number, timeout) for number in left])
+            count += len(left)
         return count
 
     def enqueue_finish(self, plan: Plan, timeout: float | None) -> None:
         """Queue a job's last step before all else, unless it is waiting or running already."""
         rq_id = f"{plan.job}-finish"
-        if self._statuses([rq_id])[0] not in _ALIVE:
+        if not self._alive([rq_id]):
             self._queue.enqueue_call(
                 FINISH_FILE,
                 (plan.job, plan.spec.output, plan.fingerprint),
@@ -60,7 +63,7 @@ class Steps:
 
     def enqueue_plan(self, spec: JobSpec, job_id: str) -> None:
         """Queue a job's first step again, unless it is waiting or running already."""
-        if self._statuses([job_id])[0] in _ALIVE:
+        if self._alive([job_id]):
             return
         arguments = spec.model_dump(mode="json", exclude_defaults=True, exclude=set(POSITIONAL))
         self._queue.enqueue_call(
@@ -93,15 +96,21 @@ class Steps:
             meta={"job": plan.job, "shard": number, "rows_total": shard.rows},
         )
 
-    def _not_alive(self, job_id: str, numbers: list[int]) -> list[int]:
-        statuses = self._statuses([_shard_id(job_id, number) for number in numbers])
-        return [number for number, status in zip(numbers, statuses, strict=True) if status not in _ALIVE]
-
-    def _statuses(self, rq_ids: list[str]) -> list[JobStatus | None]:
+    def _alive(self, rq_ids: list[str]) -> set[str]:
+        """Those of some steps that wait or run. One that says it is queued must be in the queue, too."""
         with self._queue.connection.pipeline() as pipe:
             for rq_id in rq_ids:
                 pipe.hget(self._queue.job_class.key_for(rq_id), "status")
-            return [JobStatus(found.decode()) if found else None for found in pipe.execute()]
+            statuses = dict(zip(rq_ids, pipe.execute(), strict=True))
+        running = {rq_id for rq_id, status in statuses.items() if status in _RUNNING}
+        queued = {rq_id for rq_id, status in statuses.items() if status == _QUEUED}
+        return running | (queued & self._waiting() if queued else set())
+
+    def _waiting(self) -> set[str]:
+        with self._queue.connection.pipeline() as pipe:
+            pipe.lrange(self._queue.key, 0, -1)
+            pipe.lrange(self._queue.intermediate_queue_key, 0, -1)
+            return {rq_id.decode() for found in pipe.execute() for rq_id in found}
 
 
 def _shard_id(job_id: str, number: int) -> str:

@@ -17,8 +17,6 @@ LEAST_SECONDS = 10.0
 
 PAUSE_SECONDS = 5.0
 
-_FLAGS = ["-P"] if sys.flags.safe_path else []
-
 
 def run_children(count: int, threads: int) -> int:
     """Run `count` workers until SIGTERM or SIGINT; 0 if all ended well then.
@@ -43,7 +41,7 @@ def run_children(count: int, threads: int) -> int:
             for child in children:
                 child.keep_alive()
         time.sleep(0.2)
-    return 0 if all(child.status == 0 for child in children) else 1
+    return 0 if all(child.ended_well for child in children) else 1
 
 
 class _Child:
@@ -62,6 +60,11 @@ class _Child:
     def status(self) -> int:
         return int(self._process.returncode)
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether it ended as asked; before it works, it ends by the signal itself."""
+        return self.status in {0, -signal.SIGTERM, -signal.SIGINT}
+
     def keep_alive(self) -> None:
         if self._process is not None:
             lived = time.monotonic() - self._begun
@@ -70,7 +73,7 @@ class _Child:
             sys.stderr.write(f"worker process {self._number} ended with status {self.status}; starting another\n")
         self._begun = time.monotonic()
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, *_FLAGS, "-m", "worker", CHILD, str(self._number)],
+            [sys.executable, *sys.orig_argv[1:], CHILD, str(self._number)],
             env=self._environment,
             start_new_session=True,
         )

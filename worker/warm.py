@@ -159,6 +159,14 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
     def clean_group_registries(self) -> None:
         """Nothing: bulk jobs have no groups."""
 
+    def unsubscribe(self) -> None:
+        """Listen to commands no more. RQ's own does this in another order, and then waits a second for the listener."""
+        if self.pubsub_thread:
+            self.pubsub_thread.stop()
+            self.pubsub.unsubscribe()
+            self.pubsub_thread.join(timeout=1)
+            self.pubsub.close()
+
     def teardown(self) -> None:
         """Sign off, if Redis can be reached."""
         try:

@@ -1,0 +1,56 @@
+"""`python -m worker` as it is, but with a fake model that tests hold, slow down and break from outside.
+
+FAKE_FOLDER holds `trace` (a line for every forward and load: what, process id, version) and, if the test put it there,
+`gate` (every forward waits while it is there) and `broken` (every forward fails until that is gone).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import worker.process
+from munjang.testing import FakeEncoder
+from worker.__main__ import main
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from munjang.encoder.contract import Tokens
+
+FOLDER = Path(os.environ["FAKE_FOLDER"])
+DEADLY = "죽"
+
+
+def trace(what: str, version: int) -> None:
+    with (FOLDER / "trace").open("a") as file:
+        file.write(f"{what} {os.getpid()} {version}\n")
+
+
+class HeldEncoder(FakeEncoder):
+    """Waits at the gate; dies of texts that begin with DEADLY."""
+
+    def forward(self, batch: Sequence[Tokens]) -> np.ndarray:
+        trace("forward", self.seed)
+        while (FOLDER / "gate").exists():
+            time.sleep(0.01)
+        if any(len(tokens) > 2 and chr(tokens.ids[1]) == DEADLY for tokens in batch):
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.failing = (FOLDER / "broken").exists()
+        return super().forward(batch)
+
+
+def load(version: int) -> FakeEncoder:
+    trace("load", version)
+    return HeldEncoder(seed=version)
+
+
+if __name__ == "__main__":
+    worker.process._loader = lambda _registry, _settings: load
+    sys.exit(main(sys.argv[1:]))

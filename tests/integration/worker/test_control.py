@@ -1,0 +1,241 @@
+"""Stopping, retrying, versions, limits: what people do to running jobs, and what is promised then."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import urllib.request
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rq import Queue, Retry
+from rq.command import send_stop_job_command
+from rq.job import Job
+
+from munjang.bulk import EMBED_FILE, QUEUE
+from munjang.bulk.serializer import PlainJson
+from munjang.cli.stack.ports import free_port
+
+
+def begun(bench: Any, count: int = 4000, **settings: str) -> tuple[str, subprocess.Popen[bytes]]:
+    """A job with one finished shard, and its worker in the middle of the next."""
+    bench.gate.touch()
+    worker = bench.start(**settings)
+    job_id = bench.submit(bench.write(count))
+    bench.forwarding(worker)
+    bench.gate.unlink()
+    bench.until(bench.parts, "the first shard")
+    bench.gate.touch()
+    seen = len(bench.trace("forward"))
+    bench.until(lambda: len(bench.trace("forward")) > seen or bench.queue.get(job_id).state.ended, "the next shard")
+    return job_id, worker
+
+
+def stamps(bench: Any) -> dict[str, tuple[int, int]]:
+    return {part.name: (part.stat().st_ino, part.stat().st_mtime_ns) for part in bench.parts()}
+
+
+def test_a_cancelled_job_stops_at_its_next_batch_and_keeps_finished_shards(bench: Any) -> None:
+    job_id, worker = begun(bench)
+    assert bench.queue.cancel(job_id).state == "cancelled"
+    bench.gate.unlink()
+    bench.until(lambda: bench.queue.depth() == (0, 0), "the end of all steps")
+    kept = stamps(bench)
+    assert 1 <= len(kept) < 4
+    assert not (bench.folder / "출력" / "manifest.json").exists()
+    assert not list((bench.folder / "출력" / ".munjang" / "tmp").iterdir())
+    assert bench.state(job_id) == "cancelled"
+    assert worker.poll() is None
+    bench.queue.retry(job_id)
+    bench.finish(job_id)
+    assert [row["id"] for row in bench.rows()] == list(range(4000))
+    assert kept.items() <= stamps(bench).items()
+
+
+def test_rq_s_own_stop_command_cancels_the_job(bench: Any) -> None:
+    job_id, _ = begun(bench)
+    [rq_id, *_] = [key.decode().split(":")[0] for key in bench.redis.zrange("rq:wip:munjang", 0, -1)]
+    send_stop_job_command(bench.redis, rq_id, serializer=PlainJson)
+    bench.until(lambda: "command to its worker" in bench.logs() or bench.gate.unlink(missing_ok=True), "the stop")
+    job = bench.finish(job_id, "cancelled")
+    assert "command" in job.message
+
+
+def test_a_worker_asked_to_end_stops_at_the_next_batch_and_another_goes_on(bench: Any) -> None:
+    job_id, worker = begun(bench, LEASE_SECONDS="600")
+    worker.send_signal(signal.SIGTERM)
+    kept = stamps(bench)
+    bench.gate.unlink()
+    assert worker.wait(30) == 0
+    assert len(bench.parts()) < 4
+    assert bench.state(job_id) == "running"
+    bench.start(LEASE_SECONDS="600")
+    bench.finish(job_id)
+    assert [row["id"] for row in bench.rows()] == list(range(4000))
+    assert kept.items() <= stamps(bench).items()
+
+
+def test_an_idle_worker_ends_at_once_when_asked_to(bench: Any) -> None:
+    worker = bench.start(MAINTENANCE_SECONDS="600")
+    bench.until(lambda: bench.redis.client_list() and "worker ready" in bench.logs(), "the worker")
+    bench.finish(bench.submit(bench.write(1)))
+    bench.until(lambda: any(c["cmd"] == "blmove" for c in bench.redis.client_list()), "the wait")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(4) == 0
+
+
+def test_a_running_job_keeps_its_version_and_the_next_has_the_new_one(bench: Any) -> None:
+    job_id, _ = begun(bench)
+    bench.registry.promote("stable", 2)
+    bench.gate.unlink()
+    assert bench.finish(job_id).version == 1
+    assert bench.versions() == {"1"}
+    later = bench.submit(bench.write(10, "다음.jsonl"), "다음")
+    assert bench.finish(later).version == 2
+    assert bench.versions("다음") == {"2"}
+    assert [version for _, version in bench.trace("load")] == [1, 2]
+
+
+def test_a_retry_after_the_alias_moved_goes_on_with_the_version_it_began_with(bench: Any) -> None:
+    job_id, _ = begun(bench)
+    bench.queue.cancel(job_id)
+    bench.gate.unlink()
+    bench.registry.promote("stable", 2)
+    bench.queue.retry(job_id)
+    assert bench.finish(job_id).version == 1
+    assert bench.versions() == {"1"}
+
+
+def test_an_output_made_with_another_version_is_refused_once_the_alias_moved(bench: Any) -> None:
+    path = bench.write(10)
+    bench.start()
+    bench.finish(bench.submit(path))
+    bench.registry.promote("stable", 2)
+    job = bench.finish(bench.submit(path), "failed")
+    assert "version 1, not 2" in job.message
+    assert bench.versions() == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"), [({"precision": "int8"}, "precision"), ({"prompt_name": "query"}, "prompt_name")]
+)
+def test_an_output_of_other_work_is_refused_with_the_difference(
+    bench: Any, options: dict[str, str], cause: str
+) -> None:
+    path = bench.write(10)
+    bench.start()
+    bench.finish(bench.submit(path))
+    assert cause in bench.finish(bench.submit(path, **options), "failed").message
+    bench.write(11)
+    assert "input has changed" in bench.finish(bench.submit(path), "failed").message
+    assert len(bench.rows()) == 10
+
+
+def test_ten_jobs_take_one_model_load(bench: Any) -> None:
+    port = free_port()
+    bench.start(WORKER_METRICS_PORT=str(port))
+    path = bench.write(5)
+    for job_id in [bench.submit(path, f"출력{number}") for number in range(10)]:
+        bench.finish(job_id)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    assert "munjang_worker_model_loads_total 1.0" in lines
+    assert 'munjang_worker_rows_total{outcome="encoded"} 50.0' in lines
+    assert 'munjang_queue_steps{state="waiting"} 0.0' in lines
+    assert len(bench.trace("load")) == 1
+
+
+def test_a_time_limit_ends_the_step_and_is_no_row_s_error(bench: Any) -> None:
+    bench.gate.touch()
+    bench.start(STEP_ATTEMPTS="1")
+    rq_id = bench.rq("--timeout", "1", EMBED_FILE, str(bench.write(10)), str(bench.folder / "출력"))
+    job = bench.finish(rq_id, "failed")
+    assert "took longer than 1 s" in job.message
+    assert not bench.parts()
+    assert not list((bench.folder / "출력" / ".munjang").glob("errors/*"))
+
+
+def test_a_job_fails_past_its_error_rate_and_succeeds_below_it(bench: Any) -> None:
+    path = bench.folder / "입력.txt"
+    path.write_text("".join("문장\n" if number % 4 else "\n" for number in range(400)), encoding="utf-8")
+    bench.start()
+    strict = bench.finish(bench.submit(path, "엄격", max_error_rate=0.2), "failed")
+    assert "100 of 400 rows failed" in strict.message
+    assert (bench.folder / "엄격" / "errors.jsonl").read_text(encoding="utf-8").count("EMPTY_TEXT") == 100
+    relaxed = bench.finish(bench.submit(path, "느슨", max_error_rate=0.25))
+    assert relaxed.progress.rows_failed == 100
+    again = bench.finish(bench.submit(path, "엄격", max_error_rate=0.3))
+    assert again.id == strict.id
+
+
+def test_jobs_stay_within_the_roots(bench: Any) -> None:
+    (bench.folder / "안").mkdir()
+    inside = bench.write(3, "안/입력.jsonl")
+    outside = bench.write(3)
+    root = str(bench.folder / "안")
+    bench.start(INPUT_ROOTS=root, OUTPUT_ROOTS=root)
+    bench.finish(bench.submit(inside, "안/출력"))
+    assert "outside" in bench.finish(bench.submit(outside, "안/출력2"), "failed").message
+    rq_id = bench.rq(EMBED_FILE, str(inside), str(bench.folder / "출력"))
+    job = Job.fetch(rq_id, connection=bench.redis, serializer=PlainJson)
+    bench.until(lambda: job.get_status() == "failed", "the refusal")
+    assert not (bench.folder / "출력").exists()
+
+
+def test_a_job_waits_for_its_time_where_rq_gave_it_one(bench: Any) -> None:
+    path = bench.write(3)
+    bench.start()
+    queue = Queue(QUEUE, connection=bench.redis, serializer=PlainJson)
+    options = {"output": str(bench.folder / "출력")}
+    job = queue.enqueue_in(timedelta(seconds=1), EMBED_FILE, str(path), **options)
+    bench.finish(job.id)
+    late = queue.enqueue(EMBED_FILE, str(path), str(bench.folder / "없음" / "\0"), retry=Retry(max=1, interval=1))
+    bench.until(lambda: late.get_status() == "failed", "the failure")
+
+
+def test_several_processes_share_the_work_and_dead_ones_are_replaced(bench: Any) -> None:
+    bench.gate.touch()
+    parent = bench.start(WORKER_PROCESSES="2")
+    job_id = bench.submit(bench.write(6000))
+    bench.until(lambda: len({pid for pid, _ in bench.trace("forward")}) == 2, "two processes")
+    killed = bench.trace("forward")[0][0]
+    subprocess.run(["kill", "-KILL", str(killed)], check=True)
+    bench.until(lambda: "starting another" in bench.logs(), "the replacement")
+    bench.gate.unlink()
+    bench.finish(job_id)
+    assert [row["id"] for row in bench.rows()] == list(range(6000))
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(30) == 0
+    remaining = {pid for pid, _ in bench.trace("forward")}
+    for pid in remaining:
+        alive = subprocess.run(["kill", "-0", str(pid)], check=False, capture_output=True).returncode == 0
+        assert not alive
+
+
+def test_a_parent_of_several_processes_loads_no_model_library() -> None:
+    code = "import sys, worker.supervisor, worker.__main__; print(sorted(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    for heavy in ("'torch'", "'transformers'", "'pyarrow'", "'rq'"):
+        assert heavy not in out
+
+
+def test_progress_can_be_read_while_a_job_runs(bench: Any) -> None:
+    job_id, worker = begun(bench)
+    job = bench.until(
+        lambda: (found := bench.queue.get(job_id)).progress.shards_running and found, "a shard that is told of"
+    )
+    assert job.version == 1
+    assert job.progress.rows_total == 4000
+    assert job.progress.shards_total == 4
+    assert job.progress.shards_done >= 1
+    assert 1024 <= job.progress.rows_done < 4000
+    assert job.progress.tokens_done > 0
+    assert job.progress.rows_per_second > 0
+    assert job.progress.seconds_left > 0
+    rq_job = Job.fetch(job_id, connection=bench.redis, serializer=PlainJson)
+    bench.until(lambda: rq_job.get_meta().get("shards_total") == 4, "meta data for dashboards")
+    bench.gate.unlink()
+    bench.finish(job_id)
+    assert worker.poll() is None

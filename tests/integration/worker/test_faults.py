@@ -1,0 +1,188 @@
+"""Workers and Redis die at any moment; every row comes out exactly once, without a person's help."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+
+
+def check_every_row_once(bench: Any, count: int) -> None:
+    assert [row["id"] for row in bench.rows()] == list(range(count))
+    manifest = bench.manifest()
+    assert manifest["rows_encoded"] == count
+    assert sum(shard["rows"] for shard in manifest["shards"]) == count
+    assert [shard["number"] for shard in manifest["shards"]] == list(range(len(manifest["shards"])))
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+
+
+def test_the_step_of_a_killed_worker_is_taken_over(bench: Any) -> None:
+    bench.gate.touch()
+    workers = [bench.start() for _ in range(3)]
+    job_id = bench.submit(bench.write(5000))
+    for worker in workers:
+        bench.forwarding(worker)
+    kill(workers[0])
+    bench.gate.unlink()
+    begun = time.monotonic()
+    bench.finish(job_id)
+    assert time.monotonic() - begun < 90
+    check_every_row_once(bench, 5000)
+
+
+def test_a_job_whose_workers_were_all_killed_goes_on_with_new_ones(bench: Any) -> None:
+    bench.gate.touch()
+    workers = [bench.start() for _ in range(2)]
+    job_id = bench.submit(bench.write(5000))
+    for worker in workers:
+        bench.forwarding(worker)
+    for worker in workers:
+        kill(worker)
+    bench.gate.unlink()
+    bench.start()
+    bench.finish(job_id)
+    check_every_row_once(bench, 5000)
+
+
+def test_a_worker_that_is_killed_while_it_plans_is_replaced(bench: Any) -> None:
+    job_id = bench.submit(bench.write(80_000))
+    worker = bench.start()
+    bench.until(lambda: bench.state(job_id) == "running", "the plan's beginning")
+    kill(worker)
+    assert not bench.parts()
+    bench.start(SHARD_ROWS="20000")
+    bench.finish(job_id)
+    check_every_row_once(bench, 80_000)
+
+
+def test_a_row_that_kills_its_worker_fails_the_job_and_not_every_worker_for_ever(bench: Any) -> None:
+    path = bench.folder / "입력.txt"
+    path.write_text("문장\n죽음의 문장\n", encoding="utf-8")
+    job_id = bench.submit(path)
+    for _ in range(2):
+        bench.start(STEP_ATTEMPTS="2").wait(60)
+    bench.start(STEP_ATTEMPTS="2")
+    job = bench.finish(job_id, "failed")
+    assert "its worker died" in job.message
+
+
+@pytest.mark.parametrize("moment", ["forward", "report"])
+def test_redis_is_killed_and_started_again_at_any_moment(frail_bench: Any, moment: str) -> None:
+    bench = frail_bench
+    bench.gate.touch()
+    workers = [bench.start() for _ in range(2)]
+    job_id = bench.submit(bench.write(4000))
+    for worker in workers:
+        bench.forwarding(worker)
+    bench.server.kill()
+    if moment == "report":  # the work ends while nobody can be told
+        bench.gate.unlink()
+        bench.until(lambda: len(list((bench.folder / "출력/.munjang/shards").glob("*.json"))) >= 2, "two commits")
+    bench.server.start()
+    bench.gate.unlink(missing_ok=True)
+    bench.finish(job_id)
+    check_every_row_once(bench, 4000)
+    assert all(worker.poll() is None for worker in workers)
+
+
+def test_an_idle_worker_outlives_redis(frail_bench: Any) -> None:
+    bench = frail_bench
+    worker = bench.start()
+    bench.until(lambda: "worker ready" in bench.logs(), "the worker")
+    bench.server.kill()
+    bench.until(lambda: "waiting for Redis" in bench.logs(), "the loss")
+    bench.server.start()
+    bench.finish(bench.submit(bench.write(10)))
+    assert worker.poll() is None
+
+
+def test_a_worker_without_redis_still_ends_on_request(frail_bench: Any) -> None:
+    bench = frail_bench
+    worker = bench.start()
+    bench.until(lambda: "worker ready" in bench.logs(), "the worker")
+    bench.server.kill()
+    bench.until(lambda: "waiting for Redis" in bench.logs(), "the loss")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+
+
+def test_a_redis_that_forgot_everything_is_told_again_from_the_output_folder(bench: Any) -> None:
+    bench.gate.touch()
+    worker = bench.start()
+    job_id = bench.submit(bench.write(4000))
+    bench.forwarding(worker)
+    bench.redis.flushall()
+    bench.gate.unlink()
+    bench.until((bench.folder / "출력" / "manifest.json").exists, "the manifest")
+    bench.finish(job_id)
+    check_every_row_once(bench, 4000)
+
+
+def test_steps_that_were_lost_from_the_queue_are_queued_again(bench: Any) -> None:
+    bench.gate.touch()
+    worker = bench.start()
+    job_id = bench.submit(bench.write(4000))
+    bench.forwarding(worker)
+    bench.redis.delete("rq:queue:munjang")
+    bench.gate.unlink()
+    bench.finish(job_id)
+    check_every_row_once(bench, 4000)
+    assert "taken up again" in bench.logs()
+
+
+def test_a_damaged_part_is_found_at_the_end_and_made_again(bench: Any) -> None:
+    bench.gate.touch()
+    worker = bench.start()
+    job_id = bench.submit(bench.write(3000))
+    bench.forwarding(worker)
+    bench.gate.unlink()
+    bench.until(lambda: bench.queue.get(job_id).progress.shards_done >= 1, "a shard")
+    bench.gate.touch()
+    first = bench.parts()[0]
+    data = bytearray(first.read_bytes())
+    data[100] ^= 1
+    first.write_bytes(data)
+    bench.gate.unlink()
+    bench.finish(job_id)
+    check_every_row_once(bench, 3000)
+
+
+def test_a_broken_model_is_no_row_s_fault_and_the_process_begins_anew(bench: Any) -> None:
+    bench.broken.touch()
+    worker = bench.start()
+    job_id = bench.submit(bench.write(100))
+    bench.until(lambda: len(bench.trace("load")) >= 2, "a new load")
+    bench.broken.unlink()
+    bench.finish(job_id)
+    check_every_row_once(bench, 100)
+    assert bench.manifest()["rows_failed"] == 0
+    assert worker.poll() is None
+    assert bench.logs().count("worker ready") >= 2
+
+
+def test_a_full_disk_fails_the_job_with_the_reason_and_a_retry_goes_on(bench: Any) -> None:
+    bench.gate.touch()
+    worker = bench.start(STEP_ATTEMPTS="1")
+    job_id = bench.submit(bench.write(3000))
+    bench.forwarding(worker)
+    shards = bench.folder / "출력" / ".munjang" / "shards"
+    shards.mkdir(parents=True, exist_ok=True)
+    aside = shards.rename(bench.folder / "beiseite")
+    shards.touch()  # a file where a folder must be: nothing can be committed
+    bench.gate.unlink()
+    job = bench.finish(job_id, "failed")
+    assert "shard 1 of 3" in job.message
+    shards.unlink()
+    aside.rename(shards)
+    bench.queue.retry(job_id)
+    bench.finish(job_id)
+    check_every_row_once(bench, 3000)

@@ -1,0 +1,145 @@
+"""One kind of job, whatever way it comes; the same work is done once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from rq import Queue
+from rq.job import Job
+
+from munjang.bulk import EMBED_FILE, QUEUE
+from munjang.bulk.serializer import PlainJson
+from munjang.client.jobs import JobQueue
+from munjang.errors import InvalidJob, JobNotFound, QueueUnavailable
+
+
+def test_rq_s_command_line_our_own_queue_and_python_make_the_same_files(bench: Any) -> None:
+    path = bench.write(1500)
+    bench.start()
+    ids = [
+        bench.rq(EMBED_FILE, str(path), str(bench.folder / "피클"), "precision=int8"),
+        bench.rq("-S", "json", EMBED_FILE, str(path), str(bench.folder / "제이슨"), "precision=int8"),
+        bench.submit(path, "파이썬", precision="int8"),
+    ]
+    for job_id in ids:
+        bench.finish(job_id)
+    found = [[part.read_bytes() for part in bench.parts(name)] for name in ("피클", "제이슨", "파이썬")]
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 2
+    assert [row["id"] for row in bench.rows("피클")] == list(range(1500))
+
+
+def test_rq_s_own_programs_read_results_and_progress_in_the_format_that_they_sent(bench: Any) -> None:
+    path = bench.write(10)
+    bench.start()
+    for options, serializer in (((), "pickle"), (("-S", "json"), "json")):
+        rq_id = bench.rq(*options, EMBED_FILE, str(path), str(bench.folder / serializer))
+        bench.finish(rq_id)
+        job = Job.fetch(rq_id, connection=bench.redis, serializer=serializer)
+        assert job.return_value()["rows"] == 10
+        assert job.meta["state"] == "succeeded"
+        assert job.meta["rows_done"] == 10
+
+
+def test_work_that_is_queued_or_running_is_not_done_twice(bench: Any) -> None:
+    path = bench.write(3000)
+    bench.gate.touch()
+    first = bench.submit(path)
+    assert bench.submit(path) == first
+    assert bench.queue.depth() == (1, 0)
+    worker = bench.start()
+    bench.forwarding(worker)
+    spec = bench.queue.get(first).spec
+    assert bench.queue.submit(spec)[1] is True
+    by_rq = bench.rq(EMBED_FILE, str(path), str(bench.folder / "출력"))
+    bench.gate.unlink()
+    bench.finish(first)
+    forwards = len(bench.trace("forward"))
+    assert bench.queue.get(by_rq).id == first
+    again = bench.submit(path)
+    bench.finish(again)
+    assert len(bench.trace("forward")) == forwards
+    assert bench.queue.get(again).message == "nothing was left to do"
+
+
+def test_a_job_that_rq_enqueued_is_seen_before_a_worker_takes_it(bench: Any) -> None:
+    rq_id = bench.rq(EMBED_FILE, "/in.jsonl", str(bench.folder / "출력"), "precision=int8")
+    [job] = bench.queue.recent()
+    assert job.state == "queued"
+    assert job.spec.precision == "int8"
+    assert bench.queue.get(rq_id) == bench.queue.get(job.id) == job
+    assert bench.queue.cancel(rq_id).state == "cancelled"
+    assert bench.queue.depth() == (0, 0)
+
+
+def test_jobs_are_listed_newest_first_and_in_pages(bench: Any) -> None:
+    path = bench.write(1)
+    ids = [bench.submit(path, f"출력{number}") for number in range(5)]
+    assert [job.id for job in bench.queue.recent()] == ids[::-1]
+    assert [job.id for job in bench.queue.recent(limit=2, offset=1)] == [ids[3], ids[2]]
+
+
+def test_an_unknown_job_or_a_wrong_one_is_told_as_such(bench: Any) -> None:
+    with pytest.raises(JobNotFound):
+        bench.queue.get("job-0000")
+    with pytest.raises(JobNotFound):
+        bench.queue.get("../etc/passwd")
+    rq_id = bench.rq(EMBED_FILE, "/in.jsonl", "precison=int8")
+    with pytest.raises(InvalidJob, match="precison"):
+        bench.queue.get(rq_id)
+    assert bench.queue.recent() == []
+
+
+def test_a_wrong_option_fails_the_rq_job_with_the_reason(bench: Any) -> None:
+    bench.start()
+    rq_id = bench.rq(EMBED_FILE, "/in.jsonl", str(bench.folder / "출력"), "dimensions=viele")
+    job = Job.fetch(rq_id, connection=bench.redis, serializer=PlainJson)
+    bench.until(lambda: job.get_status() == "failed", "the refusal")
+    assert "dimensions" in job.latest_result().exc_string
+
+
+def test_a_job_of_python_s_own_rq_queue_works_as_well(bench: Any) -> None:
+    path = bench.write(5)
+    bench.start()
+    options = {"precision": "ubinary", "carry_columns": ["text"]}
+    job = Queue(QUEUE, connection=bench.redis).enqueue(EMBED_FILE, str(path), str(bench.folder / "출력"), **options)
+    bench.finish(job.id)
+    assert [row["text"] for row in bench.rows()] == [f"문장 {number}" for number in range(5)]
+    assert {len(row["vector"]) for row in bench.rows()} == {1}
+
+
+def test_without_a_queue_every_call_says_so() -> None:
+    queue = JobQueue("redis://127.0.0.1:1/0")
+    with pytest.raises(QueueUnavailable):
+        queue.recent()
+    with pytest.raises(QueueUnavailable, match="MUNJANG_REDIS_URL"):
+        JobQueue("")
+    with pytest.raises(QueueUnavailable):
+        JobQueue("http://127.0.0.1")
+
+
+def test_a_password_in_the_url_is_used_and_never_told(bench: Any) -> None:
+    bench.redis.config_set("requirepass", "비밀번호")
+    try:
+        port = bench.url.rsplit(":", 1)[1]
+        assert JobQueue(f"redis://:비밀번호@127.0.0.1:{port}").recent() == []
+        with pytest.raises(QueueUnavailable) as caught:
+            JobQueue(f"redis://:틀림@127.0.0.1:{port}").recent()
+        assert "틀림" not in str(caught.value)
+    finally:
+        bench.redis.config_set("requirepass", "")
+
+
+def test_watching_shows_every_change_until_the_end(bench: Any) -> None:
+    job_id = bench.submit(bench.write(2500))
+    bench.start()
+    seen = list(bench.queue.watch(job_id, interval=0.02))
+    assert seen[0].state == "queued"
+    assert seen[-1].state == "succeeded"
+    assert seen[-1].progress.rows_done == seen[-1].progress.rows_total == 2500
+    assert seen[-1].progress.shards_done == 3
+    assert json.dumps(seen[-1].as_dict())
+    counts = [job.progress.rows_done for job in seen]
+    assert counts == sorted(counts)
