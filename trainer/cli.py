@@ -12,8 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from munjang.errors import MunjangError
+from trainer.commands.crossvalidate import crossvalidate
 from trainer.commands.evaluate import evaluate
 from trainer.commands.prepare import prepare
+from trainer.commands.publish import publish
+from trainer.commands.run import run as run_recipe
 from trainer.commands.starter import starter
 from trainer.commands.train import train
 
@@ -28,7 +31,10 @@ def trainer() -> None:
 app.command()(starter)
 app.command()(prepare)
 app.command()(train)
+app.command()(crossvalidate)
 app.command()(evaluate)
+app.command()(publish)
+app.command("run")(run_recipe)
 
 
 def run() -> None:

@@ -32,6 +32,8 @@ class Lineage:
         languages: what it is for.
         data_fingerprint: a hash of what it was made from.
         matryoshka_dimensions: the shorter lengths that it was trained for.
+        libraries: versions of what made it, beside those that publishing itself records.
+        provenance: what else is needed to make it again: seed, code version, machine.
     """
 
     base_model: str = ""
@@ -40,6 +42,8 @@ class Lineage:
     languages: tuple[str, ...] = ("ko",)
     data_fingerprint: str = ""
     matryoshka_dimensions: tuple[int, ...] = ()
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
 
 def publish_model(
@@ -91,5 +95,7 @@ def _complete(description: Description, lineage: Lineage) -> Description:
             "languages": tuple(lineage.languages),
             "data_fingerprint": lineage.data_fingerprint,
             "matryoshka_dimensions": shorter,
+            "libraries": {**lineage.libraries, **description.libraries},
+            "provenance": dict(lineage.provenance),
         }
     )

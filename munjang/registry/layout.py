@@ -88,6 +88,7 @@ class Description(_Record):
     data_fingerprint: str = ""
     metrics: dict[str, float] = {}
     libraries: dict[str, str] = {}
+    provenance: dict[str, str] = {}
 
 
 class Manifest(Description):

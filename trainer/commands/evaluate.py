@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer needs the type at run time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
 from munjang.errors import ConfigurationError
-from munjang.settings import TrainerSettings
 from munjang.vectors import Precision
+from trainer.commands.options import settings_with
 from trainer.whole import write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from munjang.settings import TrainerSettings
     from trainer.data.table import Table
     from trainer.evaluation.measure import Measured, Scope
 
 Files = list[str] | None
+
+Part = TypeVar("Part")
 
 
 def evaluate(
@@ -32,8 +37,13 @@ def evaluate(
     data: Annotated[str, typer.Option(help="Where relative file names begin, and the standard sets lie.")] = "",
     prompt: Annotated[str, typer.Option(help="The prompt's name. Default: the model's default prompt.")] = "",
     dimensions: Annotated[str, typer.Option(help="Cuts to measure as well, such as 256,128.")] = "",
-    precisions: Annotated[bool, typer.Option(help="Measure every number format as well.")] = True,
+    precisions: Annotated[str, typer.Option(help="Number formats to measure as well; empty: none.")] = ",".join(
+        Precision
+    ),
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 1000,
+    confidence: Annotated[float, typer.Option(help="The level of all intervals.", min=0.5, max=0.999)] = 0.95,
+    registry: Annotated[str, typer.Option(help="The registry, a folder or URL. Default: MUNJANG_REGISTRY.")] = "",
+    compute_type: Annotated[str, typer.Option(help="float32, bfloat16 or float16. Default: by the settings.")] = "",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results there.")] = None,
     plot_file: Annotated[Path | None, typer.Option("--plot", help="Draw the results there, as PNG.")] = None,
 ) -> None:
@@ -50,11 +60,11 @@ def evaluate(
     from trainer.evaluation.measure import Scope  # noqa: PLC0415 - the same
     from trainer.evaluation.show import show, show_comparison  # noqa: PLC0415 - the same
 
-    settings = TrainerSettings()
+    settings = settings_with(registry=registry, compute_type=compute_type)
     tables = _tables(data or settings.data, sts or [], nli or [], groups or [], prepared)
-    cuts = _cuts(dimensions)
-    formats = tuple(Precision) if precisions else ()
-    scope = Scope(prompt, cuts, formats, resamples, budget=settings.batch_tokens)
+    cuts = _parts(dimensions, int, "dimensions")
+    formats = _parts(precisions, Precision, "precisions")
+    scope = Scope(prompt, cuts, formats, resamples, confidence, budget=settings.batch_tokens)
     console = Console()
     measured = [_measure(name, settings, tables, scope) for name in (model, other) if name]
     for one in measured:
@@ -99,12 +109,12 @@ def _tables(folder: str, sts: list[str], nli: list[str], groups: list[str], prep
     return tables
 
 
-def _cuts(written: str) -> tuple[int, ...]:
+def _parts(written: str, kind: Callable[[str], Part], option: str) -> tuple[Part, ...]:
     try:
-        return tuple(int(part) for part in written.split(",") if part)
-    except ValueError:
-        msg = f"--dimensions takes numbers with commas between, not {written!r}"
-        raise ConfigurationError(msg, field="dimensions") from None
+        return tuple(kind(part.strip()) for part in written.split(",") if part.strip())
+    except ValueError as error:
+        msg = f"--{option} takes values with commas between: {error}"
+        raise ConfigurationError(msg, field=option) from error
 
 
 def _refuse_infinite(measured: list[Measured]) -> None:

@@ -17,6 +17,7 @@ from trainer.model.layers import keep_layers
 from trainer.model.random import make_random
 from trainer.model.vocabulary import prune_vocabulary
 from trainer.starter.folder import convert
+from trainer.starter.publish import BASE_MODEL
 from trainer.starter.source import find_source
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 STARTER = "starter"
 RANDOM = "random"
+
+
+def full_base_name(base: str) -> str:
+    """What a base model is called outside: the starter model is multilingual-e5-small."""
+    return BASE_MODEL if base == STARTER else base
 
 
 def build_start(part: ModelPart, texts: Sequence[str], folder: Path, settings: TrainerSettings, seed: int) -> None:

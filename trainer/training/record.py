@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from munjang.errors import ConfigurationError
 
@@ -34,6 +34,8 @@ class TrainingRecord(BaseModel):
         stages: in order.
         metrics: the finished model's figures `set.metric`, by sentence-transformers itself.
     """
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # figures of a broken model must reach the gate
 
     recipe: str
     base: str

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from trainer.training.material import Material
 
 MODEL = "model"
+JOURNAL = "journal.jsonl"
 DONE = "done.json"
 
 
@@ -66,7 +67,7 @@ class Job:
     @property
     def journal(self) -> Path:
         """The file of what happened at which step."""
-        return self.folder / "journal.jsonl"
+        return self.folder / JOURNAL
 
     def stage_folder(self, stage: StagePart) -> Path:
         """Where a stage keeps its checkpoints and its model."""

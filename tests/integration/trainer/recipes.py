@@ -17,7 +17,7 @@ WHAT = ("노래한다", "달린다", "잔다", "웃는다", "운다", "춤춘다
 
 def write_data(folder: Path, seed: int = 1) -> None:
     """Scored pairs, inference pairs and paraphrase groups in which like sentences share words."""
-    draw = random.Random(seed)
+    draw = random.Random(seed)  # noqa: S311 - a reproducible choice, not a secret
     sentences = [f"{who}가 {where} {what}." for who in WHO for where in WHERE for what in WHAT]
     draw.shuffle(sentences)
     train, dev = sentences[:360], sentences[360:]
@@ -31,7 +31,9 @@ def write_data(folder: Path, seed: int = 1) -> None:
         nli.append(f"{sentence}\t{who} {what}.\tentailment")
         nli.append(f"{sentence}\t{who} {where} 사라졌다.\tcontradiction")
     (folder / "nli.tsv").write_text("sentence1\tsentence2\tgold_label\n" + "\n".join(nli) + "\n", "utf-8")
-    groups = [f"0\t0\t{sentence[:-1]}{ending}" for sentence in train[120:180] for ending in ("요.", "네.", "지.", "다?")]
+    groups = [
+        f"0\t0\t{sentence[:-1]}{ending}" for sentence in train[120:180] for ending in ("요.", "네.", "지.", "다?")
+    ]
     (folder / "groups.txt").write_text("\n".join(groups) + "\n", "utf-8")
 
 

@@ -14,7 +14,7 @@ scalars = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 rules = st.dictionaries(scalars.map(ord), st.text(scalars, max_size=4), max_size=60)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rules)
 def test_every_rule_is_applied(rules):
     normalizer = Precompiled(charsmap(rules))
@@ -22,7 +22,7 @@ def test_every_rule_is_applied(rules):
         assert normalizer.normalize_str(chr(source)) == replacement
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rules, st.sets(scalars, max_size=60))
 def test_no_other_character_is_touched(rules, characters):
     normalizer = Precompiled(charsmap(rules))
