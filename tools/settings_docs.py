@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from munjang/settings.py (`make docs`); `--check` only says whether it is current."""
+"""Writes docs/settings.md from munjang/settings (`make docs`); `--check` only says whether it is current."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 
 HEAD = """# Settings reference
 
-<!-- Written by `make docs` from munjang/settings.py. Edit that file, not this one. -->
+<!-- Written by `make docs` from munjang/settings. Edit that file, not this one. -->
 
 Every setting is an environment variable. A program reads them once, when it starts, and refuses a value that is out of
 range, naming the setting and the reason. Options of the command line win over the environment.
@@ -35,7 +35,8 @@ def page() -> str:
 def family(parent: type[settings.Settings]) -> list[type[settings.Settings]]:
     """A class of settings and all that add to it."""
     children = [child for child in parent.__subclasses__() if child.__module__.startswith(settings.__name__)]
-    return [parent, *(member for child in children for member in family(child))]
+    below = [member for child in children for member in family(child)]
+    return [parent, *dict.fromkeys(below)]
 
 
 def section(members: type[settings.Settings]) -> str:
@@ -88,7 +89,7 @@ def main() -> int:
     text = page()
     if "--check" in sys.argv[1:]:
         if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-            sys.stderr.write("docs/settings.md is not what munjang/settings.py says: run `make docs`\n")
+            sys.stderr.write("docs/settings.md is not what munjang/settings says: run `make docs`\n")
             return 1
         return 0
     PAGE.parent.mkdir(exist_ok=True)

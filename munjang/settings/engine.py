@@ -1,0 +1,44 @@
+"""Settings: how a program that runs models (server, worker) loads and runs them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from munjang.settings.kinds import Positive
+from munjang.settings.shared import Settings
+
+
+class EngineSettings(Settings):
+    """How a program that runs models (server, worker) loads and runs them."""
+
+    device: str = Field(
+        default="auto",
+        description="cpu, cuda, cuda:1 or mps; auto takes a GPU where there is one. Set cpu to leave a GPU to others.",
+    )
+    compute_type: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="The number format of the forward. auto is bfloat16 where the hardware computes in it; on a CPU "
+        "only for a version whose probe vectors it gives to a cosine of 0.9999, else float32. Set float32 for exact "
+        "agreement with sentence-transformers everywhere.",
+    )
+    runtime: Literal["auto", "torch", "openvino"] = Field(
+        default="auto",
+        description="What computes the forward. auto takes OpenVINO on a CPU for the models that it can run, and torch "
+        "for the others and on a GPU. Set torch to rule a runtime out when something looks wrong.",
+    )
+    threads: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Threads of one forward on a CPU; 0 leaves it to the runtime (all cores). Lower it where other "
+        "programs share the machine.",
+    )
+    batch_tokens: Positive = Field(
+        default=4096,
+        description="The most tokens, padding included, of one forward. Raise it on a large GPU, lower it where memory "
+        "is short; latency of small calls behind a full batch grows with it.",
+    )
+    watch_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=0,
+        description="How often the registry is looked at. 0: every second on a disk, every five on an object store.",
+    )
