@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trainer.starter.publish import Reporter
 
 RECIPE = "as it came"
+HUB_SECONDS = 10.0
 
 
 def publish_named(
@@ -36,21 +37,13 @@ def publish_named(
         force: publish even if the registry has this very model.
 
     Raises:
-        ConfigurationError: there is no such folder, or no such model within reach.
+        ConfigurationError: there is no such folder, no such model within reach, or it cannot be loaded.
         UnsupportedModel: it needs code of its own.
         ModelLoadFailed: it cannot be run.
         RegistryError: the registry could not take it.
     """
-    source = Path(name).expanduser()
     done = report.step(f"loading {name}")
-    if source.is_dir():
-        check_code(source)
-        model, base_model = _load(str(source.resolve()), name), source.resolve().name
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        msg = f"MUNJANG_MODEL: there is no folder {name}"
-        raise ConfigurationError(msg, field="model")
-    else:
-        model, base_model = _load(name, name), name
+    model, base_model = _load(name)
     done(0)
     with tempfile.TemporaryDirectory(prefix="munjang-model-") as temporary:
         folder = Path(temporary)
@@ -61,18 +54,48 @@ def publish_named(
     return Outcome(version, not known, promote_first(registry, version, promote))
 
 
-def _load(location: str, name: str) -> Any:
+def _load(name: str) -> tuple[Any, str]:
+    """The model, and what to call it: a folder's own name, or the hub's id."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        check_code(folder)
+        return _sentence_transformer(str(folder.resolve()), name, local=True), folder.resolve().name
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        msg = f"MUNJANG_MODEL: there is no folder {name}"
+        raise ConfigurationError(msg, field="model")
+    try:
+        return _sentence_transformer(name, name, local=True), name
+    except ConfigurationError:  # not, or not all of it, in the hub's cache
+        _ask_hub(name)
+        return _sentence_transformer(name, name, local=False), name
+
+
+def _sentence_transformer(location: str, name: str, *, local: bool) -> Any:
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - heavy, and only this way needs it
 
     try:
-        return SentenceTransformer(location, device="cpu", trust_remote_code=False)
+        return SentenceTransformer(location, device="cpu", trust_remote_code=False, local_files_only=local)
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
+        msg = f"MUNJANG_MODEL: {name} cannot be loaded: {_first_line(error)}"
+        raise ConfigurationError(msg, field="model") from error
+
+
+def _ask_hub(name: str) -> None:
+    """Fail at once where the hub cannot be reached or does not know the model; loading would try for a minute."""
+    import huggingface_hub  # noqa: PLC0415 - comes with sentence-transformers
+
+    try:
+        huggingface_hub.model_info(name, timeout=HUB_SECONDS)
+    except Exception as error:
         msg = (
-            f"MUNJANG_MODEL: {name} cannot be loaded: {reason}. It must be a folder, or a model in the hub's cache or "
-            f"on a hub within reach (HF_HUB_OFFLINE unset), of a kind that needs no code of its own"
+            f"MUNJANG_MODEL: {name} is no folder and not in the hub's cache, and the hub does not give it: "
+            f"{_first_line(error)}. Name a folder, or try again where the hub is within reach"
         )
         raise ConfigurationError(msg, field="model") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _fingerprint(folder: Path) -> str:

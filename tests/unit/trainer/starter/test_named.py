@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 
+import huggingface_hub
 import pytest
 import torch
+from huggingface_hub.errors import OfflineModeIsEnabled
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
@@ -95,6 +97,18 @@ def test_a_folder_that_is_not_there_is_named(registry, name):
         publish_named(registry, Silent(), name)
 
 
-def test_a_hub_id_out_of_reach_says_what_to_do(registry):
-    with pytest.raises(ConfigurationError, match=r"nobody/no-such-model cannot be loaded.*HF_HUB_OFFLINE"):
+def test_a_hub_id_out_of_reach_says_so_at_once(registry, monkeypatch):
+    def unreachable(name, timeout):
+        raise OfflineModeIsEnabled(f"cannot reach {name}: offline mode")
+
+    monkeypatch.setattr(huggingface_hub, "model_info", unreachable)
+    with pytest.raises(
+        ConfigurationError, match=r"not in the hub's cache, and the hub does not give it: .*offline mode"
+    ):
         publish_named(registry, Silent(), "nobody/no-such-model")
+
+
+def test_a_folder_that_is_no_model_is_refused_with_the_reason(registry, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigurationError, match="empty cannot be loaded"):
+        publish_named(registry, Silent(), str(tmp_path / "empty"))
