@@ -36,7 +36,7 @@ def libraries() -> dict[str, str]:
 
 
 def code_version() -> str:
-    """munjang's version and, in a checkout, the commit: `0.1.0+g1a2b3c4d` or `0.1.0+g1a2b3c4d.changed`."""
+    """The version of munjang and, in a checkout, the commit: `0.1.0+g1a2b3c4d` or `0.1.0+g1a2b3c4d.changed`."""
     commit = _git("rev-parse", "--short=8", "HEAD")
     if not commit:
         return munjang.__version__

@@ -1,4 +1,4 @@
-"""The drill of killed trainings and publishers, as long as one likes: python tests/bench/trainer_kills.py --kills 20."""
+"""The drill of killed trainings and publishers, at any length: python tests/bench/trainer_kills.py --kills 20."""
 
 from __future__ import annotations
 
