@@ -12,7 +12,8 @@ UNMEASURED = 2000.0
 
 _WEIGHT = 0.2  # of a new sample against what is known
 _OUTLIER = 4.0  # a sample counts as no more than so many times what is known, and no less than its inverse
-_NEARLY = 0.97
+_NEARLY = 0.97  # of the best speed is good enough
+_LEAST = 256  # tokens of a batch that needs no excuse
 _VERSIONS = 8  # curves to keep
 
 
@@ -78,8 +79,8 @@ class Curve:
         best = max(map(operator.truediv, sizes, seconds))
         for size, mean in zip(sizes[:-1], seconds, strict=False):
             if size / mean >= _NEARLY * best:
-                return min(most, math.ceil(size))
-        return min(most, math.ceil(2 * sizes[-1]))
+                return min(most, max(_LEAST, math.ceil(size)))
+        return min(most, max(_LEAST, math.ceil(2 * sizes[-1])))
 
     def overhead(self, budget: int) -> float:
         """What starting a forward costs, in tokens of a forward of `budget`; at least 1."""

@@ -117,9 +117,10 @@ class Watchdog:
         if not self._runner.alive:
             self._probing.clear()
             self._runner.revive()
-        if self._stall.look(running, self._awake.since_last(now)) and not self._health.stuck:
-            self._on_stuck(f"a forward has been running for over {now - running.started:.1f} s" if running else "")
-        if now - max(self._probed, self._idle_since()) >= self._settings.probe_seconds:
+        stuck = self._stall.look(running, self._awake.since_last(now)) and not self._health.stuck
+        if stuck and running is not None:
+            self._on_stuck(f"a forward has been running for over {now - running.started:.1f} s")
+        if stuck or now - max(self._probed, self._idle_since()) >= self._settings.probe_seconds:
             self._probed = now
             self._probe()
 

@@ -1,0 +1,195 @@
+"""Who may wait: room, time and fairness at the door."""
+
+from __future__ import annotations
+
+import pytest
+
+from munjang.encoder.contract import Tokens
+from munjang.errors import DeadlineUnreachable, Overloaded
+from munjang.settings import BatchSettings
+from server.batching.admission import Admission
+from server.batching.contract import Lane, Work
+from server.batching.pace import Pace
+from server.batching.queue import Queue
+from server.batching.request import Request
+from server.batching.speed import SpeedMeter
+
+
+class Lease:
+    encoder = None
+    version = 1
+
+
+class Door:
+    """Queue and admission of an engine that does 1,000 tokens a second, in batches of 100."""
+
+    def __init__(self, **settings):
+        made = BatchSettings(**({"queue_tokens": 10_000, "batch_tokens": 100} | settings))
+        self.speed = SpeedMeter()
+        for size in (1, 100):
+            self.speed.record(1, size, size, 0.02 + size * 0.0008)
+        pace = Pace(made, self.speed)
+        self.queue = Queue(pace, made.bulk_share)
+        self.admission = Admission(made, self.speed, pace)
+
+    def call(self, *lengths, caller="", lane=Lane.INTERACTIVE, within=None, busy=0.0):
+        work = Work(Lease(), [Tokens((0,) * length) for length in lengths], caller, lane, within)
+        request = Request(work, None, 0.0)
+        self.admission.check(request, self.queue, busy, 0.0)
+        self.queue.add(request)
+        return request
+
+    def fill(self, caller=""):
+        before = self.queue.tokens
+        with pytest.raises(Overloaded):
+            self.call_on(caller=caller)
+        return self.queue.tokens - before
+
+    def call_on(self, **options):
+        while True:
+            self.call(100, **options)
+
+
+def test_the_queue_is_bounded_by_tokens():
+    door = Door()
+    for number in range(200):
+        door.fill(caller=str(number))
+
+    assert 9_000 < door.queue.tokens <= 10_000
+
+
+def test_one_caller_gets_half_of_the_queue_and_leaves_room_for_others():
+    door = Door()
+
+    assert door.fill(caller="욕심") == 5_000
+    assert door.fill(caller="둘째") == 2_500
+    door.call(100, caller="작은")
+
+
+def test_what_is_refused_leaves_nothing_behind():
+    door = Door()
+    door.fill()
+    before = door.queue.tokens
+    with pytest.raises(Overloaded):
+        door.call(*[100] * 20)
+
+    assert door.queue.tokens == before
+
+
+def test_a_full_queue_says_when_there_will_be_room():
+    door = Door()
+    door.fill()
+    with pytest.raises(Overloaded, match="try again in") as refused:
+        door.call(*[100] * 10)
+
+    assert refused.value.retry_after == pytest.approx(1.0, rel=0.2)
+
+
+def test_a_request_larger_than_the_queue_is_admitted_when_little_waits():
+    door = Door()
+    door.call(100, caller="하나")
+
+    door.call(*[100] * 200, caller="큰")
+
+
+def test_bulk_does_not_take_an_interactive_callers_room():
+    door = Door()
+    with pytest.raises(Overloaded):
+        door.call_on(lane=Lane.BULK)
+
+    door.call(100)
+
+
+def test_a_deadline_that_the_queue_alone_passes_is_refused_at_once():
+    door = Door()
+    for number in range(30):
+        door.call(100, caller=str(number))
+    with pytest.raises(DeadlineUnreachable, match=r"the deadline is in 2\.00 s") as refused:
+        door.call(100, within=2.0)
+
+    assert refused.value.retry_after == pytest.approx(1.2, abs=0.3)
+    door.call(100, within=4.0)
+
+
+def test_a_deadline_that_can_be_met_is_admitted():
+    door = Door()
+
+    door.call(100, within=0.11)
+
+
+def test_the_forward_that_runs_counts():
+    door = Door()
+    with pytest.raises(DeadlineUnreachable):
+        door.call(100, within=0.5, busy=0.45)
+
+
+def test_an_idle_engine_is_not_asked_for_a_full_batch():
+    door = Door()
+
+    door.call(10, within=0.03)
+
+
+def test_another_callers_long_queue_does_not_count_for_who_is_served_before():
+    door = Door()
+    door.call(*[100] * 40, caller="욕심")
+
+    door.call(100, caller="작은", within=1.0)
+
+
+def test_interactive_calls_before_a_bulk_call_count():
+    door = Door()
+    for number in range(20):
+        door.call(100, caller=str(number))
+    with pytest.raises(DeadlineUnreachable):
+        door.call(100, lane=Lane.BULK, within=1.5)
+
+
+def test_bulk_calls_before_an_interactive_call_count_only_by_their_share():
+    door = Door(bulk_share=0.5)
+    for number in range(20):
+        door.call(100, caller=str(number), lane=Lane.BULK)
+
+    door.call(100, within=0.5)
+    with pytest.raises(DeadlineUnreachable):
+        door.call(100, within=0.15)
+
+
+def test_before_the_first_measurement_little_is_promised():
+    door = Door()
+    door.admission = Admission(BatchSettings(), SpeedMeter(), Pace(BatchSettings(), SpeedMeter()))
+
+    door.call(100, within=0.1)
+    with pytest.raises(DeadlineUnreachable):
+        door.call(100, within=0.04)
+
+
+def test_estimates_that_prove_too_short_are_made_longer():
+    door = Door()
+    for number in range(10):
+        waited = door.call(100, caller=str(number), within=2.0)
+    door.call(100, caller="먼저", within=1.3)
+    for _ in range(10):
+        door.admission.learn(waited, 2 * waited.estimate)
+    with pytest.raises(DeadlineUnreachable):
+        door.call(100, caller="나중", within=1.4)
+
+
+def test_estimates_that_hold_again_are_believed_again():
+    door = Door()
+    for number in range(10):
+        waited = door.call(100, caller=str(number), within=2.0)
+    for _ in range(10):
+        door.admission.learn(waited, 2 * waited.estimate)
+    for _ in range(2000):
+        door.admission.learn(waited, 0.5 * waited.estimate)
+
+    door.call(100, caller="나중", within=1.3)
+
+
+def test_calls_that_did_not_wait_teach_nothing():
+    door = Door()
+    quick = door.call(10, within=1.0)
+    for _ in range(100):
+        door.admission.learn(quick, 60.0)
+
+    door.call(10, caller="나중", within=0.2)

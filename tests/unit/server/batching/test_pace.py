@@ -1,0 +1,65 @@
+"""The budget of a batch: less when memory ran out, gradually more again."""
+
+from __future__ import annotations
+
+from munjang.settings import BatchSettings
+from server.batching.contract import Lane
+from server.batching.pace import Budget, Pace
+from server.batching.speed import SpeedMeter
+
+
+def test_a_batch_that_did_not_fit_halves_the_budget():
+    budget = Budget(4096)
+
+    budget.shrink(4000)
+
+    assert budget.now == 2000
+
+
+def test_two_halves_that_do_not_fit_either_halve_it_once_more_only():
+    budget = Budget(4096)
+    for padded in (4096, 2048, 2048):
+        budget.shrink(padded)
+
+    assert budget.now == 1024
+
+
+def test_the_budget_grows_back_to_the_setting_and_not_past_it():
+    budget = Budget(4096)
+    budget.shrink(4096)
+    sizes = set()
+    for _ in range(200):
+        budget.grow(budget.now)
+        sizes.add(budget.now)
+
+    assert budget.now == 4096
+    assert len(sizes) > 3
+
+
+def test_small_batches_prove_nothing_about_memory():
+    budget = Budget(4096)
+    budget.shrink(4096)
+    for _ in range(1000):
+        budget.grow(16)
+
+    assert budget.now == 2048
+
+
+def test_batches_are_no_larger_than_pays_off_on_this_machine():
+    speed = SpeedMeter()
+    for size in (16, 512, 1024, 4096):
+        speed.record(1, size, size, 0.001 + size / 10_000)
+    pace = Pace(BatchSettings(batch_tokens=4096), speed)
+
+    assert pace.turn(Lane.INTERACTIVE, 1, 0.0) == 512
+
+
+def test_beside_interactive_calls_a_bulk_batch_ends_within_its_turn():
+    speed = SpeedMeter()
+    for size in (16, 512, 1024, 4096):
+        speed.record(1, size, size, 0.001 + size / 10_000)
+    pace = Pace(BatchSettings(bulk_turn_seconds=0.02, bulk_yield_seconds=5), speed)
+    pace.saw_interactive(100.0)
+
+    assert speed.curve(1).seconds(pace.turn(Lane.BULK, 1, 104.0)) <= 0.02
+    assert pace.turn(Lane.BULK, 1, 106.0) == pace.turn(Lane.INTERACTIVE, 1, 106.0)

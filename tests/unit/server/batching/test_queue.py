@@ -1,0 +1,255 @@
+"""What waits: nothing is lost or run twice, one batch has one version and lane, dead work is never taken."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from munjang.encoder.contract import Tokens
+from munjang.settings import BatchSettings
+from server.batching import policy
+from server.batching.contract import Lane, Work
+from server.batching.pace import Pace
+from server.batching.queue import Queue
+from server.batching.request import Request
+from server.batching.speed import SpeedMeter
+
+
+class Lease:
+    encoder = None
+
+    def __init__(self, version):
+        self.version = version
+
+
+def request(lengths, *, caller="", lane=Lane.INTERACTIVE, version=1, deadline=None, now=0.0):
+    tokens = [Tokens((0,) * length) for length in lengths]
+    return Request(Work(Lease(version), tokens, caller, lane, deadline), None, now)
+
+
+def queue(**options):
+    settings = BatchSettings(**options)
+    return Queue(Pace(settings, SpeedMeter()), settings.bulk_share)
+
+
+def texts(batch):
+    return [(part.request, index) for part in batch.parts for index in part.indices]
+
+
+def drained(line, now=0.0):
+    batches = []
+    while (batch := line.take(now)) is not None:
+        batches.append(batch)
+    return batches
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Adds, drops and takes in any order, beside a model that is a multiset of texts."""
+
+    @initialize(budget=st.integers(1, 600), padding=st.floats(0, 1), share=st.floats(0, 1))
+    def begin(self, budget, padding, share):
+        self.budget = budget
+        self.queue = queue(batch_tokens=budget, padding_share=padding, bulk_share=share)
+        self.waiting: dict[Request, set[int]] = {}
+        self.now = 100.0
+
+    @rule(
+        lengths=st.lists(st.integers(1, 300), min_size=1, max_size=12),
+        caller=st.sampled_from("가나다"),
+        lane=st.sampled_from(Lane),
+        version=st.integers(1, 3),
+        patience=st.none() | st.floats(-1, 50),
+    )
+    def add(self, lengths, caller, lane, version, patience):
+        deadline = None if patience is None else self.now + patience
+        added = request(lengths, caller=caller, lane=lane, version=version, deadline=deadline, now=self.now)
+        self.queue.add(added)
+        self.waiting[added] = set(range(len(lengths)))
+
+    @rule(seconds=st.floats(0, 5))
+    def time_passes(self, seconds):
+        self.now += seconds
+
+    @rule(position=st.integers(0, 1000))
+    def drop(self, position):
+        if self.waiting:
+            gone = list(self.waiting)[position % len(self.waiting)]
+            assert self.queue.drop(gone) == len(self.waiting.pop(gone))
+
+    @rule()
+    def take(self):
+        batch = self.queue.take(self.now)
+        for gone, count in self.queue.late:
+            assert gone.work.deadline is not None
+            assert count == len(self.waiting.pop(gone))
+        self.queue.late.clear()
+        if batch is None:
+            assert not self.waiting
+            return
+        assert {(member.version, member.work.lane) for member, _ in texts(batch)} == {(batch.version, batch.lane)}
+        assert batch.texts == 1 or batch.padded_tokens <= self.budget
+        for member, index in texts(batch):
+            assert not member.expired(self.now)
+            self.waiting[member].remove(index)
+            if not self.waiting[member]:
+                del self.waiting[member]
+
+    @rule()
+    def drain(self):
+        while self.waiting:
+            self.take()
+        assert self.queue.take(self.now) is None
+
+    @invariant()
+    def counts_agree(self):
+        if not hasattr(self, "queue"):
+            return
+        for lane, line in self.queue.lanes.items():
+            mine = {gone: left for gone, left in self.waiting.items() if gone.work.lane is lane}
+            assert line.texts == sum(map(len, mine.values()))
+            assert line.tokens == sum(gone.lengths[index] for gone, left in mine.items() for index in left)
+            by_caller = Counter()
+            for gone, left in mine.items():
+                by_caller[gone.work.caller] += sum(gone.lengths[index] for index in left)
+            assert all(line.callers.tokens(name) == by_caller[name] for name in "가나다")
+
+
+QueueMachine.TestCase.settings = hypothesis_settings(max_examples=60, stateful_step_count=40, deadline=None)
+test_any_sequence_of_calls_loses_nothing_and_runs_nothing_twice = QueueMachine.TestCase
+
+
+def test_the_first_caller_waits_in_no_batch_but_the_next():
+    line = queue()
+    line.add(request([300]))
+    for _ in range(50):
+        line.add(request([8]))
+
+    assert drained(line)[0].lengths == [300]
+
+
+def test_texts_of_like_length_run_together_whoever_sent_them():
+    line = queue()
+    for length, caller in ((20, "가"), (200, "나"), (20, "다"), (200, "라"), (20, "마")):
+        line.add(request([length], caller=caller))
+
+    assert [batch.lengths for batch in drained(line)] == [[20, 20, 20], [200, 200]]
+
+
+def test_a_text_longer_than_the_budget_runs_alone():
+    line = queue(batch_tokens=64)
+    line.add(request([100, 100, 10]))
+
+    assert sorted(batch.lengths for batch in drained(line)) == [[10], [100], [100]]
+
+
+def test_versions_never_mix():
+    line = queue()
+    for version in (1, 2, 1, 2):
+        line.add(request([10], version=version))
+
+    assert [(batch.version, batch.texts) for batch in drained(line)] == [(1, 2), (2, 2)]
+
+
+def test_expired_texts_are_not_taken_but_handed_over():
+    line = queue()
+    late, good = request([10, 200], deadline=5.0), request([10], deadline=500.0)
+    line.add(late)
+    line.add(good)
+
+    batches = drained(line, now=6.0)
+
+    assert [texts(batch) for batch in batches] == [[(good, 0)]]
+    assert line.late == [(late, 2)]
+
+
+def test_what_would_end_after_its_deadline_is_not_begun():
+    line = queue()
+    line.add(request([200], deadline=0.01))
+
+    assert line.take(0.0) is None
+    assert len(line.late) == 1
+
+
+def test_an_interactive_call_goes_before_bulk_that_came_first():
+    line = queue()
+    line.add(request([10] * 100, lane=Lane.BULK))
+    line.add(request([10]))
+
+    assert [batch.lane for batch in drained(line)][:2] == [Lane.INTERACTIVE, Lane.BULK]
+
+
+def test_bulk_batches_are_short_while_interactive_calls_are_about():
+    line = queue(bulk_turn_seconds=0.05, bulk_yield_seconds=30)
+    line.add(request([10] * 1000, lane=Lane.BULK))
+    assert line.take(0.0).padded_tokens > 4000
+    line.add(request([10], now=1.0))
+    line.take(1.0)
+
+    assert line.take(1.0).padded_tokens <= 100  # 0.05 s at the 2,000 tokens a second that are assumed at first
+    assert line.take(32.0).padded_tokens > 4000
+
+
+def test_bulk_keeps_its_share_under_endless_interactive_calls():
+    line = queue(bulk_share=0.25, batch_tokens=256)
+    line.add(request([16] * 4000, lane=Lane.BULK))
+    got = Counter()
+    for _ in range(600):
+        if line.lanes[Lane.INTERACTIVE].texts < 100:
+            line.add(request([16] * 100))
+        batch = line.take(0.0)
+        got[batch.lane] += batch.padded_tokens
+
+    assert got[Lane.BULK] / got.total() == pytest.approx(0.25, abs=0.03)
+
+
+def test_callers_who_leave_cost_no_memory():
+    line = queue()
+    keep = request([64])
+    line.add(keep)
+    for number in range(20_000):
+        gone = request([64], caller=str(number))
+        line.add(gone)
+        line.drop(gone)
+
+    lane = line.lanes[Lane.INTERACTIVE]
+    shelf = lane._shelves[1][policy.length_class(64)]
+    assert len(shelf._groups) < 3000
+    assert len(lane.callers._waiting) == 1
+    assert len(lane.callers._away) < 3000
+
+
+def test_forming_a_batch_looks_at_little_of_a_long_queue(monkeypatch):
+    looked = Counter()
+    expired = Request.expired
+
+    def counting(self, horizon):
+        looked["groups"] += 1
+        return expired(self, horizon)
+
+    line = queue(batch_tokens=512, padding_share=0.1)
+    for number in range(50_000):
+        line.add(request([8 + number % 120], caller=f"부른이{number % 20}"))
+    monkeypatch.setattr(Request, "expired", counting)
+    ran = 0
+    for _ in range(100):
+        batch = line.take(0.0)
+        ran += batch.texts
+
+    assert looked["groups"] <= 3 * ran + 100 * (20 + 4)  # its texts, the callers' fronts and the neighbours' fronts
+
+
+def test_admitting_to_a_long_queue_sorts_only_the_request_itself():
+    line = queue()
+    for number in range(30_000):
+        line.add(request([16], caller=f"부른이{number % 20}"))
+    lane = line.lanes[Lane.INTERACTIVE]
+    shelf = lane._shelves[1][16]
+
+    before = list(shelf._groups)
+    line.add(request([16]))
+
+    assert list(shelf._groups)[:-1] == before
