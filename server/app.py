@@ -15,17 +15,21 @@ from munjang.engine.loading import VersionLoader
 from munjang.errors import ConfigurationError
 from munjang.registry import Registry, Watcher
 from munjang.telemetry import setup_tracing
+from server.admin import Admin
 from server.batching.batcher import Batcher
-from server.front import ENCODING_RPCS, Front
+from server.front import Front
 from server.lifecycle import drain
 from server.metrics.batching import BatchMetrics, show_load
 from server.metrics.engine import EngineMetrics, show_versions
 from server.metrics.page import new_registry, serve_page
-from server.security.guard import OpenGuard
+from server.security.guard import OpenGuard, is_loopback
+from server.security.tls import credentials
+from server.security.tokens import TokenGuard
 
 if TYPE_CHECKING:
     from munjang.settings import ServerSettings
     from server.lifecycle import Stop
+    from server.security.guard import Guard
     from server.tracing import Tracing
 
 log = structlog.get_logger("munjang.server")
@@ -56,8 +60,9 @@ class App:
             settings,
             self._engine,
             self._batcher,
-            guard=OpenGuard(),
+            guard=choose_guard(settings),
             registry=self._metrics,
+            admin=Admin(self._registry, self._watcher.look, self._engine, settings.max_message_bytes),
             why_not_ready=self._why_not_ready,
             tracing=self._tracing(),
         )
@@ -67,7 +72,7 @@ class App:
     async def run(self, stop: Stop) -> int:
         """Serve until a signal; returns the exit status."""
         settings = self._settings
-        port = self._front.listen(None)
+        port = self._front.listen(credentials(settings))
         async with AsyncExitStack() as stack:
             if self._provider is not None:
                 stack.push_async_callback(asyncio.to_thread, self._provider.shutdown)
@@ -104,7 +109,7 @@ class App:
 
     def _expect(self, version: int) -> None:
         self._batch_metrics.expect(version)
-        self._front.metrics.expect(version, [rpc.name for rpc in ENCODING_RPCS])
+        self._front.expect(version)
 
     def _why_not_ready(self) -> str:
         """What a server without a version waits for, in words for the log."""
@@ -119,6 +124,20 @@ class App:
                 return f"version {status.version} is {status.state}"
         alias = alias_names(self._settings.aliases)[0]
         return f"waiting for a first version behind {alias!r} in {self._registry.url}"
+
+
+def choose_guard(settings: ServerSettings) -> Guard:
+    """Who may call, by the settings; says where they are not safe.
+
+    Raises:
+        ConfigurationError: the token file is not valid.
+    """
+    loopback = is_loopback(settings.host)
+    if not settings.tokens_file:
+        return OpenGuard(admin=loopback)
+    if not settings.tls_cert and not loopback:
+        log.warning("tokens travel unencrypted: set MUNJANG_TLS_CERT, or let a proxy end TLS", host=settings.host)
+    return TokenGuard(settings.tokens_file)
 
 
 def alias_names(aliases: str) -> list[str]:

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from munjang.errors import ConfigurationError
 from server import embedding, health, models
-from server.call import Rpc
+from server.call import Permission, Rpc
 from server.embedding import Encode
 from server.encoding import Encoding
 from server.gate import Gate
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from munjang.engine.contract import EngineContract
     from munjang.settings import ServerSettings
+    from server.admin import Admin
     from server.batching.contract import BatcherContract
     from server.security.guard import Guard
     from server.tracing import Tracing
@@ -40,8 +41,10 @@ ENCODE_STREAM = Rpc(embedding.SERVICE, "EncodeStream")
 SIMILARITY = Rpc(embedding.SERVICE, "Similarity")
 LIST_VERSIONS = Rpc(models.SERVICE, "ListVersions")
 GET_VERSION = Rpc(models.SERVICE, "GetVersion")
+PROMOTE_VERSION = Rpc(models.SERVICE, "PromoteVersion", Permission.ADMIN)
+ROLLBACK_ALIAS = Rpc(models.SERVICE, "RollbackAlias", Permission.ADMIN)
 ENCODING_RPCS = (ENCODE, ENCODE_STREAM, SIMILARITY)
-RPCS = (*ENCODING_RPCS, LIST_VERSIONS, GET_VERSION)
+RPCS = (*ENCODING_RPCS, LIST_VERSIONS, GET_VERSION, PROMOTE_VERSION, ROLLBACK_ALIAS)
 
 TRANSPORT_SLACK = 4
 """The transport takes messages so many times over the limit, so that the refusal is ours and says what to do."""
@@ -69,6 +72,7 @@ class Front:
         batcher: encodes.
         guard: who may call.
         registry: where its metrics are registered.
+        admin: moves aliases; without it those methods are not served.
         why_not_ready: says in words what the engine waits for; "" where it can answer.
         tracing: where traces go, or None.
     """
@@ -81,6 +85,7 @@ class Front:
         *,
         guard: Guard,
         registry: CollectorRegistry,
+        admin: Admin | None = None,
         why_not_ready: Callable[[], str] | None = None,
         tracing: Tracing | None = None,
     ) -> None:
@@ -100,8 +105,12 @@ class Front:
         self.health = Health([embedding.SERVICE, models.SERVICE], self._why_not)
         self._workers = Workers(settings.tokenize_threads)
         self._server = grpc.aio.server(options=_options(settings))
-        self._add_services()
+        self._add_services(admin)
         self._following: asyncio.Task[None] | None = None
+
+    def expect(self, version: int) -> None:
+        """Let the metrics of a new version begin at zero."""
+        self.metrics.expect(version, [rpc.name for rpc in ENCODING_RPCS])
 
     def listen(self, credentials: grpc.ServerCredentials | None) -> int:
         """Take the port; returns its number.
@@ -150,7 +159,7 @@ class Front:
             return "the engine is stuck or failing"
         return self._why_not_ready()
 
-    def _add_services(self) -> None:
+    def _add_services(self, admin: Admin | None) -> None:
         gate, settings = self.gate, self._settings
         encoding = Encoding(self._engine, self._batcher, self._workers, self.metrics, settings)
         encode = Encode(encoding)
@@ -161,6 +170,8 @@ class Front:
             LIST_VERSIONS: listing.list_versions,
             GET_VERSION: listing.get_version,
         }
+        if admin is not None:
+            unary |= {PROMOTE_VERSION: admin.promote, ROLLBACK_ALIAS: admin.rollback}
         handlers = {rpc: gate.unary(rpc, handler) for rpc, handler in unary.items()}
         handlers[ENCODE_STREAM] = gate.stream(ENCODE_STREAM, EncodeStream(encode, gate, settings))
         services = sorted({rpc.service for rpc in handlers})

@@ -1,4 +1,4 @@
-"""The command line of the server: serve, or one clear line about why not."""
+"""The command line of the server: serve, or make a token; or one clear line about why not."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import argparse
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from munjang.errors import MunjangError
+from munjang.errors import ConfigurationError, MunjangError
 from munjang.settings import ServerSettings
 from munjang.telemetry import setup_logging
 
@@ -22,18 +23,20 @@ BAD_START = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    _parser().parse_args(arguments)
-    _quieten_grpc()
+    wanted = _parser().parse_args(arguments)
     try:
         settings = ServerSettings()
+        if wanted.command == "token":
+            return _token(wanted, settings)
         setup_logging(settings)
+        _quieten_grpc()
         return _run(settings)
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"]).upper()
-            print(f"munjang server: MUNJANG_{name}: {problem['msg']}", file=sys.stderr)  # noqa: T201 - for a person
+            _say(f"MUNJANG_{name}: {problem['msg']}")
     except MunjangError as error:
-        print(f"munjang server: {error}", file=sys.stderr)  # noqa: T201 - for a person
+        _say(str(error))
     return BAD_START
 
 
@@ -50,8 +53,31 @@ async def _serve(settings: ServerSettings) -> int:
     return await App(settings).run(stop)
 
 
+def _token(wanted: argparse.Namespace, settings: ServerSettings) -> int:
+    from server.security.issue import issue  # noqa: PLC0415 - of use to this command alone
+
+    if not settings.tokens_file:
+        msg = "set MUNJANG_TOKENS_FILE to the file that shall hold the tokens"
+        raise ConfigurationError(msg, field="tokens_file")
+    path = Path(settings.tokens_file)
+    secret = issue(
+        path,
+        wanted.name,
+        admin=wanted.admin,
+        texts_per_second=wanted.texts_per_second,
+        tokens_per_second=wanted.tokens_per_second,
+    )
+    print(secret)  # noqa: T201 - the answer of the command
+    _say(f"added {wanted.name!r} to {path}. Keep the token now: only its hash is stored.")
+    return 0
+
+
+def _say(line: str) -> None:
+    print(f"munjang server: {line}", file=sys.stderr)  # noqa: T201 - for a person
+
+
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Uvloop's loop where that is installed, else None for Python's own."""
+    """The loop of uvloop where that is installed, else None for Python's own."""
     try:
         import uvloop  # noqa: PLC0415 - not there on Windows
     except ImportError:
@@ -67,8 +93,32 @@ def _quieten_grpc() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m server",
-        description="The munjang gRPC server. All its settings are environment variables, MUNJANG_PORT for example; "
+        description="The munjang gRPC server. Its settings are environment variables, MUNJANG_PORT for example; "
         "docs/settings.md lists them.",
     )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    token = commands.add_parser("token", help="manage bearer tokens").add_subparsers(required=True, metavar="COMMAND")
+    new = token.add_parser(
+        "new",
+        help="make a token",
+        description="Make a bearer token, print it, and add its hash to the file that MUNJANG_TOKENS_FILE names. A "
+        "running server takes it at once.",
+        epilog="example: MUNJANG_TOKENS_FILE=tokens.toml python -m server token new search --texts-per-second 500",
+    )
+    new.add_argument("name", help="whose token it is; seen in logs")
+    new.add_argument("--admin", action="store_true", help="let it promote and roll back versions too")
+    new.add_argument("--texts-per-second", type=_rate, default=0.0, metavar="N", help="limit its texts; 0 is no limit")
+    new.add_argument(
+        "--tokens-per-second", type=_rate, default=0.0, metavar="N", help="limit its model tokens; 0 is no limit"
+    )
+    return parser
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 <= rate < float("inf"):
+        msg = "a rate is a number from 0 up"
+        raise argparse.ArgumentTypeError(msg)
+    return rate

@@ -67,7 +67,7 @@ class EncodeStream:
         try:
             reply = await self._reply(raw, call)
             async with writing:
-                await call.context.write(reply)
+                await _write(call.context, reply)
         finally:
             window.release()
 
@@ -98,6 +98,14 @@ class EncodeStream:
     @staticmethod
     def _failure(name: str, error: MunjangError) -> bytes:
         return pb2.EncodeStreamResponse(id=name, error=status_of(error)).SerializeToString()
+
+
+async def _write(context: Any, reply: bytes) -> None:
+    """Write a reply. Where that fails the client has gone, and the call is about to be cancelled."""
+    try:
+        await context.write(reply)
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
 
 
 class _Reader:

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """ModelService shows the versions of the registry as the answering server sees them.
+    """ModelService shows the versions of the registry as the answering server sees them, and moves the aliases.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,20 @@ class ModelServiceStub:
                 request_serializer=munjang_dot_v1_dot_model__service__pb2.GetVersionRequest.SerializeToString,
                 response_deserializer=munjang_dot_v1_dot_model__service__pb2.GetVersionResponse.FromString,
                 _registered_method=True)
+        self.PromoteVersion = channel.unary_unary(
+                '/munjang.v1.ModelService/PromoteVersion',
+                request_serializer=munjang_dot_v1_dot_model__service__pb2.PromoteVersionRequest.SerializeToString,
+                response_deserializer=munjang_dot_v1_dot_model__service__pb2.PromoteVersionResponse.FromString,
+                _registered_method=True)
+        self.RollbackAlias = channel.unary_unary(
+                '/munjang.v1.ModelService/RollbackAlias',
+                request_serializer=munjang_dot_v1_dot_model__service__pb2.RollbackAliasRequest.SerializeToString,
+                response_deserializer=munjang_dot_v1_dot_model__service__pb2.RollbackAliasResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
-    """ModelService shows the versions of the registry as the answering server sees them.
+    """ModelService shows the versions of the registry as the answering server sees them, and moves the aliases.
     """
 
     def ListVersions(self, request, context):
@@ -60,6 +70,22 @@ class ModelServiceServicer:
 
     def GetVersion(self, request, context):
         """GetVersion describes one version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteVersion(self, request, context):
+        """PromoteVersion lets an alias name another version in the registry. Every server and worker on that registry follows
+        by itself, once the version is loaded there; Alias.serving says when this server has. Needs the permission "admin";
+        a server without tokens allows it only where it listens on a loopback address.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackAlias(self, request, context):
+        """RollbackAlias lets an alias name the version that it named before. Needs the permission "admin", as PromoteVersion.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +104,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     request_deserializer=munjang_dot_v1_dot_model__service__pb2.GetVersionRequest.FromString,
                     response_serializer=munjang_dot_v1_dot_model__service__pb2.GetVersionResponse.SerializeToString,
             ),
+            'PromoteVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteVersion,
+                    request_deserializer=munjang_dot_v1_dot_model__service__pb2.PromoteVersionRequest.FromString,
+                    response_serializer=munjang_dot_v1_dot_model__service__pb2.PromoteVersionResponse.SerializeToString,
+            ),
+            'RollbackAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackAlias,
+                    request_deserializer=munjang_dot_v1_dot_model__service__pb2.RollbackAliasRequest.FromString,
+                    response_serializer=munjang_dot_v1_dot_model__service__pb2.RollbackAliasResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'munjang.v1.ModelService', rpc_method_handlers)
@@ -87,7 +123,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """ModelService shows the versions of the registry as the answering server sees them.
+    """ModelService shows the versions of the registry as the answering server sees them, and moves the aliases.
     """
 
     @staticmethod
@@ -134,6 +170,60 @@ class ModelService:
             '/munjang.v1.ModelService/GetVersion',
             munjang_dot_v1_dot_model__service__pb2.GetVersionRequest.SerializeToString,
             munjang_dot_v1_dot_model__service__pb2.GetVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/munjang.v1.ModelService/PromoteVersion',
+            munjang_dot_v1_dot_model__service__pb2.PromoteVersionRequest.SerializeToString,
+            munjang_dot_v1_dot_model__service__pb2.PromoteVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/munjang.v1.ModelService/RollbackAlias',
+            munjang_dot_v1_dot_model__service__pb2.RollbackAliasRequest.SerializeToString,
+            munjang_dot_v1_dot_model__service__pb2.RollbackAliasResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """ModelService shows the versions of the registry as the answering server sees them."""
+    """ModelService shows the versions of the registry as the answering server sees them, and moves the aliases."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,19 +37,33 @@ class ModelServiceStub:
     """ListVersions lists all published versions, newest first, with their state in this server, and the aliases."""
     GetVersion: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetVersionRequest, _model_service_pb2.GetVersionResponse]
     """GetVersion describes one version."""
+    PromoteVersion: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PromoteVersionRequest, _model_service_pb2.PromoteVersionResponse]
+    """PromoteVersion lets an alias name another version in the registry. Every server and worker on that registry follows
+    by itself, once the version is loaded there; Alias.serving says when this server has. Needs the permission "admin";
+    a server without tokens allows it only where it listens on a loopback address.
+    """
+    RollbackAlias: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RollbackAliasRequest, _model_service_pb2.RollbackAliasResponse]
+    """RollbackAlias lets an alias name the version that it named before. Needs the permission "admin", as PromoteVersion."""
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
-    """ModelService shows the versions of the registry as the answering server sees them."""
+    """ModelService shows the versions of the registry as the answering server sees them, and moves the aliases."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListVersions: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListVersionsRequest, _model_service_pb2.ListVersionsResponse]  # type: ignore[assignment]
     """ListVersions lists all published versions, newest first, with their state in this server, and the aliases."""
     GetVersion: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetVersionRequest, _model_service_pb2.GetVersionResponse]  # type: ignore[assignment]
     """GetVersion describes one version."""
+    PromoteVersion: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PromoteVersionRequest, _model_service_pb2.PromoteVersionResponse]  # type: ignore[assignment]
+    """PromoteVersion lets an alias name another version in the registry. Every server and worker on that registry follows
+    by itself, once the version is loaded there; Alias.serving says when this server has. Needs the permission "admin";
+    a server without tokens allows it only where it listens on a loopback address.
+    """
+    RollbackAlias: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RollbackAliasRequest, _model_service_pb2.RollbackAliasResponse]  # type: ignore[assignment]
+    """RollbackAlias lets an alias name the version that it named before. Needs the permission "admin", as PromoteVersion."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ModelService shows the versions of the registry as the answering server sees them."""
+    """ModelService shows the versions of the registry as the answering server sees them, and moves the aliases."""
 
     @_abc_1.abstractmethod
     def ListVersions(
@@ -66,5 +80,24 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.GetVersionResponse, _abc.Awaitable[_model_service_pb2.GetVersionResponse]]:
         """GetVersion describes one version."""
+
+    @_abc_1.abstractmethod
+    def PromoteVersion(
+        self,
+        request: _model_service_pb2.PromoteVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.PromoteVersionResponse, _abc.Awaitable[_model_service_pb2.PromoteVersionResponse]]:
+        """PromoteVersion lets an alias name another version in the registry. Every server and worker on that registry follows
+        by itself, once the version is loaded there; Alias.serving says when this server has. Needs the permission "admin";
+        a server without tokens allows it only where it listens on a loopback address.
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackAlias(
+        self,
+        request: _model_service_pb2.RollbackAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.RollbackAliasResponse, _abc.Awaitable[_model_service_pb2.RollbackAliasResponse]]:
+        """RollbackAlias lets an alias name the version that it named before. Needs the permission "admin", as PromoteVersion."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

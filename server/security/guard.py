@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import ipaddress
+from typing import Any, Protocol
 
-from server.call import Caller
-
-if TYPE_CHECKING:
-    from server.call import Permission
+from munjang.errors import PermissionDenied
+from server.call import Caller, Permission
 
 
 class Guard(Protocol):
@@ -23,10 +22,20 @@ class Guard(Protocol):
 
 
 class OpenGuard:
-    """Lets everybody in, and tells callers apart by certificate or address."""
+    """Lets everybody in, and tells callers apart by certificate or address.
+
+    Args:
+        admin: whether everybody may also promote and roll back.
+    """
+
+    def __init__(self, *, admin: bool = False) -> None:
+        self._admin = admin
 
     def admit(self, authorization: str, context: Any, permission: Permission) -> Caller:  # noqa: ARG002 - of the protocol
-        """The peer."""
+        """The peer. See `Guard`."""
+        if permission is Permission.ADMIN and not self._admin:
+            msg = "this server has no tokens, so it lets nobody promote or roll back from another machine"
+            raise PermissionDenied(msg)
         return Caller(peer_name(context))
 
 
@@ -38,3 +47,11 @@ def peer_name(context: Any) -> str:
         return name
     peer: str = context.peer()
     return peer.rpartition(":")[0] or peer
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address to listen on."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

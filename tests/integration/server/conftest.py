@@ -166,6 +166,22 @@ class Running:
         """Wait until a version was loaded; False if it failed."""
         return await asyncio.to_thread(self.swaps.load_of, version)
 
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Let the event loop turn until something is true."""
+        async with asyncio.timeout(30):
+            while not true():  # noqa: ASYNC110 - what is looked at has no event to wait for
+                await asyncio.sleep(0.001)
+
+    async def settled(self, number: Callable[[], float], turns: int = 300) -> float:
+        """Wait until a number above zero stands still for a while, and return it."""
+        last, same = -1.0, 0
+        async with asyncio.timeout(60):
+            while same < turns or not last:
+                await asyncio.sleep(0.001)
+                now = number()
+                last, same = (last, same + 1) if now == last else (now, 0)
+        return last
+
     def metric(self, name: str, **labels: str) -> float:
         value = self.registry.get_sample_value(name, labels)
         assert value is not None, f"no series {name} {labels}"
@@ -181,7 +197,7 @@ async def run_server(
     registry = CollectorRegistry()
     models = FakeModels()
     batch_metrics = BatchMetrics(registry)
-    swaps = Swaps(registry, batch_metrics.expect)
+    swaps = Swaps(registry, lambda version: [batch_metrics.expect(version), front.expect(version)])
     engine = Engine(models.load, ["stable"], observer=swaps)
     models.engine = engine
     batcher = Batcher(options, engine.acquire, batch_metrics, lambda *_: front.health.look())

@@ -1,0 +1,79 @@
+"""Callers who leave, and calls that take too long: nothing waits for ever, and nothing is done for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import pytest
+
+from munjang.v1 import embedding_service_pb2 as pb2
+
+REQUEST = pb2.EncodeRequest(texts=["천천히 오는 답"])
+
+
+def ended(server, code):
+    return server.metric("munjang_server_requests_total", rpc="Encode", code=code)
+
+
+async def stuck(server):
+    """Let the engine hang in a forward, and return the call that waits for it."""
+    server.encoder.gate.clear()
+    waiting = server.embedding.Encode(REQUEST, timeout=30)
+    await server.until(lambda: server.metric("munjang_server_running_tokens") > 0)
+    return waiting
+
+
+async def test_a_call_without_a_deadline_gets_the_servers(run_server, failure):
+    async with run_server(default_deadline_seconds=0.3) as server:
+        waiting = await stuck(server)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.embedding.Encode(REQUEST)
+        seen = failure(caught.value)
+        assert (seen.code, seen.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
+        server.encoder.gate.set()
+        await waiting
+
+
+async def test_a_call_that_was_cancelled_leaves_the_queue(server):
+    waiting = await stuck(server)
+    gone = server.embedding.Encode(REQUEST, timeout=30)
+    await server.until(lambda: server.batcher.load.queued_texts["interactive"] == 1)
+    gone.cancel()
+    await server.until(lambda: server.batcher.load.queued_texts["interactive"] == 0)
+    await server.until(lambda: ended(server, "CANCELLED") == 1)
+    server.encoder.gate.set()
+    await waiting
+    assert server.encoder.batches[-1] == 1
+
+
+async def test_a_call_whose_deadline_passes_is_counted_as_that(server):
+    waiting = await stuck(server)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await server.embedding.Encode(REQUEST, timeout=0.2)
+    assert caught.value.code() in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    code = caught.value.code().name
+    await server.until(lambda: ended(server, code) == 1)
+    server.encoder.gate.set()
+    await waiting
+
+
+async def test_a_version_stays_until_the_last_call_on_it_has_gone(server):
+    waiting = await stuck(server)
+    encoder = server.encoder
+    for version in (2, 3):
+        server.models.publish(version)
+        server.models.promote(version)
+        await server.swapped(version)
+    assert not encoder.closed
+    encoder.gate.set()
+    assert (await waiting).version == 1
+    await server.until(lambda: encoder.closed)
+
+
+async def test_calls_in_flight_are_counted(server):
+    waiting = await stuck(server)
+    assert server.metric("munjang_server_requests_in_flight", rpc="Encode") == 1
+    server.encoder.gate.set()
+    await asyncio.gather(waiting)
+    await server.until(lambda: server.metric("munjang_server_requests_in_flight", rpc="Encode") == 0)
