@@ -49,7 +49,7 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+def progress(title: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
     """Give a function to be told how much more is done; a bar appears where it takes over two seconds.
 
     Nothing is drawn where standard error is no terminal.
@@ -60,7 +60,7 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
     task = bar.add_task(title, total=total)
     begun = time.monotonic()
 
-    def advance(amount: int) -> None:
+    def advance(amount: float) -> None:
         bar.advance(task, amount)
         if console.is_terminal and not bar.live.is_started and time.monotonic() - begun > PATIENCE_SECONDS:
             bar.start()

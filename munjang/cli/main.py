@@ -12,6 +12,7 @@ import typer
 
 from munjang import __version__
 from munjang.cli import console, versions
+from munjang.cli.bench import bench
 from munjang.cli.config import read_settings
 from munjang.cli.demo import demo
 from munjang.cli.encode import encode
@@ -34,6 +35,7 @@ app.command()(demo)
 app.command()(encode)
 app.command()(similarity)
 app.add_typer(versions.app, name="versions")
+app.command()(bench)
 
 
 def _print_version(wanted: bool) -> None:

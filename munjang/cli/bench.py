@@ -1,0 +1,181 @@
+"""`munjang bench`: load on a server, and what it came to, so that people can size their own machines."""
+
+import asyncio
+import json
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from munjang.cli import console, options
+from munjang.cli.connection import connect_async
+from munjang.cli.load import plot as plotting
+from munjang.cli.load.calls import Load
+from munjang.cli.load.stats import Run, summarise, table
+from munjang.cli.load.texts import batches, built_in
+from munjang.cli.texts import gather
+from munjang.client import AsyncClient, RetryPolicy
+from munjang.errors import ConfigurationError
+from munjang.vectors import Precision
+
+Results = list[tuple[Run, NDArray[np.float64]]]
+
+LATE_MS = 50.0
+"""Calls that begin later than this, by the generator's own fault, are told of."""
+
+
+def bench(
+    *,
+    concurrency: Annotated[
+        str, typer.Option(help="Closed loop: callers that each wait for their answer; a list is run one by one.")
+    ] = "1,4,16",
+    rate: Annotated[
+        str, typer.Option(help="Open loop instead: calls a second, whatever the answers take; a list likewise.")
+    ] = "",
+    batch: Annotated[int, typer.Option(help="Texts in a call.", min=1)] = 1,
+    duration: Annotated[float, typer.Option(help="Measured seconds of each run.", min=0.1)] = 10.0,
+    warmup: Annotated[float, typer.Option(help="Seconds before them that do not count.", min=0)] = 2.0,
+    file: options.File = "",
+    long_share: Annotated[float, typer.Option(help="Without --file: the share of texts as long as models read.")] = 0.1,
+    prompt: Annotated[str, typer.Option(help="One of the model's prompts, such as query.")] = "",
+    version: options.Version = "",
+    precision: Annotated[Precision, typer.Option(help="The number format of the components.")] = Precision.FLOAT32,
+    seed: Annotated[int, typer.Option(help="Of the order of texts and the moments of an open loop.")] = 0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures to this file; - prints them.", dir_okay=False)
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw latencies into this PNG file.", dir_okay=False)] = None,
+    target: options.Target = "",
+    token: options.Token = "",
+    timeout: options.Timeout = 0,
+    tls: options.Tls = False,
+    ca: options.Ca = None,
+    cert: options.Cert = None,
+    key: options.Key = None,
+) -> None:
+    """Measure throughput and latency of a server under load. Nothing is tried again: each failure counts.
+
+    A closed loop finds what the server can do; an open one, what callers who do not wait for each other would see.
+    There a latency counts from when the call should have begun. The generator itself takes a core.
+
+    Examples:
+      munjang bench --concurrency 1,8,64 --batch 8
+
+      munjang bench --rate 50,100,200 --duration 30 --json bench.json --plot bench.png
+    """
+    plan = Plan(
+        loads=_loads(concurrency, rate),
+        texts=gather(None, file).items if file else built_in(long_share, seed),
+        choice={"prompt_name": prompt, "version": version, "precision": precision},
+        batch=batch,
+        warmup=warmup,
+        seconds=duration,
+        seed=seed,
+    )
+    if plot:
+        plotting.check_available()
+    for path in (plot, json_file):
+        _check_folder(path)
+    client = connect_async(
+        RetryPolicy(attempts=1),
+        batch,
+        target=target,
+        token=token,
+        timeout=timeout,
+        tls=tls,
+        ca=ca,
+        cert=cert,
+        key=key,
+    )
+    results = asyncio.run(_run_all(client, plan))
+    _report(plan, results, json_file, plot)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: `loads` are pairs of a mode and how much of it."""
+
+    loads: Sequence[tuple[str, float]]
+    texts: Sequence[str]
+    choice: dict[str, Any]
+    batch: int
+    warmup: float
+    seconds: float
+    seed: int
+
+    async def run(self, client: AsyncClient, mode: str, amount: float) -> tuple[Run, NDArray[np.float64]]:
+        """One run, and its latencies in milliseconds."""
+        whole = self.warmup + self.seconds
+        with console.progress(f"{amount:g} {'callers' if mode == 'closed' else 'calls/s'}", whole) as advance:
+            load = Load(client, batches(self.texts, self.batch, self.seed), self.choice, whole, advance)
+            if mode == "closed":
+                await load.closed(int(amount))
+            else:
+                await load.open(amount, self.seed)
+        return summarise(
+            load.samples, mode=mode, load=amount, batch=self.batch, warmup=self.warmup, seconds=self.seconds
+        )
+
+
+async def _run_all(client: AsyncClient, plan: Plan) -> Results:
+    async with client:
+        await client.encode(plan.texts[:1], **plan.choice)  # what is wrong with the options fails here
+        return [await plan.run(client, mode, amount) for mode, amount in plan.loads]
+
+
+def _loads(concurrency: str, rate: str) -> list[tuple[str, float]]:
+    if rate:
+        return [("open", amount) for amount in _numbers(rate, "rate")]
+    return [("closed", amount) for amount in _numbers(concurrency, "concurrency", whole=True)]
+
+
+def _report(plan: Plan, results: Results, json_file: Path | None, plot: Path | None) -> None:
+    title = f"{plan.batch} text{'s' if plan.batch > 1 else ''} a call, {plan.seconds:g} s each"
+    runs = [run for run, _ in results]
+    if json_file:
+        record = {
+            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": platform.platform(),
+            "batch": plan.batch,
+            "texts": len(plan.texts),
+            "mean_characters": sum(map(len, plan.texts)) / len(plan.texts),
+            "options": plan.choice,
+            "seed": plan.seed,
+            "runs": [run.json() for run in runs],
+        }
+        if str(json_file) == "-":
+            console.print_json(record)
+        else:
+            json_file.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+    if str(json_file) != "-":
+        console.stdout().print(table(runs, title))
+    late = max((run.lag_ms for run in runs), default=0)
+    if late > LATE_MS:
+        console.note(f"calls began up to {late:.0f} ms late: this generator, not only the server, was at its limit")
+    if plot:
+        plotting.draw(runs, [latencies for _, latencies in results], title, plot)
+
+
+def _numbers(listed: str, option: str, *, whole: bool = False) -> list[float]:
+    try:
+        numbers = [float(part) for part in listed.split(",")]
+    except ValueError:
+        numbers = [0.0]
+    if all(0 < number < math.inf and (number.is_integer() or not whole) for number in numbers):
+        return numbers
+    kind = "whole numbers" if whole else "numbers"
+    msg = f"--{option} is {listed!r}; it must be {kind} above 0, with commas between"
+    raise typer.BadParameter(msg)
+
+
+def _check_folder(path: Path | None) -> None:
+    if path and not path.absolute().parent.is_dir():
+        msg = f"{path} cannot be written: there is no folder {path.absolute().parent}"
+        raise ConfigurationError(msg)

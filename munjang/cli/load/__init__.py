@@ -1,0 +1,1 @@
+"""Load on a server, for `munjang bench`: texts (what is sent), calls (how and when), stats (what came of it), plot."""

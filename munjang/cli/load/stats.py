@@ -1,0 +1,107 @@
+"""What a run came to: throughput, latency percentiles, errors by reason; as a record, a table and JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from munjang.cli.load.calls import Sample
+
+PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. Latencies are those of answered calls that should have begun in the measured time.
+
+    Attributes:
+        mode: closed or open.
+        load: callers in a closed loop, calls a second in an open one.
+        batch: texts in a call.
+        seconds: that were measured.
+        calls: that should have begun in them.
+        failed: of these, by reason.
+        calls_per_second: that were answered within the measured time.
+        texts_per_second: of these.
+        tokens_per_second: of these.
+        latency_ms: percentiles, mean and max, in milliseconds.
+        lag_ms: how late calls began at the 99th percentile: what of the latency is the generator's own.
+        versions: answered calls by model version.
+    """
+
+    mode: str
+    load: float
+    batch: int
+    seconds: float
+    calls: int
+    failed: dict[str, int]
+    calls_per_second: float
+    texts_per_second: float
+    tokens_per_second: float
+    latency_ms: dict[str, float]
+    lag_ms: float
+    versions: dict[int, int]
+
+    def json(self) -> dict[str, Any]:
+        """The run as JSON."""
+        return asdict(self)
+
+
+def summarise(
+    samples: Sequence[Sample], *, mode: str, load: float, batch: int, warmup: float, seconds: float
+) -> tuple[Run, NDArray[np.float64]]:
+    """The figures of a run of `warmup` + `seconds`, and its latencies in milliseconds, ascending."""
+    end = warmup + seconds
+    measured = [sample for sample in samples if warmup <= sample.intended < end]
+    answered = [sample for sample in measured if not sample.reason]
+    done = [sample for sample in samples if not sample.reason and warmup <= sample.ended < end]
+    latencies = np.sort([1000 * (sample.ended - sample.intended) for sample in answered]).astype(np.float64)
+    lags = [1000 * (sample.begun - sample.intended) for sample in measured]
+    run = Run(
+        mode=mode,
+        load=load,
+        batch=batch,
+        seconds=seconds,
+        calls=len(measured),
+        failed=dict(Counter(sample.reason for sample in measured if sample.reason).most_common()),
+        calls_per_second=len(done) / seconds,
+        texts_per_second=batch * len(done) / seconds,
+        tokens_per_second=sum(sample.tokens for sample in done) / seconds,
+        latency_ms=_latency(latencies),
+        lag_ms=float(np.percentile(lags, 99)) if lags else 0.0,
+        versions=dict(sorted(Counter(sample.version for sample in answered).items())),
+    )
+    return run, latencies
+
+
+def table(runs: Sequence[Run], title: str) -> Table:
+    """The runs as a table."""
+    found = Table(title=title, title_justify="left")
+    found.add_column("load")
+    for name in ("calls/s", "texts/s", "tokens/s", *PERCENTILES):
+        found.add_column(name if name not in PERCENTILES else f"{name} ms", justify="right")
+    found.add_column("failed")
+    for run in runs:
+        load = f"{run.load:g} callers" if run.mode == "closed" else f"{run.load:g} calls/s offered"
+        rates = (run.calls_per_second, run.texts_per_second, run.tokens_per_second)
+        latency = [f"{run.latency_ms[name]:.1f}" if run.latency_ms else "–" for name in PERCENTILES]
+        failed = ", ".join(f"{count} {reason}" for reason, count in run.failed.items()) or "none"
+        found.add_row(load, *(f"{rate:,.1f}" for rate in rates), *latency, failed)
+    return found
+
+
+def _latency(latencies: NDArray[np.float64]) -> dict[str, float]:
+    """Percentiles that are latencies of real calls, never a value between two."""
+    if not latencies.size:
+        return {}
+    found = {name: float(np.percentile(latencies, share, method="inverted_cdf")) for name, share in PERCENTILES.items()}
+    return {"mean": float(latencies.mean())} | found
