@@ -1,0 +1,163 @@
+"""A corpus through `rq enqueue` and a real worker with a real model: every row once, with the server's own vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from munjang.bulk import EMBED_FILE, QUEUE
+from munjang.client import Client
+from munjang.client.jobs import JobQueue
+
+WAIT = 300
+SOME = 1200
+"""Sentences of the default run; all 11,498 are encoded where MUNJANG_TEST_WHOLE is set."""
+
+
+@pytest.fixture(scope="module")
+def sentences(shared_data):
+    """Sentences of KorSTS train, both of each pair."""
+    lines = (shared_data / "korsts" / "sts-train.tsv").read_text("utf-8").split("\n")[1:]
+    rows = [line.split("\t") for line in lines if line]
+    assert len(rows) == 5749
+    found = [sentence for row in rows for sentence in (row[5], row[6])]
+    assert len(found) == 11_498
+    return found if os.environ.get("MUNJANG_TEST_WHOLE") else found[:SOME]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Where the model's runtime form is kept, so that it is made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def served(start_server, starter_registry, cache):
+    """Vectors of texts by a server on the same model."""
+
+    def encode(texts):
+        with Client(start_server(starter_registry, cache=cache).target) as client:
+            client.wait_ready(90)
+            batches = [texts[at : at + 256] for at in range(0, len(texts), 256)]
+            return np.concatenate([client.encode(batch, prompt_name="query").vectors for batch in batches])
+
+    return encode
+
+
+@pytest.fixture
+def start_worker(redis_url, starter_registry, cache, tmp_path):
+    """Start a worker on the starter model, with settings as keyword arguments; ended after the test."""
+    running = []
+
+    def start(**settings):
+        given = {
+            "HOME": tmp_path,
+            "CACHE": cache,
+            "REGISTRY": starter_registry,
+            "REDIS_URL": redis_url,
+            "SHARD_ROWS": 1024,
+        }
+        names = {f"MUNJANG_{name}": str(value) for name, value in (given | settings).items()}
+        log = (tmp_path / f"worker-{len(running)}.log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker"],
+            env={**os.environ, **names, "HF_HUB_OFFLINE": "1"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        log.close()
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(60)
+
+
+def finished(redis_url, job_id):
+    """Wait until a job has ended."""
+    limit = time.monotonic() + WAIT
+    queue = JobQueue(redis_url)
+    while not (job := queue.get(job_id)).state.ended:
+        assert time.monotonic() < limit, job
+        time.sleep(0.1)
+    queue.close()
+    assert job.state == "succeeded", job
+    return job
+
+
+def enqueue(redis_url, *arguments):
+    """Enqueue by RQ's own command line; the RQ job's id."""
+    command = [Path(sys.executable).with_name("rq"), "enqueue", "--url", redis_url, "--queue", QUEUE, EMBED_FILE]
+    out = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
+    return out.rsplit("'", 2)[1]
+
+
+def write_tsv(path, texts):
+    """The texts as TSV: with stray quotes, as KorSTS has them."""
+    path.write_text("id\ttext\n" + "".join(f"{i}\t{text}\n" for i, text in enumerate(texts)), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.timeout(900)
+def test_korsts_through_rq_has_every_row_once_with_the_server_s_vectors(
+    sentences, redis_url, start_worker, served, tmp_path
+):
+    start_worker()
+    path = write_tsv(tmp_path / "korsts.tsv", sentences)
+    job = finished(redis_url, enqueue(redis_url, path, str(tmp_path / "out"), "prompt_name=query"))
+    assert job.progress.rows_done == len(sentences)
+    tables = [pq.read_table(part) for part in sorted((tmp_path / "out").glob("part-*.parquet"))]
+    assert [key for table in tables for key in table["id"].to_pylist()] == [str(i) for i in range(len(sentences))]
+    assert {table.schema.metadata[b"munjang.version"] for table in tables} == {b"1"}
+    vectors = np.concatenate([np.stack(table["vector"].to_numpy()) for table in tables])
+    assert vectors.dtype == np.float32
+    assert np.einsum("ij,ij->i", vectors, served(sentences)).min() >= 0.9999
+
+
+@pytest.mark.timeout(900)
+def test_int8_is_bit_identical_whatever_the_shards_size_and_after_a_killed_worker(
+    sentences, redis_url, start_worker, tmp_path
+):
+    path = write_tsv(tmp_path / "korsts.tsv", [text + " 그리고" * (i % 8) for i, text in enumerate(sentences[:SOME])])
+    hasty = {"HEARTBEAT_SECONDS": 0.5, "LEASE_SECONDS": 2, "MAINTENANCE_SECONDS": 1}
+    first = start_worker(**hasty)
+    enqueued = enqueue(redis_url, path, str(tmp_path / "two"), "precision=int8", "format=npy")
+    until = time.monotonic() + WAIT
+    while not list((tmp_path / "two").glob("part-*.npy")):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    first.kill()
+    first.wait(60)
+    start_worker(**hasty)
+    finished(redis_url, enqueued)
+    for rows, name in ((8192, "one"), (1, "small")):
+        options = ("precision=int8", "format=npy", f"shard_rows={rows}")
+        finished(redis_url, enqueue(redis_url, path, str(tmp_path / name), *options))
+    digests = {name: digest(tmp_path / name) for name in ("one", "two", "small")}
+    assert len(set(digests.values())) == 1, digests
+    assert len(json.loads((tmp_path / "one" / "manifest.json").read_text("utf-8"))["shards"]) == 1
+
+
+def digest(folder):
+    """A digest of the whole matrix of an output."""
+    matrix = np.concatenate([np.load(part) for part in sorted(folder.glob("part-*.npy"))])
+    assert matrix.dtype == np.int8
+    assert len(matrix) == SOME
+    return hashlib.sha256(matrix.tobytes()).hexdigest()
