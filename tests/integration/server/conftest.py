@@ -17,15 +17,18 @@ from prometheus_client import CollectorRegistry
 
 from munjang.encoder.contract import ModelInfo
 from munjang.engine import Engine, VersionState
+from munjang.errors import VersionNotFound
 from munjang.registry import AliasRecord, Manifest, Snapshot
 from munjang.settings import ServerSettings
 from munjang.testing import FakeEncoder
 from munjang.v1 import embedding_service_pb2_grpc, model_service_pb2_grpc
+from server.admin import Admin
 from server.batching.batcher import Batcher
 from server.front import Front
 from server.metrics.batching import BatchMetrics, show_load
 from server.metrics.engine import EngineMetrics, show_versions
 from server.security.guard import OpenGuard
+from server.security.tls import credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -154,6 +157,10 @@ class Running:
     def encoder(self) -> FakeEncoder:
         return self.models.encoders[1]
 
+    def plain(self) -> grpc.aio.Channel:
+        """The channel without TLS."""
+        return self.channel
+
     def raw(self, path: str) -> Any:
         """A method of EmbeddingService called with bytes, answered with bytes."""
         return self.channel.unary_unary(f"/munjang.v1.EmbeddingService/{path}")
@@ -190,7 +197,13 @@ class Running:
 
 @asynccontextmanager
 async def run_server(
-    *, encoder: FakeEncoder | None = None, first: int = 1, guard: Any = None, tracing: Any = None, **settings: Any
+    *,
+    encoder: FakeEncoder | None = None,
+    first: int = 1,
+    guard: Any = None,
+    admin: Any = None,
+    tracing: Any = None,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
     """Run a server with version 1 behind `stable`; `first=0` leaves the registry empty."""
     options = ServerSettings(port=0, **settings)
@@ -201,10 +214,18 @@ async def run_server(
     engine = Engine(models.load, ["stable"], observer=swaps)
     models.engine = engine
     batcher = Batcher(options, engine.acquire, batch_metrics, lambda *_: front.health.look())
-    front = Front(options, engine, batcher, guard=guard or OpenGuard(), registry=registry, tracing=tracing)
+    front = Front(
+        options,
+        engine,
+        batcher,
+        guard=guard or OpenGuard(),
+        registry=registry,
+        admin=admin and admin(models, engine),
+        tracing=tracing,
+    )
     show_load(registry, batcher)
     show_versions(registry, engine)
-    port = front.listen(None)
+    port = front.listen(credentials(options))
     engine.start()
     batcher.start()
     await front.start()
@@ -214,7 +235,8 @@ async def run_server(
             if first:
                 models.publish(first, encoder)
                 models.promote(first)
-                await wait_for_health(server)
+                await server.swapped(first)
+                front.health.look()
             yield server
     finally:
         for gate in [*(each.gate for each in models.encoders.values()), *models.held.values()]:
@@ -296,3 +318,29 @@ def failure():
 def health():
     """Waits until a server's health is SERVING, or another status."""
     return wait_for_health
+
+
+class FakeAliases:
+    """The aliases of `FakeModels`, as a registry would move them."""
+
+    def __init__(self, models: FakeModels) -> None:
+        self._models = models
+
+    def promote(self, alias: str, version: int, by: str = "") -> AliasRecord:
+        if version not in self._models.encoders:
+            msg = f"there is no version {version} in memory://somewhere"
+            raise VersionNotFound(msg)
+        self._models.promote(version, alias)
+        return self._models.aliases[alias]
+
+    def rollback(self, alias: str, by: str = "") -> AliasRecord:
+        if alias not in self._models.aliases:
+            msg = f"there is no alias {alias} in memory://somewhere"
+            raise VersionNotFound(msg)
+        return self.promote(alias, self._models.aliases[alias].previous, by)
+
+
+@pytest.fixture
+def fake_aliases():
+    """Makes the admin methods of a server, for `run_server(admin=…)`."""
+    return lambda models, engine: Admin(FakeAliases(models), lambda: None, engine, 4096)
