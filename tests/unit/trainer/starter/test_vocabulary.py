@@ -21,19 +21,21 @@ def kept(*pieces, english=(), scores=None):
 
 
 @pytest.mark.parametrize(
-    "piece", ["▁한국", "습니다", "ᄏᄏᄏ", "ㅋ", "▁2024", "!!", "▁“", "【", "€", "→", "♥", "😀", "한.", "▁", "제1"]
+    "piece",
+    ["▁한국", "습니다", "ᄏᄏᄏ", "▁2024", "!!", "▁“", "【", "€", "→", "♥", "😀", "\ufe0f", "한.", "▁", "제1"],
 )
 def test_korean_digits_signs_and_emoji_stay(piece):
     assert kept(piece) == [piece]
 
 
-@pytest.mark.parametrize("piece", ["▁на", "です", "▁für", "مع", "๒", "中国", "한国", "你"])
+@pytest.mark.parametrize("piece", ["▁на", "です", "▁für", "مع", "๒", "中国", "한国", "你", "م"])
 def test_other_scripts_go(piece):
     assert kept(piece) == []
 
 
-def test_hanja_of_the_korean_standard_stay_as_single_characters():
-    assert kept("美", "▁北", "们", "中國") == ["美", "▁北"]
+@pytest.mark.parametrize("piece", ["美", "▁北", "α", "Ж", "ん", "é", "▁É"])
+def test_single_characters_of_the_korean_standard_and_accented_letters_stay(piece):
+    assert kept(piece) == [piece]
 
 
 def test_of_the_words_in_ascii_letters_only_the_english_ones_stay():
