@@ -18,7 +18,7 @@ from munjang.cli import console, options
 from munjang.cli.connection import connect_async
 from munjang.cli.load import plot as plotting
 from munjang.cli.load.calls import Load
-from munjang.cli.load.stats import Run, summarise, table
+from munjang.cli.load.stats import Run, load_name, summarise, table
 from munjang.cli.load.texts import batches, built_in
 from munjang.cli.texts import gather
 from munjang.client import AsyncClient, RetryPolicy
@@ -113,7 +113,7 @@ class Plan:
     async def run(self, client: AsyncClient, mode: str, amount: float) -> tuple[Run, NDArray[np.float64]]:
         """One run, and its latencies in milliseconds."""
         whole = self.warmup + self.seconds
-        with console.progress(f"{amount:g} {'callers' if mode == 'closed' else 'calls/s'}", whole) as advance:
+        with console.progress(load_name(mode, amount), whole) as advance:
             load = Load(client, batches(self.texts, self.batch, self.seed), self.choice, whole, advance)
             if mode == "closed":
                 await load.closed(int(amount))

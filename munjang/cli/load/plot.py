@@ -41,8 +41,7 @@ def draw(runs: Sequence[Run], latencies: Sequence[NDArray[np.float64]], title: s
     for run, values in zip(runs, latencies, strict=True):
         if values.size:
             share = (np.arange(values.size) + 0.5) / values.size
-            label = f"{run.load:g} {'callers' if run.mode == 'closed' else 'calls/s'}"
-            left.plot(-np.log10(1 - share), values, label=label)
+            left.plot(-np.log10(1 - share), values, label=run.name)
     left.set(xlabel="share of calls answered within", ylabel="latency, ms", yscale="log", title="latency distribution")
     left.set_xticks(list(TICKS), list(TICKS.values()))
     left.grid(visible=True, which="both", alpha=0.3)

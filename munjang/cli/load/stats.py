@@ -51,9 +51,21 @@ class Run:
     lag_ms: float
     versions: dict[int, int]
 
+    @property
+    def name(self) -> str:
+        """Its load in words."""
+        return load_name(self.mode, self.load)
+
     def json(self) -> dict[str, Any]:
         """The run as JSON."""
         return asdict(self)
+
+
+def load_name(mode: str, amount: float) -> str:
+    """A load in words: `16 callers`, `50 calls/s`."""
+    if mode == "open":
+        return f"{amount:g} calls/s"
+    return f"{amount:g} caller{'s' if amount > 1 else ''}"
 
 
 def summarise(
@@ -91,11 +103,10 @@ def table(runs: Sequence[Run], title: str) -> Table:
         found.add_column(name if name not in PERCENTILES else f"{name} ms", justify="right")
     found.add_column("failed")
     for run in runs:
-        load = f"{run.load:g} callers" if run.mode == "closed" else f"{run.load:g} calls/s offered"
         rates = (run.calls_per_second, run.texts_per_second, run.tokens_per_second)
         latency = [f"{run.latency_ms[name]:.1f}" if run.latency_ms else "–" for name in PERCENTILES]
         failed = ", ".join(f"{count} {reason}" for reason, count in run.failed.items()) or "none"
-        found.add_row(load, *(f"{rate:,.1f}" for rate in rates), *latency, failed)
+        found.add_row(run.name, *(f"{rate:,.1f}" for rate in rates), *latency, failed)
     return found
 
 

@@ -40,6 +40,7 @@ def command(binary: Path, port: int, folder: Path) -> list[str]:
         "--appendfsync": "everysec",
         "--save": "",
         "--daemonize": "no",
+        "--set-proc-title": "no",  # a new title is written over the environment, by which processes are told apart
     }
     return [str(binary), *(word for pair in options.items() for word in pair)]
 

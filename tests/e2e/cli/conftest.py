@@ -122,6 +122,7 @@ class Running:
     def clear(self):
         if self.process.poll() is None:
             self.process.kill()
+        self.leaves_nothing()
         for process in self.family():
             process.kill()
         self.process.wait(WAIT)

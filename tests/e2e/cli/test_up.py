@@ -14,27 +14,8 @@ from munjang.client.jobs import JobQueue
 SENTENCES = ["밀짚모자를 쓴 남자가 드럼을 쳤다.", "남자가 음악을 연주하고 있다."]
 
 
-def test_one_command_answers_and_ends_with_everything_it_started(munjang, home):
-    up = munjang("up", "--home", home, "--port", "0")
-    up.wait_for("munjang is ready")
-    with Client(up.target) as client:
-        scores = client.similarity(SENTENCES).scores
-        assert scores.shape == (2, 2)
-        assert scores.diagonal().tolist() == pytest.approx([1, 1], abs=1e-5)
-    metrics = up.wait_for(r"metrics +(http://\S+)")[1]
-    assert b"munjang" in urllib.request.urlopen(metrics, timeout=10).read()  # noqa: S310 - our own page
-    assert valkey.ready(int(up.wait_for(r"queue +redis://127.0.0.1:(\d+)/0")[1]))
-    second = munjang("up", "--home", home, "--port", "0")
-    assert second.wait() == 1
-    assert f"another `munjang up` runs in {home} (process {up.process.pid}, at {up.target})" in second.said
-    assert up.end(signal.SIGTERM) == 0
-    assert up.family() == []
-    assert {path.name for path in (home / "logs").iterdir()} == {"server.log", "valkey.log", "worker.log"}
-
-
-def test_bulk_jobs_go_through_its_queue(munjang, home, tmp_path):
-    up = munjang("up", "--home", home, "--port", "0")
-    up.wait_for("munjang is ready")
+def embed_a_file(up, home, tmp_path):
+    """Put a job into the queue by the line that `up` prints, and wait for its end."""
     url, queue, function = up.wait_for(r"rq enqueue --url (\S+) --queue (\S+) (\S+) INPUT OUTPUT").groups()
     corpus, output = tmp_path / "말뭉치.jsonl", tmp_path / "출력"
     corpus.write_text("".join(f'{{"id": {n}, "text": "{n}번째 문장"}}\n' for n in range(50)))
@@ -46,14 +27,34 @@ def test_bulk_jobs_go_through_its_queue(munjang, home, tmp_path):
     jobs.close()
     assert (last.state, last.version) == (JobState.SUCCEEDED, 1), (home / "logs" / "worker.log").read_text()
     assert (output / "manifest.json").exists()
-    assert up.end(signal.SIGINT) == 0
+
+
+def test_one_command_answers_takes_jobs_and_ends_with_everything_it_started(munjang, home, tmp_path):
+    up = munjang("up", "--home", home, "--port", "0")
+    up.wait_for("munjang is ready")
+    with Client(up.target) as client:
+        scores = client.similarity(SENTENCES).scores
+        assert scores.shape == (2, 2)
+        assert scores.diagonal().tolist() == pytest.approx([1, 1], abs=1e-5)
+    metrics = up.wait_for(r"metrics +(http://\S+)")[1]
+    assert b"munjang" in urllib.request.urlopen(metrics, timeout=10).read()  # noqa: S310 - our own page
+    assert valkey.ready(int(up.wait_for(r"queue +redis://127.0.0.1:(\d+)/0")[1]))
+    embed_a_file(up, home, tmp_path)
+    second = munjang("up", "--home", home, "--port", "0")
+    assert second.wait() == 1
+    assert f"another `munjang up` runs in {home} (process {up.process.pid}, at {up.target})" in second.said
+    assert up.end(signal.SIGTERM) == 0
     assert up.family() == []
+    assert {path.name for path in (home / "logs").iterdir()} == {"server.log", "valkey.log", "worker.log"}
 
 
 def test_nothing_is_left_when_it_is_killed(munjang, home):
     up = munjang("up", "--home", home, "--port", "0")
     up.wait_for("munjang is ready")
-    assert len(up.family()) >= 3
+    started = {
+        name for process in up.family() for name in ("server", "worker", "valkey") if name in str(process.cmdline())
+    }
+    assert started == {"server", "worker", "valkey"}
     up.process.kill()
     assert up.leaves_nothing()
 
