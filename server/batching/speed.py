@@ -50,7 +50,7 @@ class Curve:
         if not sizes:
             return padded / UNMEASURED
         if padded >= sizes[-1]:
-            return seconds[-1] * padded / sizes[-1]
+            return _above(padded, sizes[-1], seconds[-1])
         if padded <= sizes[0]:
             return _below(padded, sizes, seconds)
         right = bisect_left(sizes, padded)
@@ -85,6 +85,12 @@ class Curve:
     def overhead(self, budget: int) -> float:
         """What starting a forward costs, in tokens of a forward of `budget`; at least 1."""
         return max(1.0, self.seconds(1) / (self.seconds(budget) / budget) - 1)
+
+
+def _above(padded: float, size: float, seconds: float) -> float:
+    """Above the largest size measured: time grows with it; where that size was small, most of its time was the start."""
+    in_proportion = seconds * padded / size
+    return in_proportion if size >= _LEAST else min(in_proportion, seconds + (padded - size) / UNMEASURED)
 
 
 def _below(padded: float, sizes: list[float], seconds: list[float]) -> float:

@@ -28,6 +28,13 @@ def test_beyond_the_largest_measured_size_time_grows_with_it():
     assert curve(10, 1000).seconds(4000) == pytest.approx(4 * (START + 1000 * TOKEN))
 
 
+def test_a_slow_first_forward_of_a_few_tokens_says_little_about_long_ones():
+    made = Curve()
+    made.record(10, 0.2)
+
+    assert made.seconds(1000) < 1.0
+
+
 def test_below_a_single_measured_size_nothing_is_promised():
     assert curve(1000).seconds(10) == pytest.approx(START + 1000 * TOKEN)
 
