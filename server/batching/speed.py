@@ -88,7 +88,7 @@ class Curve:
 
 
 def _above(padded: float, size: float, seconds: float) -> float:
-    """Above the largest size measured: time grows with it; where that size was small, most of its time was the start."""
+    """Above the largest size measured: in proportion; where that size was small, most of its time was the start."""
     in_proportion = seconds * padded / size
     return in_proportion if size >= _LEAST else min(in_proportion, seconds + (padded - size) / UNMEASURED)
 
