@@ -173,6 +173,11 @@ class Batcher:
         """Whether forwards succeed."""
         return self._health.healthy
 
+    @property
+    def ended(self) -> bool:
+        """Whether no thread is left. False after `close` where a forward is stuck: then the process must exit hard."""
+        return not self._runner.alive
+
 
 def _not_started() -> EngineUnavailable:
     return EngineUnavailable("the server is starting", retry_after=1.0)

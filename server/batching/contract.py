@@ -120,3 +120,7 @@ class BatcherContract(Protocol):
     @property
     def healthy(self) -> bool:
         """Whether forwards succeed."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether no thread is left. False after `close` where a forward is stuck: then the process must exit hard."""

@@ -205,5 +205,5 @@ async def test_closing_does_not_wait_for_a_stuck_forward(rig):
             await running
         r.batcher.close()
 
-        assert r.batcher._runner.alive
-    assert not r.batcher._runner.alive
+        assert not r.batcher.ended
+    assert r.batcher.ended
