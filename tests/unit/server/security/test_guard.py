@@ -1,0 +1,61 @@
+"""Callers without tokens: what tells them apart, and what they may not."""
+
+from __future__ import annotations
+
+import pytest
+
+from munjang.errors import PermissionDenied
+from server.call import Permission
+from server.security.guard import OpenGuard, is_loopback
+
+
+class Context:
+    """A gRPC context of a peer."""
+
+    def __init__(self, peer, identities=None):
+        self._peer, self._identities = peer, identities
+
+    def peer(self):
+        return self._peer
+
+    def peer_identities(self):
+        return self._identities
+
+
+@pytest.mark.parametrize(
+    ("peer", "name"),
+    [
+        ("ipv4:10.0.0.7:5000", "ipv4:10.0.0.7"),
+        ("ipv6:%5B::1%5D:5000", "ipv6:%5B::1%5D"),
+        ("unix:", "unix"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_a_caller_is_known_by_its_address_whatever_its_port(peer, name):
+    assert OpenGuard().admit("", Context(peer), Permission.CALL).name == name
+
+
+def test_a_caller_with_a_certificate_is_known_by_the_name_in_it():
+    context = Context("ipv4:10.0.0.7:5000", [b"search.example"])
+    assert OpenGuard().admit("", context, Permission.CALL).name == "search.example"
+
+
+def test_nobody_is_an_admin_unless_everybody_is():
+    with pytest.raises(PermissionDenied):
+        OpenGuard().admit("", Context("ipv4:10.0.0.7:5000"), Permission.ADMIN)
+    assert OpenGuard(admin=True).admit("", Context("ipv4:127.0.0.1:5"), Permission.ADMIN)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("example.org", False),
+    ],
+)
+def test_a_loopback_address_is_one_that_only_this_machine_reaches(host, loopback):
+    assert is_loopback(host) is loopback

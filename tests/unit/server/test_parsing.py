@@ -1,0 +1,82 @@
+"""Bytes into messages: what is wrong with them is found and named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from munjang.errors import InvalidText, MalformedMessage, MessageTooLarge
+from munjang.v1 import embedding_service_pb2 as pb2
+from munjang.v1 import job_service_pb2
+from server.parsing import Parser
+
+PARSER = Parser(pb2.EncodeRequest, 10_000)
+
+
+def broken(message, text):
+    """The message with the bytes of a text replaced by as many that are not UTF-8."""
+    return message.SerializeToString().replace(text.encode(), b"\xff" * len(text.encode()))
+
+
+def test_a_good_message_is_read():
+    message = pb2.EncodeRequest(texts=["가", "나"], options={"version": "3"})
+    assert PARSER.parse(message.SerializeToString()) == message
+
+
+@pytest.mark.parametrize("size", [10_001, 1_000_000])
+def test_a_message_over_the_limit_is_not_read(size):
+    with pytest.raises(MessageTooLarge, match=str(size)):
+        PARSER.parse(b"\xff" * size)
+
+
+def test_bytes_that_are_no_message_are_malformed():
+    with pytest.raises(MalformedMessage, match=r"munjang\.v1\.EncodeRequest"):
+        PARSER.parse(b"\xff\xff")
+
+
+def test_the_first_text_that_is_not_utf8_is_named():
+    message = pb2.EncodeRequest(texts=["가", "나쁨", "다", "나쁨"])
+    with pytest.raises(InvalidText) as caught:
+        PARSER.parse(broken(message, "나쁨"))
+    assert caught.value.path == "texts[1]"
+
+
+def test_salvage_keeps_the_good_texts_and_leaves_the_others_empty():
+    message = pb2.EncodeRequest(texts=["가", "나쁨", "다", "나쁨"], partial_results=True)
+    read, faults = PARSER.salvage(broken(message, "나쁨"))
+    assert list(read.texts) == ["가", "", "다", ""]
+    assert read.partial_results
+    assert {index: error.path for index, error in faults.items()} == {1: "texts[1]", 3: "texts[3]"}
+
+
+def test_a_broken_option_cannot_be_salvaged():
+    message = pb2.EncodeRequest(texts=["가"], options={"prompt_name": "질문"})
+    with pytest.raises(InvalidText) as caught:
+        PARSER.salvage(broken(message, "질문"))
+    assert caught.value.path == "options.prompt_name"
+
+
+def test_the_envelope_of_a_stream_is_left_out_of_the_path():
+    parser = Parser(pb2.EncodeStreamRequest, 10_000, root="request")
+    message = pb2.EncodeStreamRequest(id="하나", request=pb2.EncodeRequest(texts=["가", "나쁨"]))
+    read, faults = parser.salvage(broken(message, "나쁨"))
+    assert read.id == "하나"
+    assert [error.path for error in faults.values()] == ["texts[1]"]
+
+
+def test_a_broken_string_deep_in_a_message_is_named_by_its_path():
+    parser = Parser(job_service_pb2.SubmitJobRequest, 10_000)
+    message = job_service_pb2.SubmitJobRequest(spec={"carry_columns": ["제목", "나쁨"]})
+    with pytest.raises(InvalidText) as caught:
+        parser.parse(broken(message, "나쁨"))
+    assert caught.value.path == "spec.carry_columns[1]"
+
+
+@given(raw=st.binary(max_size=300))
+def test_any_bytes_are_a_message_or_a_refusal(raw):
+    try:
+        read, faults = PARSER.salvage(raw)
+    except (MalformedMessage, InvalidText):
+        return
+    assert all(read.texts[index] == "" for index in faults)

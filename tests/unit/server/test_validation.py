@@ -1,0 +1,61 @@
+"""Checks of requests, one by one."""
+
+from __future__ import annotations
+
+import pytest
+
+from munjang.encoder.contract import ModelInfo, Tokens
+from munjang.errors import EmptyText, NoTexts, TextTooLong, TooManyTexts, UnknownPrompt
+from server.validation import check_count, check_prompt, raise_first, text_faults, token_faults
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_list_within_its_bounds_passes(count):
+    check_count(count, 4, "texts")
+
+
+@pytest.mark.parametrize(("count", "error"), [(0, NoTexts), (5, TooManyTexts)])
+def test_a_list_out_of_its_bounds_is_refused_by_its_field(count, error):
+    with pytest.raises(error) as caught:
+        check_count(count, 4, "queries")
+    assert caught.value.path == "queries"
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t\n", "\u3000\u00a0", "\u2003"])
+def test_texts_of_nothing_are_faults(text):
+    faults = text_faults(["좋다", text], "texts", 10)
+    assert [(index, type(error), error.path) for index, error in faults.items()] == [(1, EmptyText, "texts[1]")]
+
+
+def test_a_text_may_have_as_many_characters_as_accepted_and_no_more():
+    faults = text_faults(["가" * 10, "가" * 11], "candidates", 10)
+    assert [(index, type(error), error.path) for index, error in faults.items()] == [(1, TextTooLong, "candidates[1]")]
+
+
+def test_cut_texts_are_faults_only_where_cutting_was_ruled_out():
+    tokens = [Tokens((1, 2)), None, Tokens((1, 2), truncated=True)]
+    assert token_faults(tokens, "texts", 2, cut=True) == {}
+    assert {index: type(error) for index, error in token_faults(tokens, "texts", 2, cut=False).items()} == {
+        2: TextTooLong
+    }
+
+
+def test_a_text_of_which_nothing_is_left_to_read_is_empty():
+    assert {index: type(error) for index, error in token_faults([Tokens(())], "texts", 2, cut=True).items()} == {
+        0: EmptyText
+    }
+
+
+def test_an_unknown_prompt_is_refused_with_those_that_there_are():
+    info = ModelInfo(8, 128, prompts={"query": "질문: ", "passage": "문서: "})
+    check_prompt("", info, "options.prompt_name")
+    check_prompt("query", info, "options.prompt_name")
+    with pytest.raises(UnknownPrompt, match="passage, query") as caught:
+        check_prompt("qurey", info, "query_prompt_name")
+    assert caught.value.path == "query_prompt_name"
+
+
+def test_the_fault_of_the_first_text_is_raised():
+    raise_first({})
+    with pytest.raises(NoTexts):
+        raise_first({7: EmptyText("나중"), 2: NoTexts("먼저")})
