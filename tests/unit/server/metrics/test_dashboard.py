@@ -1,0 +1,102 @@
+"""The Grafana dashboard asks only for metrics and labels that the server has."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from munjang.testing import FakeEncoder
+from server.metrics.batching import BatchMetrics, show_load
+from server.metrics.calls import CallMetrics
+from server.metrics.engine import EngineMetrics, show_versions
+from server.metrics.page import new_registry
+
+DASHBOARD = json.loads((Path(__file__).resolve().parents[4] / "deploy" / "grafana" / "munjang.json").read_text())
+OF_PROMETHEUS = {"instance", "le"}
+
+
+class Idle:
+    """An engine and a batcher with nothing to do."""
+
+    ready = True
+    encoder = FakeEncoder()
+
+    def versions(self):
+        return []
+
+
+def expressions(node):
+    """Every PromQL expression of the dashboard."""
+    if isinstance(node, dict):
+        yield from (value for key, value in node.items() if key == "expr")
+        for value in node.values():
+            yield from expressions(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from expressions(value)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    """The labels of every series that a server shows, by its name."""
+    registry = new_registry()
+    CallMetrics(registry, ["Encode"])
+    EngineMetrics(registry, print)
+    BatchMetrics(registry)
+    show_load(registry, Idle())
+    show_versions(registry, Idle())
+    names = registry._names_to_collectors.items()
+    of_process = {family.name: set() for family in new_registry().collect() if family.name.startswith("process_")}
+    counters = {f"{name}_total": set() for name in of_process}
+    return of_process | counters | {name: set(getattr(each, "_labelnames", ())) for name, each in names}
+
+
+EXPRESSIONS = sorted(set(expressions(DASHBOARD)))
+
+
+def test_the_dashboard_has_expressions():
+    assert len(EXPRESSIONS) > 30
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_every_metric_and_label_exists(labels, expression):
+    series = re.findall(r"\b((?:munjang|process)_\w+)", expression)
+    assert series
+    for name in series:
+        assert name in labels, name
+    known = set().union(*(labels[name] for name in series)) | OF_PROMETHEUS
+    if any(name.endswith("_info") for name in series):
+        known.add("release")
+    grouped = {
+        label.strip() for group in re.findall(r"\b(?:by|on) \(([^)]*)\)", expression) for label in group.split(",")
+    }
+    matched = set(re.findall(r"[{,](\w+)(?:=|!=)", expression))
+    assert grouped | matched <= known
+
+
+def test_every_panel_has_a_title_and_says_what_it_means():
+    for panel in DASHBOARD["panels"]:
+        assert panel["title"]
+        assert panel["type"] == "row" or panel["description"].endswith(".")
+
+
+def test_panels_do_not_overlap():
+    taken = set()
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken
+        taken |= cells
+
+
+def test_every_metric_of_the_server_is_on_the_dashboard(labels):
+    shown = {name for expression in EXPRESSIONS for name in re.findall(r"\bmunjang_\w+", expression)}
+    families = {re.sub(r"_(total|created|bucket|sum|count|info)$", "", name) for name in labels if "munjang" in name}
+    assert families == {re.sub(r"_(total|bucket|sum|count|info)$", "", name) for name in shown}
