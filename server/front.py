@@ -49,9 +49,6 @@ RPCS = (*ENCODING_RPCS, LIST_VERSIONS, GET_VERSION, PROMOTE_VERSION, ROLLBACK_AL
 TRANSPORT_SLACK = 4
 """The transport takes messages so many times over the limit, so that the refusal is ours and says what to do."""
 
-LINGER_SECONDS = 5.0
-"""How long the last replies may take to leave when all work is done; a reflection stream left open ends then too."""
-
 KEEPALIVE = (
     ("grpc.so_reuseport", 0),  # a port that is taken shall be an error
     ("grpc.keepalive_time_ms", 60_000),  # find clients that vanished without a word
@@ -146,9 +143,7 @@ class Front:
             in_time = False
         else:
             in_time = True
-            await asyncio.wait({stopping}, timeout=LINGER_SECONDS)
-        await self._server.stop(0)
-        await stopping
+        await stopping  # once only: a second stop beside the first can crash inside gRPC
         if self._following is not None:
             self._following.cancel()
         await asyncio.to_thread(self._workers.close)

@@ -55,15 +55,6 @@ async def test_open_watches_do_not_hold_up_the_end(server):
         assert await drain(server.front, seconds=60, lame_duck=0) is True
 
 
-async def test_an_open_reflection_stream_does_not_hold_up_the_end_for_long(server, monkeypatch):
-    monkeypatch.setattr("server.front.LINGER_SECONDS", 0.2)
-    stream = reflection_pb2_grpc.ServerReflectionStub(server.channel).ServerReflectionInfo()
-    await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
-    await stream.read()
-    async with asyncio.timeout(20):
-        assert await drain(server.front, seconds=60, lame_duck=0) is True
-
-
 async def test_a_server_that_has_ended_refuses_the_connection(server):
     assert await drain(server.front, seconds=20, lame_duck=0) is True
     async with grpc.aio.insecure_channel(server.target) as channel:
