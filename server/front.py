@@ -12,12 +12,13 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from munjang.errors import ConfigurationError
-from server import embedding, health, models
+from server import embedding, health, jobs, models
 from server.call import Permission, Rpc
 from server.embedding import Encode
 from server.encoding import Encoding
 from server.gate import Gate
 from server.health import Health
+from server.jobs import Jobs
 from server.metrics.calls import CallMetrics
 from server.models import Models
 from server.similarity import Similarity
@@ -43,8 +44,14 @@ LIST_VERSIONS = Rpc(models.SERVICE, "ListVersions")
 GET_VERSION = Rpc(models.SERVICE, "GetVersion")
 PROMOTE_VERSION = Rpc(models.SERVICE, "PromoteVersion", Permission.ADMIN)
 ROLLBACK_ALIAS = Rpc(models.SERVICE, "RollbackAlias", Permission.ADMIN)
+SUBMIT_JOB = Rpc(jobs.SERVICE, "SubmitJob", Permission.ADMIN)
+CANCEL_JOB = Rpc(jobs.SERVICE, "CancelJob", Permission.ADMIN)
+GET_JOB = Rpc(jobs.SERVICE, "GetJob")
+LIST_JOBS = Rpc(jobs.SERVICE, "ListJobs")
+WATCH_JOB = Rpc(jobs.SERVICE, "WatchJob")
 ENCODING_RPCS = (ENCODE, ENCODE_STREAM, SIMILARITY)
-RPCS = (*ENCODING_RPCS, LIST_VERSIONS, GET_VERSION, PROMOTE_VERSION, ROLLBACK_ALIAS)
+JOB_RPCS = (SUBMIT_JOB, GET_JOB, LIST_JOBS, CANCEL_JOB, WATCH_JOB)
+RPCS = (*ENCODING_RPCS, LIST_VERSIONS, GET_VERSION, PROMOTE_VERSION, ROLLBACK_ALIAS, *JOB_RPCS)
 
 TRANSPORT_SLACK = 4
 """The transport takes messages so many times over the limit, so that the refusal is ours and says what to do."""
@@ -165,10 +172,18 @@ class Front:
             LIST_VERSIONS: listing.list_versions,
             GET_VERSION: listing.get_version,
         }
+        queue = Jobs(settings.redis_url, gate.draining, settings.max_message_bytes)
+        unary |= {
+            SUBMIT_JOB: queue.submit_job,
+            GET_JOB: queue.get_job,
+            LIST_JOBS: queue.list_jobs,
+            CANCEL_JOB: queue.cancel_job,
+        }
         if admin is not None:
             unary |= {PROMOTE_VERSION: admin.promote, ROLLBACK_ALIAS: admin.rollback}
         handlers = {rpc: gate.unary(rpc, handler) for rpc, handler in unary.items()}
         handlers[ENCODE_STREAM] = gate.stream(ENCODE_STREAM, EncodeStream(encode, gate, settings))
+        handlers[WATCH_JOB] = gate.stream(WATCH_JOB, queue.watch_job)
         services = sorted({rpc.service for rpc in handlers})
         for service in services:
             own = {rpc.name: handler for rpc, handler in handlers.items() if rpc.service == service}

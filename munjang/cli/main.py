@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from munjang import __version__
-from munjang.cli import console, versions
+from munjang.cli import console, jobs, versions
 from munjang.cli.bench import bench
 from munjang.cli.config import read_settings
 from munjang.cli.demo import demo
@@ -35,6 +35,7 @@ app.command()(demo)
 app.command()(encode)
 app.command()(similarity)
 app.add_typer(versions.app, name="versions")
+app.add_typer(jobs.app, name="jobs")
 app.command()(bench)
 
 

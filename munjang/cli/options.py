@@ -56,3 +56,13 @@ RegistryUrl = Annotated[
         show_default=False,
     ),
 ]
+RedisUrl = Annotated[
+    str,
+    typer.Option(
+        "--redis",
+        help="The queue's redis:// URL. Default: MUNJANG_REDIS_URL, else by way of the server.",
+        metavar="URL",
+        show_default=False,
+        rich_help_panel=SERVER,
+    ),
+]

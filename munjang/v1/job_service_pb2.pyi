@@ -99,6 +99,10 @@ class JobSpec(_message.Message):
     CARRY_COLUMNS_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     MAX_ERROR_RATE_FIELD_NUMBER: _builtins.int
+    INPUT_FORMAT_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
+    QUOTING_FIELD_NUMBER: _builtins.int
+    SHARD_ROWS_FIELD_NUMBER: _builtins.int
     input: _builtins.str
     """input is a file, glob or folder: a path or URL that the workers can read."""
     output: _builtins.str
@@ -111,6 +115,14 @@ class JobSpec(_message.Message):
     """format of the output."""
     max_error_rate: _builtins.float
     """max_error_rate is the share of failed rows, 0 to 1, past which the job fails; unset means the worker's setting."""
+    input_format: _builtins.str
+    """input_format is "jsonl", "csv", "tsv", "txt" or "parquet"; empty goes by the files' names."""
+    encoding: _builtins.str
+    """encoding of text files, such as "cp949"; empty means "utf-8"."""
+    quoting: _builtins.str
+    """quoting is "csv" or "none", for CSV and TSV alike; empty means that CSV fields may be quoted and TSV fields are not."""
+    shard_rows: _builtins.int
+    """shard_rows is how many rows a worker takes at a time, rounded up to whole blocks; 0 means the worker's setting."""
     @_builtins.property
     def options(self) -> _resources_pb2.EncodeOptions:
         """options of the vectors; the version is resolved to a number when the job is planned."""
@@ -130,10 +142,14 @@ class JobSpec(_message.Message):
         carry_columns: _abc.Iterable[_builtins.str] | None = ...,
         format: Global___OutputFormat.ValueType = ...,
         max_error_rate: _builtins.float | None = ...,
+        input_format: _builtins.str = ...,
+        encoding: _builtins.str = ...,
+        quoting: _builtins.str = ...,
+        shard_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_error_rate", b"_max_error_rate", "max_error_rate", b"max_error_rate", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_error_rate", b"_max_error_rate", "carry_columns", b"carry_columns", "format", b"format", "id_column", b"id_column", "input", b"input", "max_error_rate", b"max_error_rate", "options", b"options", "output", b"output", "text_column", b"text_column"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_error_rate", b"_max_error_rate", "carry_columns", b"carry_columns", "encoding", b"encoding", "format", b"format", "id_column", b"id_column", "input", b"input", "input_format", b"input_format", "max_error_rate", b"max_error_rate", "options", b"options", "output", b"output", "quoting", b"quoting", "shard_rows", b"shard_rows", "text_column", b"text_column"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_error_rate: _TypeAlias = _typing.Literal["max_error_rate"]  # noqa: Y015
     _WhichOneofArgType__max_error_rate: _TypeAlias = _typing.Literal["_max_error_rate", b"_max_error_rate"]  # noqa: Y015

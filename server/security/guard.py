@@ -25,7 +25,7 @@ class OpenGuard:
     """Lets everybody in, and tells callers apart by certificate or address.
 
     Args:
-        admin: whether everybody may also promote and roll back.
+        admin: whether everybody may also promote, roll back, and submit and cancel jobs.
     """
 
     def __init__(self, *, admin: bool = False) -> None:
@@ -34,7 +34,7 @@ class OpenGuard:
     def admit(self, authorization: str, context: Any, permission: Permission) -> Caller:  # noqa: ARG002 - of the protocol
         """The peer. See `Guard`."""
         if permission is Permission.ADMIN and not self._admin:
-            msg = "this server has no tokens, so it lets nobody promote or roll back from another machine"
+            msg = "this server has no tokens, so it lets nobody move aliases or run jobs from another machine"
             raise PermissionDenied(msg)
         return Caller(peer_name(context))
 
