@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import filecmp
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -40,7 +41,7 @@ def main() -> int:
     protos: Path = arguments.protos.resolve()
     match arguments.command:
         case "generate":
-            generate(protos, ROOT)
+            generate(protos)
             return 0
         case "stubs":
             return stubs(protos)
@@ -53,10 +54,31 @@ def main() -> int:
             return 0
 
 
-def generate(protos: Path, root: Path) -> None:
-    """Write the stubs of `protos` below `root`, and remove those of protos that are no more."""
-    for stale in root.glob(f"{PACKAGE}/*_pb2*"):
-        stale.unlink()
+def generate(protos: Path) -> None:
+    """Put the stubs of `protos` into munjang/v1, and remove those of protos that are no more."""
+    committed = ROOT / PACKAGE
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = compiled_stubs(protos, Path(folder))
+        for path in fresh.iterdir():
+            shutil.copy(path, committed)
+        for stale in {path.name for path in committed.glob("*_pb2*")} - {path.name for path in fresh.iterdir()}:
+            (committed / stale).unlink()
+
+
+def stubs(protos: Path) -> int:
+    """Name the committed stubs that differ from freshly generated ones; 1 if there are any."""
+    committed = ROOT / PACKAGE
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = compiled_stubs(protos, Path(folder))
+        names = {path.name for place in (fresh, committed) for path in place.glob("*_pb2*")}
+        _, different, missing = filecmp.cmpfiles(fresh, committed, names, shallow=False)
+    for name in sorted(different + missing):
+        sys.stderr.write(f"{PACKAGE / name} is not what protos/ generates: run `make protos` and commit the result\n")
+    return int(bool(different or missing))
+
+
+def compiled_stubs(protos: Path, root: Path) -> Path:
+    """Generate the stubs of `protos` below `root`; returns their folder."""
     outputs = [
         f"--python_out={root}",
         f"--grpc_python_out={root}",
@@ -65,18 +87,7 @@ def generate(protos: Path, root: Path) -> None:
     ]
     plugins = [f"--plugin={name}={SCRIPTS / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
     compile_protos(protos, *plugins, *outputs)
-
-
-def stubs(protos: Path) -> int:
-    """Name the committed stubs that differ from freshly generated ones; 1 if there are any."""
-    with tempfile.TemporaryDirectory() as folder:
-        generate(protos, Path(folder))
-        fresh, committed = Path(folder) / PACKAGE, ROOT / PACKAGE
-        names = sorted({path.name for place in (fresh, committed) for path in place.glob("*_pb2*")})
-        _, different, missing = filecmp.cmpfiles(fresh, committed, names, shallow=False)
-    for name in sorted(different + missing):
-        sys.stderr.write(f"{PACKAGE / name} is not what protos/ generates: run `make protos` and commit the result\n")
-    return int(bool(different or missing))
+    return root / PACKAGE
 
 
 def buf(check: str, protos: Path, *options: str) -> int:
