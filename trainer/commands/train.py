@@ -72,3 +72,4 @@ def quieten() -> None:
     transformers_logging.set_verbosity_error()
     logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
+    logging.getLogger("transformers.training_args").setLevel(logging.ERROR)

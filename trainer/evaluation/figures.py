@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import stats
 
 from munjang.encoder.similarity import pairwise
 from trainer.evaluation.forms import PLAIN, Form
@@ -70,7 +69,7 @@ def named(form: Form, figures: dict[str, float]) -> dict[str, float]:
 
 def spearman(values: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
     """Rank correlation, 0 if one side is all the same."""
-    return _pearson(stats.rankdata(values), stats.rankdata(labels))
+    return _pearson(_ranks(values), _ranks(labels))
 
 
 def _scored(table: Table, vector_of: Callable[[Sequence[str]], NDArray[np.float32]]) -> tuple[dict[str, float], Sample]:
@@ -99,6 +98,17 @@ def _groups(table: Table, vector_of: Callable[[Sequence[str]], NDArray[np.float3
     ranks = search(vector_of(texts), table.column("group"), texts)
     figures = {"recall_1": ranks.recall1, "recall_10": ranks.recall10, "mrr": ranks.reciprocal}
     return {name: float(values.mean()) for name, values in figures.items()}, Sample(ranks.reciprocal)
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 1; equal values share the mean of theirs. As scipy's rankdata, which costs a second of import."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    ends = np.r_[starts[1:], len(values)]
+    ranks = np.empty(len(values))
+    ranks[order] = np.repeat((starts + ends + 1) / 2, ends - starts)
+    return ranks
 
 
 def _pearson(values: NDArray[np.float64], labels: NDArray[np.float64]) -> float:

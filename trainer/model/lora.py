@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from munjang.errors import ConfigurationError
@@ -20,12 +19,9 @@ def add_lora(model: SentenceTransformer, part: Lora) -> None:
     """Freeze the model and put trainable additions beside its linear layers.
 
     Raises:
-        ConfigurationError: peft is not installed, or the model has no layers of these names.
+        ConfigurationError: the model has no layers of these names.
     """
-    if find_spec("peft") is None:
-        msg = "model.lora needs the package peft: pip install 'munjang[trainer,lora]'"
-        raise ConfigurationError(msg, field="model.lora")
-    from peft import LoraConfig, TaskType  # noqa: PLC0415 - an optional library
+    from peft import LoraConfig, TaskType  # noqa: PLC0415 - seconds of import, for recipes with lora only
 
     config = LoraConfig(
         task_type=TaskType.FEATURE_EXTRACTION,
@@ -43,7 +39,7 @@ def add_lora(model: SentenceTransformer, part: Lora) -> None:
 
 def merge_lora(start: Path, trained: SentenceTransformer, work: Path) -> SentenceTransformer:
     """The start model with the trained additions merged into its weights: a plain model again."""
-    from peft import PeftModel  # noqa: PLC0415 - an optional library
+    from peft import PeftModel  # noqa: PLC0415 - the same
 
     trained.transformers_model.save_pretrained(work)
     merged = load_model(start)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sentence_transformers import SentenceTransformerTrainingArguments
 from sentence_transformers.base.sampler import MultiDatasetBatchSamplers
 
-from trainer.training.world import on_cpu, several
+from trainer.training.world import on_cpu, processes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,12 @@ MIXING = {
 def make_arguments(
     stage: StagePart, folder: Path, *, seed: int, prompt: str, device: str, evaluates: bool
 ) -> SentenceTransformerTrainingArguments:
-    """The Trainer's arguments; checkpoints go into `folder`. Which checkpoints are kept is left to `checkpoints`."""
+    """The Trainer's arguments; checkpoints go into `folder`. Which checkpoints are kept is left to `checkpoints`.
+
+    Several processes share each batch, which is as many times larger: all of them are then at the same dataset, whose
+    loss takes the texts of all as negatives. (Each with a batch of its own, they could be at different losses and would
+    wait for each other for ever.)
+    """
     return SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         seed=seed,
@@ -31,10 +36,11 @@ def make_arguments(
         prompts=prompt or None,
         num_train_epochs=stage.epochs,
         max_steps=stage.steps or -1,
-        per_device_train_batch_size=stage.batch_size,
+        per_device_train_batch_size=stage.batch_size * processes(),
+        accelerator_config={"split_batches": processes() > 1},
         gradient_accumulation_steps=stage.accumulate,
         multi_dataset_batch_sampler=MIXING[stage.mixing],
-        dataloader_drop_last=stage.drop_last or several(),
+        dataloader_drop_last=stage.drop_last or processes() > 1,
         learning_rate=stage.learning_rate,
         lr_scheduler_type=stage.schedule,
         warmup_steps=stage.warmup if stage.warmup < 1 else int(stage.warmup),

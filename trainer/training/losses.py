@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentence_transformers.sentence_transformer import losses
 
-from trainer.training.world import several
+from trainer.training.world import processes
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -45,7 +45,7 @@ def _plain(model: SentenceTransformer, dataset: DatasetPart) -> nn.Module:
                 scale=dataset.scale,
                 directions=directions,
                 partition_mode=mode,
-                gather_across_devices=several(),
+                gather_across_devices=processes() > 1,
             )
         case "cached-mnrl":
             return losses.CachedMultipleNegativesRankingLoss(
@@ -54,7 +54,7 @@ def _plain(model: SentenceTransformer, dataset: DatasetPart) -> nn.Module:
                 directions=directions,
                 partition_mode=mode,
                 mini_batch_size=dataset.mini_batch,
-                gather_across_devices=several(),
+                gather_across_devices=processes() > 1,
             )
         case "cosent":
             return losses.CoSENTLoss(model, scale=dataset.scale)

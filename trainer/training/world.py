@@ -23,9 +23,9 @@ def on_cpu(device: str) -> bool:
     return device == "cpu" or not torch.accelerator.is_available()
 
 
-def several() -> bool:
-    """Whether this training has more than one process."""
-    return bool(PartialState().num_processes > 1)
+def processes() -> int:
+    """How many processes this training has."""
+    return int(PartialState().num_processes)
 
 
 def is_first() -> bool:

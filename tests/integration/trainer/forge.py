@@ -19,17 +19,17 @@ class Forge:
         self._process = subprocess.Popen(
             [sys.executable, PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
-        assert self._line() == "ready"
+        self._read("ready")
 
     def start(self, *arguments: str) -> int:
         """Start a command; returns its pid."""
         self._process.stdin.write(json.dumps(arguments) + "\n")
         self._process.stdin.flush()
-        return int(self._line())
+        return self._read("pid")
 
     def wait(self) -> int:
         """The exit status of the command; negative: the signal that ended it."""
-        return int(self._line())
+        return self._read("exit")
 
     def run(self, *arguments: str) -> int:
         """Run a command to its end."""
@@ -47,5 +47,9 @@ class Forge:
         self._process.wait(timeout=60)
         self._log.close()
 
-    def _line(self) -> str:
-        return self._process.stdout.readline().strip()
+    def _read(self, expected: str) -> int:
+        """The number after the expected word: a pid that were something else could be anybody's."""
+        line = self._process.stdout.readline()
+        word, _, number = line.strip().partition(" ")
+        assert word == expected, f"{line!r} came instead of {expected}; see the log"
+        return int(number)

@@ -9,7 +9,6 @@ import traceback
 from pathlib import Path
 
 import torch
-import typer
 
 import trainer.training.run  # noqa: F401 - imported before any child is made
 from munjang.settings import TrainerSettings
@@ -24,16 +23,16 @@ PUBLISH_UNGATED = "publish-ungated"
 def main() -> None:
     """Obey until the input ends."""
     torch.set_num_threads(1)
-    _say("ready")
+    _say("ready", os.getpid())
     for line in sys.stdin:
         arguments = json.loads(line)
         child = os.fork()
         if child == 0:
             os.dup2(2, 1)
             os._exit(_obey(arguments))
-        _say(child)
+        _say("pid", child)
         _, status = os.waitpid(child, 0)
-        _say(os.waitstatus_to_exitcode(status))
+        _say("exit", os.waitstatus_to_exitcode(status))
 
 
 def _obey(arguments: list[str]) -> int:
@@ -41,9 +40,7 @@ def _obey(arguments: list[str]) -> int:
         if arguments[0] == PUBLISH_UNGATED:
             _publish_ungated(Path(arguments[1]), arguments[2])
         else:
-            app(arguments, standalone_mode=False)
-    except typer.Exit as stop:
-        return int(stop.exit_code)
+            return int(app(arguments, standalone_mode=False) or 0)
     except BaseException:  # noqa: BLE001 - whatever it is, it goes to the log and the status
         traceback.print_exc()
         return 1
@@ -56,8 +53,8 @@ def _publish_ungated(run: Path, registry: str) -> None:
     publish.publish_run(run, TrainerSettings(registry=registry), promote=True)
 
 
-def _say(what: object) -> None:
-    sys.stdout.write(f"{what}\n")
+def _say(word: str, number: int) -> None:
+    sys.stdout.write(f"{word} {number}\n")
     sys.stdout.flush()
 
 
