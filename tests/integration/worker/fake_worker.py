@@ -1,7 +1,8 @@
 """`python -m worker` as it is, but with a fake model that tests hold, slow down and break from outside.
 
-FAKE_FOLDER holds `trace` (a line for every forward and load: what, process id, version) and, if the test put it there,
-`gate` (every forward waits while it is there) and `broken` (every forward fails until that is gone).
+FAKE_FOLDER holds `trace` (a line for every forward, load and wait at the gate: what, process id, version) and, if the
+test put it there, `gate` (every forward waits while it is there; if it names a folder, only once a part is in that) and
+`broken` (every forward fails until that is gone).
 """
 
 from __future__ import annotations
@@ -33,12 +34,23 @@ def trace(what: str, version: int) -> None:
         file.write(f"{what} {os.getpid()} {version}\n")
 
 
+def shut() -> bool:
+    """Whether the gate is there and holds."""
+    try:
+        folder = (FOLDER / "gate").read_text()
+    except FileNotFoundError:
+        return False
+    return not folder or any(Path(folder).glob("part-*"))
+
+
 class HeldEncoder(FakeEncoder):
     """Waits at the gate; dies of texts that begin with DEADLY."""
 
     def forward(self, batch: Sequence[Tokens]) -> np.ndarray:
         trace("forward", self.seed)
-        while (FOLDER / "gate").exists():
+        if shut():
+            trace("held", self.seed)
+        while shut():
             time.sleep(0.01)
         if any(len(tokens) > 2 and chr(tokens.ids[1]) == DEADLY for tokens in batch):
             os.kill(os.getpid(), signal.SIGKILL)

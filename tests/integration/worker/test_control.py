@@ -21,15 +21,10 @@ from munjang.cli.stack.ports import free_port
 
 def begun(bench: Any, count: int = 4000, **settings: str) -> tuple[str, subprocess.Popen[bytes]]:
     """A job with one finished shard, and its worker in the middle of the next."""
-    bench.gate.touch()
+    bench.gate.write_text(str(bench.folder / "출력"))
     worker = bench.start(**settings)
     job_id = bench.submit(bench.write(count))
-    bench.forwarding(worker)
-    bench.gate.unlink()
-    bench.until(bench.parts, "the first shard")
-    bench.gate.touch()
-    seen = len(bench.trace("forward"))
-    bench.until(lambda: len(bench.trace("forward")) > seen or bench.queue.get(job_id).state.ended, "the next shard")
+    bench.until(lambda: bench.trace("held"), "the second shard")
     return job_id, worker
 
 
