@@ -223,16 +223,22 @@ class AsyncClient(BaseClient):
         self, part: requests.Part, options: requests.Options, version: int, deadline: float | None
     ) -> Embeddings:
         try:
-            reply = await self._call(self._embedding.Encode, part.request(options, version), deadline)
+            request = part.request(options, version)
+            reply = await self._call(self._embedding.Encode, request, deadline, request.options.version)
         except MunjangError as error:
             raise moved(error, part.start) from error.__cause__
+        self._answered.add(reply.version)
         return replies.embeddings(reply, part, part.start)
 
     async def _call(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Reply], request: _Request, deadline: float | None
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Reply],
+        request: _Request,
+        deadline: float | None,
+        version: str = "",
     ) -> _Reply:
         """One call with its retries."""
-        attempts, metadata = self._attempts(deadline), self._metadata()
+        attempts, metadata = self._attempts(deadline, version), self._metadata()
         while True:
             try:
                 return await method(request, timeout=attempts.remaining(), metadata=metadata)

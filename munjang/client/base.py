@@ -91,6 +91,7 @@ class BaseClient:
         self._credentials = credentials(self._options)
         self._arguments = channel_options(self._address, self._options)
         self._closed = False
+        self._answered: set[int] = set()
         self._start()
 
     def _start(self) -> None:
@@ -114,9 +115,11 @@ class BaseClient:
     def _deadline(self, timeout: float | None) -> float | None:
         return None if timeout is None else time.monotonic() + timeout
 
-    def _attempts(self, deadline: float | None) -> Attempts:
-        """The tries of one call: until `deadline`, or for the client's own timeout from now."""
-        return Attempts(self._options.retry, time.monotonic() + self._options.timeout if deadline is None else deadline)
+    def _attempts(self, deadline: float | None, version: str = "") -> Attempts:
+        """The tries of one call on a version: until `deadline`, or for the client's own timeout from now."""
+        end = time.monotonic() + self._options.timeout if deadline is None else deadline
+        answered = version.isdecimal() and int(version) in self._answered
+        return Attempts(self._options.retry, end, answered=answered)
 
     def _not_ready(self, timeout: float, last: MunjangError | None) -> DeadlineExceeded:
         said = f": {last}" if last else ""

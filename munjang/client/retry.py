@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from munjang.client.failures import retryable
-from munjang.errors import ConfigurationError
+from munjang.errors import ConfigurationError, VersionNotFound, VersionNotReady
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often and how fast a call is tried again after UNAVAILABLE, or RESOURCE_EXHAUSTED with RetryInfo.
+
+    So is a call pinned to a version that a server has answered with and another one does not know (yet).
 
     Attributes:
         attempts: the most tries of one call, the first included; 1 turns retries off.
@@ -47,9 +49,19 @@ class Attempts:
     """The tries of one call: how long is left, and how long to wait before the next."""
 
     def __init__(
-        self, policy: RetryPolicy, deadline: float, jitter: Callable[[float, float], float] = random.uniform
+        self,
+        policy: RetryPolicy,
+        deadline: float,
+        jitter: Callable[[float, float], float] = random.uniform,
+        *,
+        answered: bool = False,
     ) -> None:
-        """Start with the first try; `deadline` is on the monotonic clock."""
+        """Start with the first try; `deadline` is on the monotonic clock.
+
+        With `answered`, a server has answered with the version that the call is pinned to: one that does not know it
+        (yet) lags behind, so another try, which may come to another server, is worth it.
+        """
+        self._answered = answered
         self._policy = policy
         self._deadline = deadline
         self._jitter = jitter
@@ -62,10 +74,13 @@ class Attempts:
     def wait_after(self, error: MunjangError) -> float | None:
         """Seconds to wait before the next try; None where none is left, none would help, or it would come too late."""
         self._failed += 1
-        if self._failed >= self._policy.attempts or not retryable(error):
+        if self._failed >= self._policy.attempts or not (retryable(error) or self._lags(error)):
             return None
         wait = self._backoff(error.retry_after)
         return wait if wait < self.remaining() else None
+
+    def _lags(self, error: MunjangError) -> bool:
+        return self._answered and isinstance(error, VersionNotFound | VersionNotReady)
 
     def _backoff(self, retry_after: float | None) -> float:
         """The server's own figure and up to a fifth more, or half to all of the exponential step."""

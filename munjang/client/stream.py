@@ -44,6 +44,7 @@ class StreamState:
         version = str(options.version)
         self._options = options
         self._version = int(version) if version.isdecimal() else 0
+        self._answered = False
         self._window = window
         self._policy = policy
         self._timeout = timeout
@@ -68,7 +69,8 @@ class StreamState:
             self._ready[number] = StreamBatch(name, tuple(texts), None, error)
             return
         now = time.monotonic()
-        self._pending[number] = _Pending(name, part, Attempts(self._policy, now + self._timeout), due=now)
+        attempts = Attempts(self._policy, now + self._timeout, answered=self._answered)
+        self._pending[number] = _Pending(name, part, attempts, due=now)
 
     def next_request(self) -> embedding_service_pb2.EncodeStreamRequest | None:
         """The next message that may be sent now, or None."""
@@ -102,7 +104,7 @@ class StreamState:
                 return
             answer = StreamBatch(batch.id, batch.part.texts, None, error)
         else:
-            self._version = self._version or reply.response.version
+            self._version, self._answered = self._version or reply.response.version, True
             found = replies.embeddings(reply.response, batch.part)
             answer = StreamBatch(batch.id, batch.part.texts, found)
         del self._pending[number]

@@ -248,16 +248,22 @@ class Client(BaseClient):
         self, part: requests.Part, options: requests.Options, version: int, deadline: float | None
     ) -> Embeddings:
         try:
-            reply = self._call(self._embedding.Encode, part.request(options, version), deadline)
+            request = part.request(options, version)
+            reply = self._call(self._embedding.Encode, request, deadline, request.options.version)
         except MunjangError as error:
             raise moved(error, part.start) from error.__cause__
+        self._answered.add(reply.version)
         return replies.embeddings(reply, part, part.start)
 
     def _call(
-        self, method: grpc.UnaryUnaryMultiCallable[_Request, _Reply], request: _Request, deadline: float | None
+        self,
+        method: grpc.UnaryUnaryMultiCallable[_Request, _Reply],
+        request: _Request,
+        deadline: float | None,
+        version: str = "",
     ) -> _Reply:
         """One call with its retries."""
-        attempts, metadata = self._attempts(deadline), self._metadata()
+        attempts, metadata = self._attempts(deadline, version), self._metadata()
         while True:
             try:
                 return method(request, timeout=attempts.remaining(), metadata=metadata)

@@ -82,6 +82,23 @@ def test_parts_of_one_list_are_of_one_version_though_the_alias_moves(client, ser
     np.testing.assert_array_equal(found.vectors, expected(texts, version=7))
 
 
+def test_a_server_that_lags_behind_the_version_of_a_list_is_asked_again(client, server, make_status):
+    def lag():
+        server.embedding.after_encode = lambda: None
+        server.embedding.failures.append(make_status(grpc.StatusCode.NOT_FOUND, "VERSION_NOT_FOUND"))
+
+    server.embedding.after_encode = lag
+    texts = [f"{number}번째" for number in range(35)]
+    np.testing.assert_array_equal(client.encode(texts).vectors, expected(texts))
+    assert len(server.embedding.requests) == 5
+
+
+def test_a_version_that_nobody_has_answered_with_is_refused_at_once(client, server, make_status, caught):
+    server.embedding.failures.append(make_status(grpc.StatusCode.NOT_FOUND, "VERSION_NOT_FOUND"))
+    assert isinstance(caught(client.encode, "글", version=9), errors.VersionNotFound)
+    assert len(server.embedding.requests) == 1
+
+
 def test_indices_count_in_the_whole_list(client):
     texts = ["짧다"] * 25
     texts[23] = "길" * 500

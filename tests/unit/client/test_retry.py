@@ -4,7 +4,14 @@ import pytest
 
 from munjang.client import RetryPolicy
 from munjang.client.retry import Attempts
-from munjang.errors import ConfigurationError, Overloaded, ServerUnreachable, TextTooLong
+from munjang.errors import (
+    ConfigurationError,
+    Overloaded,
+    ServerUnreachable,
+    TextTooLong,
+    VersionNotFound,
+    VersionNotReady,
+)
 
 
 def attempts(policy=None, seconds=100.0, jitter=lambda _low, high: high):
@@ -34,6 +41,13 @@ def test_nothing_is_tried_past_the_deadline():
 
 def test_what_would_fail_again_is_not_tried():
     assert attempts().wait_after(TextTooLong("x")) is None
+
+
+@pytest.mark.parametrize("refusal", [VersionNotFound("x"), VersionNotReady("x")])
+def test_a_version_that_some_server_answered_with_is_asked_for_again(refusal):
+    end = time.monotonic() + 100
+    assert Attempts(RetryPolicy(), end, answered=True).wait_after(refusal) is not None
+    assert Attempts(RetryPolicy(), end).wait_after(refusal) is None
 
 
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"initial": -1}, {"multiplier": 0.5}, {"maximum": 0.01}])
