@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from munjang.encoder.contract import Encoder
     from munjang.registry import Snapshot
-    from munjang.registry.layout import Manifest
+    from munjang.registry.layout import AliasRecord, Manifest
 
 NICENESS = 5
 """How far the loading thread stands behind the serving one; too far, and it would hold Python's lock while it waits."""
@@ -83,7 +83,7 @@ class Engine:
                     self._asked_at[name] = now
                     self._retries.forget(record.version)
             self._table.published = snapshot.versions
-            self._table.aliases = {**self._table.aliases, **snapshot.aliases}
+            self._table.aliases = {**self._table.aliases, **_aliases(snapshot)}
         self._wake.set()
 
     def close(self, timeout: float = 10.0) -> None:
@@ -203,3 +203,11 @@ class Engine:
             self._table.draining.pop(version, None)
         memory.give_back()
         self._observer.unloaded(version)
+
+
+def _aliases(snapshot: Snapshot) -> dict[str, AliasRecord]:
+    """The aliases, without previous versions that were removed: nothing can be rolled back to them."""
+    return {
+        name: record if snapshot.holds(record.previous) else record.model_copy(update={"previous": 0})
+        for name, record in snapshot.aliases.items()
+    }

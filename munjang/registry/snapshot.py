@@ -38,6 +38,10 @@ class Snapshot:
         """Whether there is nothing at all."""
         return not (self.versions or self.aliases or self.problems)
 
+    def holds(self, version: int) -> bool:
+        """Whether a version is there, though its manifest may be unreadable just now."""
+        return version in self.versions or version_folder(version) in self.problems
+
 
 class Surveyor:
     """Takes snapshots of one registry, one at a time, and reads again only what may have changed."""

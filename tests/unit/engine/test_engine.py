@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -244,6 +245,28 @@ def test_the_previous_version_is_given_up_where_memory_is_short(engine, recorder
     engine.update(snapshot(3, previous=2))
     recorder.wait("unloaded", 1)
     recorder.wait("moved", "stable", 2, 3)
+
+
+def test_a_removed_version_is_not_kept_for_a_rollback_that_cannot_be(engine, recorder):
+    engine.update(snapshot(1))
+    recorder.wait("moved", "stable", 0, 1)
+    engine.update(snapshot(2, previous=1))
+    recorder.wait("moved", "stable", 1, 2)
+    engine.update(snapshot(2, previous=1, published=(2, 3)))
+    recorder.wait("unloaded", 1)
+    with pytest.raises(VersionNotFound):
+        engine.acquire("1")
+
+
+def test_a_previous_version_whose_manifest_is_unreadable_stays(engine, recorder):
+    engine.update(snapshot(1))
+    recorder.wait("moved", "stable", 0, 1)
+    engine.update(snapshot(2, previous=1))
+    recorder.wait("moved", "stable", 1, 2)
+    seen = snapshot(2, previous=1, published=(2, 3), canary=3)
+    engine.update(replace(seen, problems={"versions/1": "damaged"}))
+    recorder.wait("moved", "canary", 0, 3)
+    assert engine.acquire("1").version == 1
 
 
 def test_closing_retires_every_version(loader, recorder):
