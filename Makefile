@@ -64,6 +64,7 @@ lint: setup ## Check style, types, import rules, dependencies, protos, and that 
 	$(BIN)/python -m tools.protos breaking
 	$(BIN)/python -m tools.protos stubs
 	$(BIN)/python -m tools.settings_docs --check
+	$(BIN)/python -m tools.alerts --check
 
 format: setup ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format .

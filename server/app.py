@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,6 +23,7 @@ from server.lifecycle import drain
 from server.metrics.batching import BatchMetrics, show_load
 from server.metrics.engine import EngineMetrics, show_versions
 from server.metrics.page import new_registry, serve_page
+from server.metrics.registry import show_registry
 from server.security.guard import OpenGuard, is_loopback
 from server.security.tls import credentials
 from server.security.tokens import TokenGuard
@@ -68,6 +70,7 @@ class App:
         )
         show_load(self._metrics, self._batcher)
         show_versions(self._metrics, self._engine)
+        show_registry(self._metrics, lambda: self._watcher.error, self._disks())
 
     async def run(self, stop: Stop) -> int:
         """Serve until a signal; returns the exit status."""
@@ -92,6 +95,11 @@ class App:
             lame_duck = settings.lame_duck_seconds if stop.signal is signal.SIGTERM else 0.0
             await drain(self._front, seconds=settings.drain_seconds, lame_duck=lame_duck)
         return 0
+
+    def _disks(self) -> dict[str, Path]:
+        """The folders that versions and what is made of them are kept in."""
+        here = {"cache": self._settings.cache_folder.absolute()}
+        return here | ({"registry": Path(self._registry.url).absolute()} if self._registry.local else {})
 
     def _tracing(self) -> Tracing | None:
         if self._provider is None:

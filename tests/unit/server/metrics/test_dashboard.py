@@ -13,6 +13,7 @@ from server.metrics.batching import BatchMetrics, show_load
 from server.metrics.calls import CallMetrics
 from server.metrics.engine import EngineMetrics, show_versions
 from server.metrics.page import new_registry
+from server.metrics.registry import show_registry
 
 DASHBOARD = json.loads((Path(__file__).resolve().parents[4] / "deploy" / "grafana" / "munjang.json").read_text())
 OF_PROMETHEUS = {"instance", "le"}
@@ -48,10 +49,12 @@ def labels():
     BatchMetrics(registry)
     show_load(registry, Idle())
     show_versions(registry, Idle())
+    show_registry(registry, lambda: None, {})
     names = registry._names_to_collectors.items()
     of_process = {family.name: set() for family in new_registry().collect() if family.name.startswith("process_")}
     counters = {f"{name}_total": set() for name in of_process}
-    return of_process | counters | {name: set(getattr(each, "_labelnames", ())) for name, each in names}
+    of_disks = {f"munjang_server_disk_{what}_bytes": {"place"} for what in ("free", "size")}
+    return of_process | counters | {name: set(getattr(each, "_labelnames", ())) for name, each in names} | of_disks
 
 
 EXPRESSIONS = sorted(set(expressions(DASHBOARD)))
