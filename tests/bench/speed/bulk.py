@@ -1,0 +1,108 @@
+"""Section `bulk`: a file through a real worker and queue, against our encoder on the same texts in process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from munjang.bulk.spec import JobSpec
+from munjang.cli.stack import valkey
+from munjang.cli.stack.ports import free_port
+from munjang.client.jobs import JobQueue
+from munjang.encoder.encode import encode
+from tests.bench.speed import texts
+from tests.bench.speed.stats import timed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.bench.speed.context import Context
+
+SECONDS = 600
+
+
+def measure(context: Context) -> dict[str, Any]:
+    """Rows a second of a file, from its submission to its last row on disk, warm; and of the bare encoder."""
+    some = texts.take(context.texts, 200 if context.quick else 4000)
+    folder = context.work / "bulk"
+    folder.mkdir()
+    _write(folder / "warm.jsonl", some[:100])
+    _write(folder / "texts.jsonl", some)
+    with _queue(folder) as url, _worker(context, url, folder):
+        queue = JobQueue(url)
+        _finish(queue, folder, "warm")
+        job = _finish(queue, folder, "texts")
+        queue.close()
+    encoder = context.encoder()
+    encode(encoder, some[:64])
+    alone = len(some) / timed(lambda: encode(encoder, some))
+    whole = (job.ended_at - job.created_at).total_seconds()
+    return {
+        "rows": len(some),
+        "seconds": whole,
+        "rows_per_second": len(some) / whole,
+        "in_process_per_second": alone,
+        "share_of_in_process": len(some) / whole / alone,
+    }
+
+
+def _write(path: Path, some: list[str]) -> None:
+    lines = (json.dumps({"id": number, "text": text}, ensure_ascii=False) for number, text in enumerate(some))
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def _finish(queue: JobQueue, folder: Path, name: str) -> Any:
+    job, _ = queue.submit(JobSpec(input=str(folder / f"{name}.jsonl"), output=str(folder / name)))
+    limit = time.monotonic() + SECONDS
+    while not (job := queue.get(job.id)).state.ended and time.monotonic() < limit:
+        time.sleep(0.05)
+    if job.state != "succeeded":
+        raise RuntimeError(f"the bulk job {job.state}: {job}")
+    return job
+
+
+@contextmanager
+def _queue(folder: Path) -> Iterator[str]:
+    port = free_port()
+    command = valkey.command(valkey.find_binary(), port, folder)
+    with _process(command, folder / "valkey.log", {}):
+        limit = time.monotonic() + 30
+        while not valkey.ready(port) and time.monotonic() < limit:
+            time.sleep(0.02)
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def _worker(context: Context, url: str, folder: Path) -> Iterator[None]:
+    environment = {
+        "MUNJANG_HOME": str(context.home),
+        "MUNJANG_REGISTRY": context.registry,
+        "MUNJANG_REDIS_URL": url,
+        "MUNJANG_DEVICE": "cpu",
+    }
+    with _process([sys.executable, "-m", "worker"], folder / "worker.log", environment):
+        yield
+
+
+@contextmanager
+def _process(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[None]:
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, env={**os.environ, "HF_HUB_OFFLINE": "1", **environment}, stdout=file, stderr=file
+        )
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(20)

@@ -1,0 +1,64 @@
+"""Figures to a Markdown page with plots. Reads figures alone, so a page can be made again without measuring."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tests.bench.speed import page_sections, plots
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INTRO = """# Benchmarks
+
+Written by `make bench`; the same figures as JSON: [bench/speed.json](bench/speed.json), the batcher alone:
+[bench/batching.md](bench/batching.md). Contestants run turn and turn about in one run; figures are medians of the
+rounds with the lowest and the highest in brackets, and ratios are medians of the ratios within a round, because a
+machine's speed changes from minute to minute. Compare figures within one section only.
+"""
+TITLES = {
+    "encode": "Whole lists in one process",
+    "served": "Through a server",
+    "overhead": "One call",
+    "wire": "Vectors on the wire",
+    "bulk": "A file through a worker",
+    "startup": "Start and memory",
+    "linear": "Cost by size",
+    "gpu": "GPU",
+}
+
+
+def write(figures: dict[str, Any], out: Path) -> None:
+    """Write OUT/bench/speed.json, OUT/bench/*.svg and OUT/benchmarks.md."""
+    folder = out / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "speed.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    drawn = plots.draw(figures, folder)
+    (out / "benchmarks.md").write_text(render(figures, drawn), "utf-8")
+
+
+def render(figures: dict[str, Any], drawn: dict[str, list[str]]) -> str:
+    """The page; `drawn` are the plots' file names by section."""
+    parts = [INTRO]
+    for name, title in TITLES.items():
+        if name not in figures:
+            continue
+        found = figures[name]
+        parts += [f"## {title}", _machine(found["machine"], found["took_seconds"])]
+        if "failed" in found:
+            parts.append(f"Could not be measured: {found['failed']}")
+            continue
+        parts.append(getattr(page_sections, name)(found))
+        parts += [f"![{file}](bench/{file})" for file in drawn.get(name, [])]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _machine(told: dict[str, Any], seconds: float) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+    quick = "**A quick run at small sizes: it shows that the benchmark works, not how fast anything is.** "
+    return (
+        f"{quick if told['quick'] else ''}{told['processor']}, {told['cores']} cores, {told['memory_gib']} GiB, "
+        f"GPU: {told['device']}; Python {told['python']}, {versions}; commit {told['commit']}, {told['measured_at']}, "
+        f"load before {told['load_at_start']:.1f}, {seconds:.0f} s; texts: {told['texts']}."
+    )

@@ -1,0 +1,1 @@
+"""Servers to be measured beside ours. What runs in a virtual environment of its own imports no munjang."""
