@@ -50,4 +50,5 @@ def _options(given: Given) -> dict[str, Any]:
         "ca": given["ca"] or settings.ca or None,
         "cert": given["cert"] or settings.cert or None,
         "key": given["key"] or settings.key or None,
+        "server_name": settings.server_name,
     }

@@ -16,6 +16,7 @@ from munjang.cli.bench import bench
 from munjang.cli.config import read_settings
 from munjang.cli.demo import demo
 from munjang.cli.encode import encode
+from munjang.cli.health import health
 from munjang.cli.similarity import similarity
 from munjang.cli.up import up
 from munjang.errors import MunjangError, ServerUnreachable
@@ -34,6 +35,7 @@ app.command()(up)
 app.command()(demo)
 app.command()(encode)
 app.command()(similarity)
+app.command()(health)
 app.add_typer(versions.app, name="versions")
 app.add_typer(jobs.app, name="jobs")
 app.command()(bench)

@@ -75,4 +75,5 @@ def _client(settings: UpSettings, target: str) -> Client:
         ca=settings.ca or None,
         cert=settings.cert or None,
         key=settings.key or None,
+        server_name=settings.server_name,
     )

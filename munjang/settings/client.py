@@ -28,3 +28,8 @@ class ClientSettings(Settings):
     )
     cert: str = Field(default="", description="The client's own PEM certificate. Set it where the server asks for one.")
     key: str = Field(default="", description="The PEM private key of cert.")
+    server_name: str = Field(
+        default="",
+        description="The name that the server's certificate is checked for, where it differs from the address. Set it "
+        "behind a tunnel, or for a probe that calls 127.0.0.1.",
+    )

@@ -7,8 +7,8 @@ from munjang import __version__
 from munjang.cli.main import main
 
 COMMANDS = [
-    ["up"], ["demo"], ["encode"], ["similarity"], ["bench"], ["versions"], ["versions", "list"], ["versions", "show"],
-    ["versions", "publish"], ["versions", "promote"], ["versions", "rollback"], ["versions", "verify"],
+    ["up"], ["demo"], ["encode"], ["similarity"], ["health"], ["bench"], ["versions"], ["versions", "list"],
+    ["versions", "show"], ["versions", "publish"], ["versions", "promote"], ["versions", "rollback"], ["versions", "verify"],
     ["versions", "remove"],
 ]  # fmt: skip
 
