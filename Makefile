@@ -82,8 +82,9 @@ docs: setup ## Write the generated pages of docs/.
 constraints: | $(BIN)/python ## Pin the newest versions that fit pyproject.toml, found in a clean environment.
 	$(BIN)/python -m tools.constraints
 
-bench: setup ## Measure the core on this machine; never part of the tests.
-	$(BIN)/python -m pytest tests/bench $(ARGS)
+bench: setup ## Measure speed, write docs/benchmarks.md; ARGS="--quick", "--peers", "--only served", "--profile FOLDER".
+	$(BIN)/python -m pytest --quiet tests/bench
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.speed $(ARGS)
 
 wheel: setup ## Build dist/munjang-*.whl and the source distribution.
 	$(BIN)/python -m build --no-isolation --outdir dist
