@@ -8,8 +8,8 @@ from munjang.cli.main import main
 
 COMMANDS = [
     ["up"], ["demo"], ["encode"], ["similarity"], ["health"], ["bench"], ["versions"], ["versions", "list"],
-    ["versions", "show"], ["versions", "publish"], ["versions", "promote"], ["versions", "rollback"], ["versions", "verify"],
-    ["versions", "remove"],
+    ["versions", "show"], ["versions", "publish"], ["versions", "promote"], ["versions", "rollback"],
+    ["versions", "verify"], ["versions", "remove"],
 ]  # fmt: skip
 
 
