@@ -106,7 +106,7 @@ class Front:
             log_all=settings.log_level == "debug",
             tracing=tracing,
         )
-        self.health = Health([embedding.SERVICE, models.SERVICE], self._why_not)
+        self.health = Health([embedding.SERVICE, models.SERVICE], self._why_not, lambda: self._batcher.healthy)
         self._workers = Workers(settings.tokenize_threads)
         self._server = grpc.aio.server(options=_options(settings))
         self._add_services(admin)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
 SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+LIVE = "liveness"
+"""The name to ask whether a restart would help: NOT_SERVING only while the engine is stuck or failing."""
+
 LOOK_SECONDS = 0.2
 """How often readiness is looked at; the batcher's health comes by itself."""
 
@@ -29,11 +32,15 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the gener
     Args:
         services: the full names of the services.
         why_not: says in words why the server cannot answer now, or "" where it can.
+        alive: whether the engine works, or would if it had a version.
     """
 
-    def __init__(self, services: Iterable[str], why_not: Callable[[], str]) -> None:
-        self._services = frozenset({"", SERVICE, *services})
+    def __init__(
+        self, services: Iterable[str], why_not: Callable[[], str], alive: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._services = frozenset({"", SERVICE, LIVE, *services})
         self._why_not = why_not
+        self._alive = alive
         self._reason = "starting"
         self._draining = False
         self._ended = False
@@ -94,9 +101,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the gener
         if service not in self._services:
             unknown: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
             return unknown
-        status: int = (
-            health_pb2.HealthCheckResponse.SERVING if self.serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        )
+        good = self._alive() if service == LIVE else self.serving
+        status: int = health_pb2.HealthCheckResponse.SERVING if good else health_pb2.HealthCheckResponse.NOT_SERVING
         return status
 
     def _tell(self) -> None:

@@ -25,6 +25,24 @@ async def test_every_service_serves_once_a_version_is_ready(run_server, health, 
         assert (await stub(server).Check(request)).status == SERVING
 
 
+async def test_a_server_without_a_version_or_in_its_drain_is_alive_and_one_with_a_broken_engine_is_not(
+    run_server, health
+):
+    request = health_pb2.HealthCheckRequest(service="liveness")
+    async with run_server(first=0, probe_seconds=0.05, stall_seconds=0.5) as server:
+        assert (await stub(server).Check(request)).status == SERVING
+        server.models.publish(1)
+        server.models.promote(1)
+        await health(server)
+        server.encoder.failing = True
+        await health(server, "NOT_SERVING")
+        assert (await stub(server).Check(request)).status == NOT_SERVING
+        server.encoder.failing = False
+        await health(server)
+        server.front.health.drain()
+        assert (await stub(server).Check(request)).status == SERVING
+
+
 async def test_an_unknown_service_is_not_found(server):
     request = health_pb2.HealthCheckRequest(service="munjang.v1.Nothing")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
