@@ -1,6 +1,6 @@
 """Section `gpu`: our GPU path with random weights in klue/roberta-base's shape; skipped where there is no CUDA.
 
-    python -m tests.bench.speed.gpu [--try-on-cpu] [--out FILE.json]
+    python -m tests.bench.speed.gpu [--try-on-cpu] [--tokenizer FOLDER] [--out FILE.json]
 
 runs it alone, which is what a lent machine wants; `--try-on-cpu` runs tiny sizes to see that the script works.
 """
@@ -132,11 +132,14 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m tests.bench.speed.gpu")
     parser.add_argument("--try-on-cpu", action="store_true", help="tiny sizes on the CPU, to see that it works")
+    parser.add_argument(
+        "--tokenizer", type=Path, help="a model folder to take the tokenizer from; default: the starter"
+    )
     parser.add_argument("--out", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="munjang-gpu-") as name:
-        folder, _ = prepare(Path(name), None)
-        found = measure_on("cpu" if options.try_on_cpu else "cuda", folder, texts.sentences(None), Path(name))
+        tokenizer = options.tokenizer or prepare(Path(name), None)[0]
+        found = measure_on("cpu" if options.try_on_cpu else "cuda", tokenizer, texts.sentences(None), Path(name))
     text = json.dumps(found | {"machine": machine.describe()}, indent=1, ensure_ascii=False)
     print(text)
     if options.out:

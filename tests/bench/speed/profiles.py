@@ -42,7 +42,7 @@ def _torch(work: Callable[[], object], path: Path) -> None:
 
 
 def _server(context: Context, path: Path) -> None:
-    prefix = (str(_py_spy(context.cache)), "record", "--native", "--rate", "200", "--output", str(path), "--")
+    prefix = (str(_py_spy(context.cache)), "record", "--nonblocking", "--rate", "100", "--output", str(path), "--")
     with servers.running(servers.ours(context.registry, context.home, prefix), context.work) as server:
         job = {"protocol": "munjang", "port": server.port, "texts": context.texts[:500], "callers": 64, "batch": 1}
         asyncio.run(client.run(job | {"warmup": 0.0, "seconds": 2.0 if context.quick else 15.0}))
