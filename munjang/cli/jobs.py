@@ -42,7 +42,8 @@ def list_jobs(
     if as_json:
         console.print_json([job.as_dict() for job in found])
     else:
-        console.stdout().print(jobs_print.table(found))
+        screen = console.stdout()
+        screen.print(jobs_print.table(found, screen.width) if found else "no jobs")
 
 
 @app.command()

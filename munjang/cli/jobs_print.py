@@ -26,22 +26,28 @@ COLORS = {
 }
 
 
-def table(jobs: Sequence[Job]) -> Table:
-    """Jobs as a table, one a row."""
-    found = Table("job", "state", "rows", "failed", "shards", "version", "made", "input", "output", box=None)
+WIDE = 120
+"""Columns of a terminal from which on a table of jobs shows all."""
+
+
+def table(jobs: Sequence[Job], width: int) -> Table:
+    """Jobs as a table, one a row; where fewer than WIDE columns are to be had, without what `status` shows as well."""
+    wide = width >= WIDE
+    found = Table(box=None)
+    for name in ("job", "state", "rows", "failed", "made"):
+        found.add_column(name, no_wrap=True)
+    for name in ("shards", "version") if wide else ():
+        found.add_column(name, no_wrap=True)
+    for name in ("input", "output") if wide else ():
+        found.add_column(name, overflow="fold")
     for job in jobs:
         progress = job.progress
-        found.add_row(
-            job.id,
-            _state(job),
-            _of(progress.rows_done, progress.rows_total),
-            f"{progress.rows_failed:,}",
-            _of(progress.shards_done, progress.shards_total),
-            str(job.version or ""),
-            _ago(job.created_at),
-            escape(job.spec.input),
-            escape(job.spec.output),
-        )
+        row = [job.id, _state(job), _of(progress.rows_done, progress.rows_total), f"{progress.rows_failed:,}"]
+        row.append(_ago(job.created_at))
+        if wide:
+            row += [_of(progress.shards_done, progress.shards_total), str(job.version or "")]
+            row += [escape(job.spec.input), escape(job.spec.output)]
+        found.add_row(*row)
     return found
 
 
@@ -96,8 +102,13 @@ def follow(*, as_json: bool) -> Iterator[Callable[[Job], None]]:
 
 def _line(job: Job) -> str:
     progress = job.progress
+    if job.state is JobState.QUEUED:
+        return "waiting for a worker"
+    if not progress.shards_total:
+        return "looking at the input" if job.state is JobState.RUNNING else "nothing was begun"
     parts = [f"{_of(progress.rows_done, progress.rows_total)} rows"]
-    parts.append(f"{_of(progress.shards_done, progress.shards_total)} shards, {progress.shards_running} running")
+    shards = f"{_of(progress.shards_done, progress.shards_total)} shards"
+    parts.append(shards + (f", {progress.shards_running} running" if progress.shards_running else ""))
     if progress.rows_failed:
         parts.append(f"{progress.rows_failed:,} failed")
     if progress.rows_per_second:
