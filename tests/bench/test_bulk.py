@@ -1,0 +1,257 @@
+"""What a bulk job costs beside the model, and what sorting by length gains; writes docs/bench/bulk.json and bulk.md.
+
+A worker process with a model that takes no time goes through a million rows: its memory and time are the plumbing's.
+The starter model's own time is measured in the same run on a part of the rows. With MUNJANG_BENCH_QUICK set everything
+is small, and nothing is written or held to a figure of speed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from munjang.bulk.record import JobState
+from munjang.bulk.spec import JobSpec
+from munjang.client.jobs import JobQueue
+from munjang.engine.loading import VersionLoader
+from munjang.registry import Registry
+from munjang.settings import WorkerSettings
+from worker.encoding import BlockEncoder
+from worker.planning import PlanSettings, make_plan
+from worker.reading.rows import read_blocks
+from worker.shard import ShardJob
+from worker.storage import Folder
+
+OUT = Path(__file__).parents[2] / "docs" / "bench"
+QUICK = bool(os.environ.get("MUNJANG_BENCH_QUICK"))
+ROWS = 50_000 if QUICK else 1_000_000
+SAMPLE = 512 if QUICK else 16_384
+MIXED = 512 if QUICK else 4096
+WORDS = [
+    "오늘",
+    "서울",
+    "날씨가",
+    "맑고",
+    "바람이",
+    "조금",
+    "불어서",
+    "한강",
+    "공원에",
+    "사람들이",
+    "자전거를",
+    "타고",
+    "있었다",
+]
+LIMIT = 3600
+
+
+def sentence(source: random.Random, words: int) -> str:
+    """So many words."""
+    return " ".join(source.choice(WORDS) for _ in range(words))
+
+
+def write(path: Path, lengths: list[int]) -> Path:
+    """A JSONL file of sentences of so many words."""
+    source = random.Random(7)  # noqa: S311 - synthetic texts
+    with path.open("w", encoding="utf-8") as file:
+        for number, words in enumerate(lengths):
+            row = {"id": number, "text": sentence(source, words)}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return path
+
+
+def resident(pid: int) -> int:
+    """The resident memory of a process in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text().split("\n")
+    return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS:"))
+
+
+def follow(queue: JobQueue, job_id: str, pid: int) -> tuple[int, int]:
+    """Wait for a job's end: the worker's memory after the first shard, and the most that it had later."""
+    first = most = 0
+    until = time.monotonic() + LIMIT
+    while not (job := queue.get(job_id)).state.ended:
+        assert time.monotonic() < until, job
+        if job.progress.shards_done:
+            now = resident(pid)
+            first, most = first or now, max(most, now)
+        time.sleep(0.02)
+    assert job.state is JobState.SUCCEEDED, job
+    return first, most
+
+
+def plumbing(path: Path, folder: Path, registry: str, url: str) -> dict[str, float]:
+    """The figures of one job over all rows by a worker whose model takes no time."""
+    settings = {"HOME": folder, "REGISTRY": registry, "REDIS_URL": url, "LOG_FORMAT": "json"}
+    names = {f"MUNJANG_{name}": str(value) for name, value in settings.items()}
+    program = Path(__file__).with_name("fast_worker.py")
+    worker = subprocess.Popen([sys.executable, str(program)], env=os.environ | names, stderr=subprocess.DEVNULL)
+    queue = JobQueue(url)
+    try:
+        job_id = queue.submit(JobSpec(input=str(path), output=str(folder / "out")))[0].id
+        first, most = follow(queue, job_id, worker.pid)
+        job = queue.get(job_id)
+    finally:
+        queue.close()
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(60)
+    manifest = json.loads((folder / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["rows_encoded"] == ROWS
+    assert job.started_at
+    assert job.ended_at
+    begun, ended = job.started_at.timestamp(), job.ended_at.timestamp()
+    shards = sum(shard["seconds"] for shard in manifest["shards"])
+    planned = manifest["created_at"] - begun
+    return {
+        "rows": ROWS,
+        "seconds": ended - begun,
+        "us_a_row": 1e6 * (ended - begun) / ROWS,
+        "planning_us_a_row": 1e6 * planned / ROWS,
+        "reading_and_writing_us_a_row": 1e6 * shards / ROWS,
+        "queue_and_end_us_a_row": 1e6 * (ended - begun - planned - shards) / ROWS,
+        "first_shard_mb": first / 1e6,
+        "most_mb": most / 1e6,
+        "growth_mb": (most - first) / 1e6,
+    }
+
+
+def plan_of(path: Path, folder: Folder, registry: str):
+    """A plan for a file, in shards of two blocks."""
+    spec = JobSpec(input=str(path), output=folder.url)
+    settings = PlanSettings((), 2048, WorkerSettings().batch_tokens)
+    return make_plan(spec, Registry(registry).manifest(1), folder, settings, lambda: None)
+
+
+def model_time(path: Path, folder: Folder, registry: str, encoder) -> float:
+    """Seconds a row that the starter model takes for the first rows of a file, tokenising included."""
+    plan = plan_of(path, folder, registry)
+    blocks = BlockEncoder(encoder, prompt_name="", cut=True, batch_tokens=plan.batch_tokens, max_chars=10_000)
+    seconds = rows = 0.0
+    for shard in plan.shards:
+        for block in read_blocks(plan, shard, folder):
+            begun = time.perf_counter()
+            rows += len(blocks.encode(blocks.prepare(block)).positions)
+            seconds += time.perf_counter() - begun
+            if rows >= SAMPLE:
+                return seconds / rows
+    return seconds / rows
+
+
+def file_order(lengths, budget):
+    """What `munjang.encoder.plan.plan` does, without its sorting."""
+    batch: list[int] = []
+    width = 0
+    for position, length in enumerate(lengths):
+        if batch and max(width, length) * (len(batch) + 1) > budget:
+            yield batch
+            batch, width = [], 0
+        batch.append(position)
+        width = max(width, length)
+    if batch:
+        yield batch
+
+
+def run_shards(path: Path, folder: Folder, registry: str, encoder) -> tuple[float, np.ndarray]:
+    """Work on all shards of a file: seconds, and the vectors in the output's order, which is the file's."""
+    plan = plan_of(path, folder, registry)
+    begun = time.perf_counter()
+    for number in range(len(plan.shards)):
+        shard = ShardJob(plan, number, folder, "bench")
+        shard.run(encoder, max_chars=10_000, poll=lambda: None, report=lambda _: None)
+    seconds = time.perf_counter() - begun
+    tables = [pq.read_table(part) for part in sorted(Path(folder.url).glob("part-*.parquet"))]
+    assert [key for table in tables for key in table["id"].to_pylist()] == list(range(MIXED))
+    return seconds, np.concatenate([np.stack(table["vector"].to_numpy()) for table in tables])
+
+
+def page(figures: dict) -> str:
+    """The figures as a Markdown page."""
+    cost, sort = figures["plumbing"], figures["sorting"]
+    rows = [
+        ("the whole job", cost["us_a_row"]),
+        ("- planning: reading, hashing, cutting", cost["planning_us_a_row"]),
+        ("- shards: reading, writing, syncing, hashing", cost["reading_and_writing_us_a_row"]),
+        ("- queue, verifying, manifest", cost["queue_and_end_us_a_row"]),
+        ("the starter model on the same texts", cost["model_us_a_row"]),
+    ]
+    return "\n".join(
+        [
+            "# Bulk jobs: what they cost beside the model",
+            "",
+            f"Written by `make bench` on {figures['machine']}, {figures['cores']} cores.",
+            "",
+            f"## {cost['rows']:,} short rows, JSONL to float32 Parquet, a model that takes no time",
+            "",
+            "| | µs a row |",
+            "|---|---|",
+            *(f"| {name} | {value:,.1f} |" for name, value in rows),
+            "",
+            f"The plumbing is {cost['share_of_model']:.1%} of the model's time.",
+            f"Resident memory was {cost['first_shard_mb']:,.0f} MB after a shard, {cost['most_mb']:,.0f} at most.",
+            "",
+            f"## Sorting by length: {sort['rows']:,} rows of mixed length, starter model",
+            "",
+            "| batches | rows a second |",
+            "|---|---|",
+            f"| in file order | {sort['file_order_rows_per_second']:,.1f} |",
+            f"| sorted within each block | {sort['sorted_rows_per_second']:,.1f} |",
+            "",
+            f"{sort['factor']:.2f} times the throughput; the output is in file order both times.",
+            "",
+        ]
+    )
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads resident memory from /proc")
+@pytest.mark.timeout(2 * LIMIT)
+def test_bulk(tmp_path, redis_url, starter_registry, monkeypatch) -> None:
+    """Measure, write, and hold the figures to what is promised."""
+    source = random.Random(3)  # noqa: S311 - synthetic texts
+    short = write(tmp_path / "short.jsonl", [source.randint(3, 12) for _ in range(ROWS)])
+    cost = plumbing(short, tmp_path / "job", starter_registry, redis_url)
+
+    settings = WorkerSettings(home=tmp_path / "home")
+    encoder = VersionLoader(Registry(starter_registry), settings)(1)[1]
+    cost["model_us_a_row"] = 1e6 * model_time(short, Folder(str(tmp_path / "model")), starter_registry, encoder)
+    cost["share_of_model"] = cost["us_a_row"] / cost["model_us_a_row"]
+
+    lengths = [min(200, max(2, round(math.exp(source.gauss(2.5, 1))))) for _ in range(MIXED)]
+    mixed = write(tmp_path / "mixed.jsonl", lengths)
+    by_length, vectors = run_shards(mixed, Folder(str(tmp_path / "sorted")), starter_registry, encoder)
+    monkeypatch.setattr("worker.encoding.plan", file_order)
+    as_filed, others = run_shards(mixed, Folder(str(tmp_path / "filed")), starter_registry, encoder)
+    encoder.close()
+    assert np.einsum("ij,ij->i", vectors, others).min() >= 0.9999
+    figures = {
+        "machine": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "plumbing": cost,
+        "sorting": {
+            "rows": MIXED,
+            "sorted_rows_per_second": MIXED / by_length,
+            "file_order_rows_per_second": MIXED / as_filed,
+            "factor": as_filed / by_length,
+        },
+    }
+    print(json.dumps(figures, indent=2))
+    text = page(figures)
+    assert cost["growth_mb"] < 50
+    if QUICK:
+        return
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "bulk.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (OUT / "bulk.md").write_text(text, encoding="utf-8")
+    assert cost["share_of_model"] < 0.10
+    assert figures["sorting"]["factor"] >= 1.3
