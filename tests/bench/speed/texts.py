@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from munjang.encoder.contract import Encoder
 
 SHORT_CHARS = 20
-COUNTS = {"short": 1000, "mixed": 1000, "long": 24, "128 tokens": 96}
+COUNTS = {"short": 500, "mixed": 800, "long": 24, "128 tokens": 96}
 QUICK_COUNTS = {"short": 48, "mixed": 64, "long": 3, "128 tokens": 8}
 
 
