@@ -1,0 +1,113 @@
+"""What `kubectl kustomize` makes of the overlays and of the components together, each rendered once."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+K8S = ROOT / "deploy" / "k8s"
+KUBECTL = Path(sys.executable).parent / "kubectl"
+
+OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
+COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
+EXCLUSIVE = [{"keda", "hpa"}, {"tls", "gateway"}]
+"""Components that say of themselves that they do not go together."""
+
+
+def supported(names):
+    return not any(pair <= set(names) for pair in EXCLUSIVE)
+
+
+def combinations():
+    """Each component alone, each supported pair, and all that go together, in both orders."""
+    some = [names for count in (1, 2) for names in itertools.combinations(COMPONENTS, count) if supported(names)]
+    for dropped in itertools.product(*map(sorted, EXCLUSIVE)):
+        rest = tuple(name for name in COMPONENTS if name not in dropped)
+        some += [rest, rest[::-1]]
+    return ["+".join(names) for names in some]
+
+
+NAMES = [*OVERLAYS, *combinations()]
+
+
+def pytest_generate_tests(metafunc):
+    if "rendered" in metafunc.fixturenames:
+        metafunc.parametrize("rendered", NAMES, indirect=True)
+
+
+@dataclass
+class Rendered:
+    """The objects of one rendering."""
+
+    name: str
+    objects: list[dict]
+
+    def of(self, *kinds):
+        return [each for each in self.objects if each["kind"] in kinds]
+
+    def named(self, kind, name):
+        return next(each for each in self.of(kind) if each["metadata"]["name"] == name)
+
+    def workloads(self):
+        return self.of("Deployment", "StatefulSet", "Job", "CronJob")
+
+    def programs(self):
+        return [each for each in self.workloads() if "valkey" not in each["metadata"]["name"]]
+
+
+def template(workload):
+    """The pod template of a Deployment, StatefulSet, Job or CronJob."""
+    spec = workload["spec"]
+    return spec["jobTemplate"]["spec"]["template"] if workload["kind"] == "CronJob" else spec["template"]
+
+
+@pytest.fixture(scope="session")
+def pod_of():
+    """The pod template of a workload."""
+    return template
+
+
+@pytest.fixture(scope="session")
+def render(tmp_path_factory):
+    """Render an overlay, or base and components joined by +; once for each name."""
+    folder = tmp_path_factory.mktemp("kustomize")
+    done = {}
+
+    def render(name):
+        if name not in done:
+            place = K8S / "overlays" / name if name in OVERLAYS else combined(folder / name, name.split("+"))
+            command = [KUBECTL, "kustomize", "--load-restrictor", "LoadRestrictionsNone", place]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert result.returncode == 0, result.stderr
+            assert not result.stderr, f"kustomize warns: {result.stderr}"
+            done[name] = Rendered(name, list(yaml.load_all(result.stdout, yaml.CSafeLoader)))
+        return done[name]
+
+    return render
+
+
+@pytest.fixture
+def rendered(request, render):
+    """One rendering; a test that takes it runs for each."""
+    return render(request.param)
+
+
+def combined(place, names):
+    place.mkdir()
+    inside = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "munjang",
+        "resources": [os.path.relpath(K8S / "base", place)],
+        "components": [os.path.relpath(K8S / "components" / name, place) for name in names],
+    }
+    (place / "kustomization.yaml").write_text(yaml.safe_dump(inside), encoding="utf-8")
+    return place

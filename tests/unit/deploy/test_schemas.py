@@ -1,0 +1,96 @@
+"""Every rendered object is valid, strictly: an unknown or misspelt field is an error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+CRDS = yaml.safe_load((Path(__file__).parent / "crds.yaml").read_text(encoding="utf-8"))
+OLDEST, NEWEST = "1.30.0", kubernetes_validate.latest_version()
+_valid: set[str] = set()
+
+
+def strict(schema):
+    """The schema, with every object closed but those that say `open`."""
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: strict(value) for key, value in schema.items() if key != "open"}
+    if isinstance(schema.get("properties"), dict) and not schema.get("open"):
+        closed |= {"type": "object", "additionalProperties": False}
+        closed["properties"] = {name: strict(each) for name, each in schema["properties"].items()}
+    return closed
+
+
+def custom(each):
+    """The errors of a custom resource."""
+    crd = CRDS[each["kind"]]
+    metadata = {"properties": {"name": {"type": "string"}, "namespace": {"type": "string"}, "labels": {"open": True}}}
+    whole = {
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "properties": {
+            "apiVersion": {"const": crd["apiVersion"]},
+            "kind": {"const": each["kind"]},
+            "metadata": metadata,
+            "spec": crd["spec"],
+        },
+    }
+    return [f"{error.json_path}: {error.message}" for error in Draft202012Validator(strict(whole)).iter_errors(each)]
+
+
+def errors(each):
+    """What is wrong with an object; the same object is looked at once."""
+    key = json.dumps(each, sort_keys=True)
+    if key in _valid:
+        return []
+    found = []
+    if each["kind"] in CRDS:
+        found = custom(each)
+    else:
+        for version in (OLDEST, NEWEST):
+            try:
+                kubernetes_validate.validate(each, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                found.append(f"{each['kind']} {each['metadata']['name']} {list(error.path)}: {error.message}")
+    if not found:
+        _valid.add(key)
+    return found
+
+
+def test_every_object_is_valid_for_the_oldest_and_newest_kubernetes(rendered):
+    assert len(rendered.objects) > 10
+    assert [error for each in rendered.objects for error in errors(each)] == []
+
+
+def test_no_two_objects_have_one_name(rendered):
+    names = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in rendered.objects]
+    assert len(set(names)) == len(names)
+
+
+def test_everything_is_in_one_namespace_which_enforces_the_restricted_standard(rendered):
+    (namespace,) = rendered.of("Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    others = {each["metadata"].get("namespace") for each in rendered.objects if each["kind"] != "Namespace"}
+    assert others == {namespace["metadata"]["name"]}
+
+
+def test_the_behaviour_that_keda_hands_to_its_hpa_is_valid_too(render):
+    hpa = render("hpa").named("HorizontalPodAutoscaler", "munjang-server")
+    for each in render("keda").of("ScaledObject"):
+        config = each["spec"]["advanced"]["horizontalPodAutoscalerConfig"]
+        assert errors(hpa | {"spec": hpa["spec"] | {"behavior": config["behavior"]}}) == []
+
+
+@pytest.mark.parametrize("kind", sorted(CRDS))
+def test_the_schemas_of_custom_resources_refuse_an_unknown_field_anywhere(render, kind):
+    everything = [each for name in ("keda+monitoring", "gateway") for each in render(name).of(kind)]
+    assert everything
+    spoilt = json.loads(json.dumps(everything[0]))
+    spoilt["spec"]["replcias"] = 1
+    assert custom(spoilt)
