@@ -67,22 +67,16 @@ def series():
 
 def selectors(expression):
     """The metrics of a query, with the labels that are matched and their values."""
-    tree = promql_parser.parse(expression)
     found = []
-    for match in re.finditer(r"([a-z_:][\w:]*)\s*(\{[^}]*\})?", re.sub(r'"[^"]*"', _hidden, expression)):
-        if match[1].startswith(("munjang_", "munjang:")):
-            labels = re.findall(r'(\w+)(?:=~|!=|=)"([^"]*)"', _shown(match[2] or ""))
-            found.append((match[1], labels))
-    assert tree is not None
+
+    def visit(node):
+        if isinstance(node, promql_parser.MatrixSelector):
+            visit(node.vector_selector)
+        elif isinstance(node, promql_parser.VectorSelector):
+            found.append((node.name, [(each.name, each.value) for each in node.matchers.matchers]))
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
     return found
-
-
-def _hidden(match):
-    return '"' + match[0][1:-1].encode().hex() + '"'
-
-
-def _shown(text):
-    return re.sub(r'"([0-9a-f]*)"', lambda match: '"' + bytes.fromhex(match[1]).decode() + '"', text)
 
 
 def check(expression, series):
