@@ -83,8 +83,8 @@ constraints: | $(BIN)/python ## Pin the newest versions that fit pyproject.toml,
 	$(BIN)/python -m tools.constraints
 
 bench: setup ## Measure speed, write docs/benchmarks.md; ARGS="--quick", "--peers", "--only served", "--profile FOLDER".
-	$(BIN)/python -m pytest --quiet tests/bench
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.speed $(ARGS)
+	@case "$(ARGS)" in *--quick* | *--only*) ;; *) $(BIN)/python -m pytest --quiet tests/bench ;; esac
 
 wheel: setup ## Build dist/munjang-*.whl and the source distribution.
 	$(BIN)/python -m build --no-isolation --outdir dist

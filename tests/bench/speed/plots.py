@@ -67,7 +67,7 @@ def _call(found: dict[str, Any]) -> Any:
         axes.barh([0], [width], left=left, label=f"{name}: {width:.2f} ms")
         left += width
     axes.set(xlabel="ms", yticks=[], title="where the time of one call goes")
-    axes.legend(ncols=3, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.45))
+    figure.legend(ncols=3, fontsize=8, loc="outside lower center")
     return figure
 
 
