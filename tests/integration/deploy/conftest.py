@@ -1,0 +1,134 @@
+"""Processes with the arguments and variables of the compose file and of the manifests, on this machine's loopback."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from munjang.cli.stack import valkey
+from munjang.cli.stack.ports import free_port
+from munjang.publishing import publish_model
+from munjang.registry import Registry
+from munjang.testing_models import tiny_model
+
+ROOT = Path(__file__).resolve().parents[3]
+BIN = Path(sys.executable).parent
+WAIT = 120
+PASSWORD = "queue-of-the-test"  # noqa: S105 - of this test
+
+
+@dataclass(frozen=True)
+class Described:
+    """A container as a file describes it."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+
+
+def from_compose():
+    """The services of the compose file, with what their images set."""
+    services = yaml.safe_load((ROOT / "deploy/docker/compose.yaml").read_text("utf-8"))["services"]
+    return {
+        name: Described(services[name].get("command", []), services[name].get("environment", {}))
+        for name in ("valkey", "server", "worker")
+    }
+
+
+def from_kubernetes():
+    """The containers of the plainest overlay; a Secret's values are the test's own."""
+    command = [BIN / "kubectl", "kustomize", ROOT / "deploy/k8s/overlays/cpu"]
+    objects = list(yaml.safe_load_all(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    maps = {each["metadata"]["name"]: each["data"] for each in objects if each["kind"] == "ConfigMap"}
+    secrets = {"url": f"redis://:{PASSWORD}@munjang-valkey:6379/0", "password": PASSWORD}
+    found = {}
+    for each in objects:
+        if each["kind"] in {"Deployment", "StatefulSet"}:
+            (container,) = each["spec"]["template"]["spec"]["containers"]
+            environment = {}
+            for source in container.get("envFrom", []):
+                environment |= maps[source["configMapRef"]["name"]]
+            for entry in container["env"]:
+                reference = entry.get("valueFrom", {})
+                secret = reference.get("secretKeyRef", {}).get("key")
+                environment[entry["name"]] = secrets[secret] if secret else entry.get("value", "1")
+            found[container["name"]] = Described(container.get("args", []), environment)
+    return found
+
+
+@dataclass
+class Stack:
+    """What was started: the processes by name, and where they are."""
+
+    folder: Path
+    described: dict[str, Described]
+    ports: dict[str, int] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def here(self, text):
+        """A value of the file with this machine's places instead of the containers'."""
+        text = text.replace("/var/lib/munjang", str(self.folder)).replace("$(REDISCLI_AUTH)", PASSWORD)
+        return re.sub(r"@?(?:munjang-)?valkey:6379", lambda match: self._address(match[0]), text)
+
+    def _address(self, matched):
+        return f"{'@' if matched[0] == '@' else ''}127.0.0.1:{self.ports['valkey']}"
+
+    def environment(self, name):
+        """The variables of a program: those of the file, its ports free ones."""
+        own = {key: self.here(value) for key, value in self.described[name].environment.items()}
+        for key in [key for key in own if key.endswith("PORT")]:
+            own[key] = str(self.ports.setdefault(key, free_port()))
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("MUNJANG_") or "CI" in key}
+        return kept | {"HF_HUB_OFFLINE": "1", "MUNJANG_HOME": str(self.folder)} | own
+
+    def start_valkey(self):
+        """Valkey with the arguments of the file, on a port of the loopback."""
+        (self.folder / "valkey").mkdir()
+        self.ports["valkey"] = free_port()
+        first, *arguments = map(self.here, self.described["valkey"].arguments)
+        assert first == "valkey-server"
+        arguments[arguments.index("/data")] = str(self.folder / "valkey")
+        self._run(
+            "valkey", [valkey.find_binary(), *arguments, "--bind", "127.0.0.1", "--port", str(self.ports["valkey"])]
+        )
+
+    def start(self, name):
+        """The program as its image runs it."""
+        self._run(name, [sys.executable, "-m", name, *self.described[name].arguments])
+
+    def _run(self, name, command):
+        environment = self.environment(name)
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(
+                command, env=environment, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def log(self, name):
+        return (self.folder / f"{name}.log").read_text("utf-8", errors="replace")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A registry whose version 1 is a tiny model. Do not change it."""
+    folder = tmp_path_factory.mktemp("published")
+    registry = Registry(str(folder / "registry"))
+    registry.promote("stable", publish_model(registry, tiny_model(folder / "model")).version, "tests")
+    return registry
+
+
+@pytest.fixture(params=[from_compose, from_kubernetes], ids=["compose", "kubernetes"])
+def stack(request, tmp_path, published):
+    """Valkey, server and worker of a file, not started yet; all are ended after the test."""
+    made = Stack(tmp_path, request.param())
+    (tmp_path / "registry").symlink_to(published.url)
+    yield made
+    for process in made.processes.values():
+        if process.poll() is None:
+            process.kill()
+        process.wait(30)
