@@ -76,8 +76,9 @@ protos: setup ## Generate munjang/v1 from protos/.
 protos-baseline: setup ## At a release only: make today's protos the contract that later ones are held against.
 	$(BIN)/python -m tools.protos baseline
 
-docs: setup ## Write the generated pages of docs/.
+docs: setup ## Write the generated pages of docs/, and the alert rules for Prometheus.
 	$(BIN)/python -m tools.settings_docs
+	$(BIN)/python -m tools.alerts
 
 constraints: | $(BIN)/python ## Pin the newest versions that fit pyproject.toml, found in a clean environment.
 	$(BIN)/python -m tools.constraints

@@ -94,3 +94,11 @@ def test_the_schemas_of_custom_resources_refuse_an_unknown_field_anywhere(render
     spoilt = json.loads(json.dumps(everything[0]))
     spoilt["spec"]["replcias"] = 1
     assert custom(spoilt)
+
+
+def test_the_readme_names_every_overlay_and_component():
+    folder = Path(__file__).resolve().parents[3] / "deploy"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    for kind in ("overlays", "components"):
+        for each in (folder / "k8s" / kind).iterdir():
+            assert f"`{each.name}`" in text or f"{kind}/{each.name}`" in text
