@@ -64,6 +64,7 @@ lint: setup ## Check style, types, import rules, dependencies, protos, and that 
 	$(BIN)/python -m tools.protos breaking
 	$(BIN)/python -m tools.protos stubs
 	$(BIN)/python -m tools.settings_docs --check
+	$(BIN)/python -m tools.api_docs --check
 	$(BIN)/python -m tools.alerts --check
 
 format: setup ## Format the code and mend what ruff can mend.
@@ -78,6 +79,7 @@ protos-baseline: setup ## At a release only: make today's protos the contract th
 
 docs: setup ## Write the generated pages of docs/, and the alert rules for Prometheus.
 	$(BIN)/python -m tools.settings_docs
+	$(BIN)/python -m tools.api_docs
 	$(BIN)/python -m tools.alerts
 
 constraints: | $(BIN)/python ## Pin the newest versions that fit pyproject.toml, found in a clean environment.
