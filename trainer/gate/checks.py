@@ -29,19 +29,31 @@ def check_files(folder: Path) -> list[str]:
 
 
 def check_reproduced(results: Results, trained: Mapping[str, float], tolerance: float) -> list[str]:
-    """The fresh figures are those that training had."""
+    """The fresh figures are those that training had.
+
+    A share of rows (accuracy, recall, mean reciprocal rank) moves in steps: where two scores are as good as equal, a
+    rounding in their last digit changes their order. One such row is let pass; correlations move smoothly and have
+    no such allowance.
+    """
     if not results.finite:
         return ["the saved model makes vectors that are not finite (NaN or infinity)"]
     fresh = results.flat()
     reasons: list[str] = []
     for name, expected in trained.items():
         found = fresh.get(name, math.nan)
-        if not abs(found - expected) <= tolerance:
+        allowed = tolerance + _one_row(results, name)
+        if not abs(found - expected) <= allowed:
             reasons.append(
                 f"{name} is {found:.6f} when the saved model is loaded afresh, but was {expected:.6f} in training:"
-                f" they differ by more than {tolerance:g}"
+                f" they differ by more than {allowed:.2g}"
             )
     return reasons
+
+
+def _one_row(results: Results, name: str) -> float:
+    """What one row weighs in a figure that is a mean over rows; 0 for a correlation."""
+    judged = results.sets.get(name.partition(".")[0])
+    return 0.0 if judged is None or judged.kind == "sts" else 1 / judged.rows
 
 
 def check_minimum(results: Results, minimum: Mapping[str, float]) -> list[str]:

@@ -29,7 +29,7 @@ def draw_curves(journal: Path, picture: Path) -> None:
         axes.grid(alpha=0.3)
         for border in borders:
             axes.axvline(border, color="grey", linewidth=0.8, linestyle=":")
-    if figures.lines:
+    if figures.get_legend_handles_labels()[1]:
         figures.legend(fontsize=8)
     save(figure, picture)
 
