@@ -14,6 +14,7 @@ import munjang
 from munjang.engine import Engine, VersionState
 from munjang.engine.loading import VersionLoader
 from munjang.errors import ConfigurationError
+from munjang.metrics import new_registry
 from munjang.registry import Registry, Watcher
 from munjang.telemetry import setup_tracing
 from server.admin import Admin
@@ -22,7 +23,8 @@ from server.front import Front
 from server.lifecycle import drain
 from server.metrics.batching import BatchMetrics, show_load
 from server.metrics.engine import EngineMetrics, show_versions
-from server.metrics.page import new_registry, serve_page
+from server.metrics.page import serve_page
+from server.metrics.queue import show_queue
 from server.metrics.registry import show_registry
 from server.security.guard import OpenGuard, is_loopback
 from server.security.tls import credentials
@@ -46,7 +48,7 @@ class App:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        self._metrics = new_registry()
+        self._metrics = new_registry("server")
         self._registry = Registry(settings.registry_url)
         self._engine = Engine(
             VersionLoader(self._registry, settings),
@@ -71,6 +73,7 @@ class App:
         show_load(self._metrics, self._batcher)
         show_versions(self._metrics, self._engine)
         show_registry(self._metrics, lambda: self._watcher.error, self._disks())
+        show_queue(self._metrics, settings.redis_url)
 
     async def run(self, stop: Stop) -> int:
         """Serve until a signal; returns the exit status."""

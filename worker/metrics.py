@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
-from redis.exceptions import RedisError
+from prometheus_client import Counter, Gauge, Histogram
+
+from munjang.metrics import Disks, QueueDepth, new_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 _SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 
@@ -21,7 +22,7 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = new_registry("worker")
         self.rows = self._counter("rows", "Rows worked on, by outcome (encoded, failed).", ["outcome"])
         self.tokens = self._counter("tokens", "Tokens that the model read for encoded rows.")
         self.truncated = self._counter("truncated_texts", "Texts that were cut at the model's limit.")
@@ -50,27 +51,13 @@ class Metrics:
             for outcome in ("done", "interrupted", "failed"):
                 self.steps.labels(step, outcome)
 
-    def watch_queue(self, depth: Callable[[], tuple[int, int]]) -> None:
+    def watch_queue(self, depth: Callable[[], tuple[int, int] | None]) -> None:
         """Add the queue's depth, which `depth` reads whenever the metrics are read."""
-        self.registry.register(_QueueDepth(depth))
+        self.registry.register(QueueDepth(depth))
+
+    def watch_disks(self, disks: Mapping[str, Path]) -> None:
+        """Add the room where results and versions are kept, by the name of the place."""
+        self.registry.register(Disks("worker", disks))
 
     def _counter(self, name: str, text: str, labels: list[str] | None = None) -> Counter:
         return Counter(f"munjang_worker_{name}", text, labels or [], registry=self.registry)
-
-
-class _QueueDepth:
-    """Steps that wait, and steps that are being worked on anywhere: what an autoscaler needs to see both of."""
-
-    def __init__(self, depth: Callable[[], tuple[int, int]]) -> None:
-        self._depth = depth
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The gauge, unless Redis is away."""
-        family = GaugeMetricFamily("munjang_queue_steps", "Steps of jobs in the queue, by state.", labels=["state"])
-        try:
-            waiting, running = self._depth()
-        except RedisError:
-            return
-        family.add_metric(["waiting"], waiting)
-        family.add_metric(["running"], running)
-        yield family

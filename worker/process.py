@@ -6,7 +6,8 @@ import os
 import secrets
 import signal
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from prometheus_client import start_http_server
@@ -22,6 +23,7 @@ from worker.interrupts import Interrupts
 from worker.metrics import Metrics
 from worker.models import Models
 from worker.queue import BulkQueue
+from worker.roots import split_roots
 from worker.runtime import Runtime, install
 from worker.steps import Steps
 from worker.warm import WarmWorker
@@ -82,9 +84,28 @@ def make_runtime(settings: WorkerSettings, load: Callable[[int], Encoder] | None
         interrupts=interrupts,
     )
     install(runtime)
-    brief = connect_briefly(settings.redis_url)
-    metrics.watch_queue(lambda: (brief.llen(queue.key), brief.zcard(queue.started_job_registry.key)))
+    metrics.watch_queue(_depth(queue, connect_briefly(settings.redis_url)))
+    metrics.watch_disks(_disks(registry, settings))
     return runtime
+
+
+def _depth(queue: BulkQueue, brief: Any) -> Callable[[], tuple[int, int] | None]:
+    def depth() -> tuple[int, int] | None:
+        try:
+            return brief.llen(queue.key), brief.zcard(queue.started_job_registry.key)
+        except RedisError:
+            return None
+
+    return depth
+
+
+def _disks(registry: Registry, settings: WorkerSettings) -> dict[str, Path]:
+    """The folders that versions and results are kept in; of results only where the settings name their places."""
+    disks = {"cache": settings.cache_folder.absolute()}
+    if registry.local:
+        disks["registry"] = Path(registry.url).absolute()
+    roots = [Path(root) for root in split_roots(settings.output_roots) if "://" not in root]
+    return disks | {f"output {number}" if number > 1 else "output": root for number, root in enumerate(roots, 1)}
 
 
 def _loader(registry: Registry, settings: WorkerSettings) -> Callable[[int], Encoder]:

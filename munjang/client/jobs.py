@@ -45,11 +45,13 @@ class JobQueue:
     Every method raises QueueUnavailable where Redis cannot be reached.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, seconds: float = SOCKET_SECONDS, retries: int = RETRIES) -> None:
         """Name the queue; nothing is read or written yet.
 
         Args:
             url: redis://, rediss:// or unix://, with user and password where needed.
+            seconds: how long one answer of Redis is waited for.
+            retries: how often a failed call is tried again.
 
         Raises:
             QueueUnavailable: no URL, or one that is not valid.
@@ -60,9 +62,9 @@ class JobQueue:
         try:
             self._redis: Any = Redis.from_url(
                 url,
-                socket_timeout=SOCKET_SECONDS,
-                socket_connect_timeout=SOCKET_SECONDS,
-                retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), RETRIES),
+                socket_timeout=seconds,
+                socket_connect_timeout=seconds,
+                retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
             )
         except ValueError as error:
             msg = f"the address of the job queue is not valid: {error}"

@@ -1,4 +1,4 @@
-"""The page that Prometheus reads, on a port of its own, and what it shows of the process itself."""
+"""The page that Prometheus reads, on a port of its own."""
 
 from __future__ import annotations
 
@@ -6,34 +6,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    Info,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-    start_http_server,
-)
+from prometheus_client import start_http_server
 
-import munjang
 from munjang.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from prometheus_client import CollectorRegistry
+
 log = structlog.get_logger("munjang.server.metrics")
-
-
-def new_registry() -> CollectorRegistry:
-    """A registry for one server, with the metrics of its process."""
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, used by no dashboard
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    Info("munjang_server_build", "The release that runs.", registry=registry).info({"release": munjang.__version__})
-    return registry
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
+from munjang.metrics import new_registry
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import resources_pb2
-from server.metrics.page import new_registry, serve_page
+from server.metrics.page import serve_page
 from server.tracing import Tracing
 
 TEXTS = ["첫째 문장", "둘째 문장입니다"]
@@ -180,7 +181,7 @@ async def test_slow_calls_are_logged(run_server):
 
 
 def test_the_page_shows_the_registry_over_http(unused_tcp_port):
-    registry = new_registry()
+    registry = new_registry("server")
     url = f"http://127.0.0.1:{unused_tcp_port}/metrics"
     with serve_page(registry, "127.0.0.1", unused_tcp_port), urllib.request.urlopen(url) as page:
         text = page.read().decode()

@@ -10,12 +10,12 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from munjang.metrics import new_registry
 from munjang.settings import WorkerSettings
 from munjang.testing import FakeEncoder
 from server.metrics.batching import BatchMetrics, show_load
 from server.metrics.calls import REASONS, CallMetrics
 from server.metrics.engine import EngineMetrics, show_versions
-from server.metrics.page import new_registry
 from server.metrics.registry import show_registry
 from tools.alerts import PLAIN, SOURCE, plain
 from worker.metrics import Metrics
@@ -46,7 +46,7 @@ class Idle:
 @pytest.fixture(scope="module")
 def series():
     """The labels of every series of server and worker, by its name."""
-    server, of_disks, worker = new_registry(), CollectorRegistry(), Metrics()
+    server, of_disks, worker = new_registry("server"), CollectorRegistry(), Metrics()
     CallMetrics(server, ["Encode"])
     EngineMetrics(server, print)
     BatchMetrics(server)
@@ -54,6 +54,7 @@ def series():
     show_versions(server, Idle())
     show_registry(of_disks, lambda: None, {"registry": ROOT})
     worker.watch_queue(lambda: (3, 1))
+    worker.watch_disks({"output": ROOT})
     found = {}
     for registry in (server, worker.registry):
         for name, collector in registry._names_to_collectors.items():

@@ -1,4 +1,4 @@
-"""The Grafana dashboard asks only for metrics and labels that the server has."""
+"""The Grafana dashboard asks only for metrics and labels that server and worker have, and for all of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from munjang.metrics import new_registry
 from munjang.testing import FakeEncoder
 from server.metrics.batching import BatchMetrics, show_load
 from server.metrics.calls import CallMetrics
 from server.metrics.engine import EngineMetrics, show_versions
-from server.metrics.page import new_registry
 from server.metrics.registry import show_registry
+from worker.metrics import Metrics
 
 DASHBOARD = json.loads((Path(__file__).resolve().parents[4] / "deploy" / "grafana" / "munjang.json").read_text())
 OF_PROMETHEUS = {"instance", "le"}
@@ -42,19 +43,24 @@ def expressions(node):
 
 @pytest.fixture(scope="module")
 def labels():
-    """The labels of every series that a server shows, by its name."""
-    registry = new_registry()
+    """The labels of every series that a server or a worker shows, by its name."""
+    registry = new_registry("server")
     CallMetrics(registry, ["Encode"])
     EngineMetrics(registry, print)
     BatchMetrics(registry)
     show_load(registry, Idle())
     show_versions(registry, Idle())
     show_registry(registry, lambda: None, {})
-    names = registry._names_to_collectors.items()
-    of_process = {family.name: set() for family in new_registry().collect() if family.name.startswith("process_")}
+    names = {**registry._names_to_collectors, **Metrics().registry._names_to_collectors}.items()
+    of_process = {
+        family.name: set() for family in new_registry("server").collect() if family.name.startswith("process_")
+    }
     counters = {f"{name}_total": set() for name in of_process}
-    of_disks = {f"munjang_server_disk_{what}_bytes": {"place"} for what in ("free", "size")}
-    return of_process | counters | {name: set(getattr(each, "_labelnames", ())) for name, each in names} | of_disks
+    read_late = {
+        f"munjang_{who}_disk_{what}_bytes": {"place"} for who in ("server", "worker") for what in ("free", "size")
+    }
+    read_late["munjang_queue_steps"] = {"state"}
+    return of_process | counters | {name: set(getattr(each, "_labelnames", ())) for name, each in names} | read_late
 
 
 EXPRESSIONS = sorted(set(expressions(DASHBOARD)))
@@ -99,7 +105,7 @@ def test_panels_do_not_overlap():
         taken |= cells
 
 
-def test_every_metric_of_the_server_is_on_the_dashboard(labels):
+def test_every_metric_is_on_the_dashboard(labels):
     shown = {name for expression in EXPRESSIONS for name in re.findall(r"\bmunjang_\w+", expression)}
     families = {re.sub(r"_(total|created|bucket|sum|count|info)$", "", name) for name in labels if "munjang" in name}
     assert families == {re.sub(r"_(total|bucket|sum|count|info)$", "", name) for name in shown}
