@@ -14,6 +14,7 @@ from munjang.cli import console
 from munjang.cli.callers import Callers
 from munjang.cli.config import read_settings
 from munjang.cli.heatmap import heat_map
+from munjang.cli.programs import spoken
 from munjang.cli.stack.home import Home
 from munjang.cli.stack.plan import Plan, make_plan
 from munjang.cli.stack.ports import LOOPBACK
@@ -57,7 +58,7 @@ def demo() -> None:
                     _tour(out, stack, plan, tell)
                 except Interrupted:
                     raise typer.Exit(signals.exit_status) from None
-    _head(out, "Everything has ended and the folder is gone. `munjang up` starts one that stays.")
+    _head(out, f"Everything has ended and the folder is gone. `{spoken('munjang')} up` starts one that stays.")
 
 
 def _plan(home: Home) -> Plan:

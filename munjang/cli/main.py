@@ -17,6 +17,7 @@ from munjang.cli.config import read_settings
 from munjang.cli.demo import demo
 from munjang.cli.encode import encode
 from munjang.cli.health import health
+from munjang.cli.programs import spoken
 from munjang.cli.similarity import similarity
 from munjang.cli.up import up
 from munjang.errors import MunjangError, ServerUnreachable
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except ServerUnreachable as error:
-        console.fail(f"{error} — is a server running? `munjang up` starts one")
+        console.fail(f"{error} — is a server running? `{spoken('munjang')} up` starts one")
     except MunjangError as error:
         console.fail(str(error))
     except OSError as error:

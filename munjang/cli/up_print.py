@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from munjang.bulk import EMBED_FILE, QUEUE
+from munjang.cli.programs import spoken
 from munjang.client.channel import DEFAULT_TARGET
 
 if TYPE_CHECKING:
@@ -18,16 +19,17 @@ EXAMPLE = '"밀짚모자를 쓴 남자가 드럼을 쳤다." "남자가 음악�
 def ready_message(plan: Plan) -> Text:
     """The message that `munjang up` ends its start with."""
     target = "" if plan.target == DEFAULT_TARGET else f" --target {plan.target}"
+    munjang = spoken("munjang")
     lines = [
         ("gRPC", plan.target),
-        ("try it", f"munjang similarity {EXAMPLE}{target}"),
+        ("try it", f"{munjang} similarity {EXAMPLE}{target}"),
         ("in Python", "from munjang.client import Client"),
         ("", f'with Client("{plan.target}") as client:'),
         ("", '    print(client.encode(["안녕하세요"]).vectors.shape)'),
         ("queue", plan.redis_url),
         *_worker(plan),
         ("metrics", _page(plan.metrics)),
-        ("models", f"{plan.registry}   (munjang versions list --registry {plan.registry})"),
+        ("models", f"{plan.registry}   ({munjang} versions list --registry {plan.registry})"),
         ("logs", str(plan.home.logs)),
     ]
     text = Text("munjang is ready. Ctrl-C ends everything.\n", style="bold green")
@@ -41,7 +43,7 @@ def _worker(plan: Plan) -> list[tuple[str, str]]:
     if not plan.worker:
         return [("", "no worker runs here: jobs wait until one does")]
     return [
-        ("bulk jobs", f"rq enqueue --url {plan.redis_url} --queue {QUEUE} {EMBED_FILE} INPUT OUTPUT"),
+        ("bulk jobs", f"{spoken('rq')} enqueue --url {plan.redis_url} --queue {QUEUE} {EMBED_FILE} INPUT OUTPUT"),
         ("", f"worker metrics {_page(plan.worker_metrics)}"),
     ]
 

@@ -11,6 +11,7 @@ import typer
 from munjang.cli import console, options, versions_print
 from munjang.cli.config import read_settings
 from munjang.cli.connection import connect
+from munjang.cli.programs import spoken
 from munjang.errors import MunjangError, RegistryError
 from munjang.registry import DEFAULT, Registry
 from munjang.settings import Settings
@@ -110,7 +111,9 @@ def publish(
         console.print_json(versions_print.manifest_json(manifest, [alias] if promote else []))
         return
     moved = (
-        f", and {alias} names it now" if promote else f"; `munjang versions promote {manifest.version}` lets it serve"
+        f", and {alias} names it now"
+        if promote
+        else f"; `{spoken('munjang')} versions promote {manifest.version}` lets it serve"
     )
     console.stdout().print(f"published version {manifest.version} to {found.url}{moved}", soft_wrap=True, markup=False)
 

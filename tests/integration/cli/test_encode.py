@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -109,4 +110,4 @@ def test_the_target_may_come_from_the_environment(run, target, monkeypatch):
 def test_no_server_is_an_error_that_says_what_to_do(run):
     done = run("encode", "글", "--target", "127.0.0.1:1")
     assert done.status == 1
-    assert "`munjang up` starts one" in done.err
+    assert re.search(r"`\S*munjang up` starts one", done.err)
