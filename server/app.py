@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from server.security.guard import Guard
     from server.tracing import Tracing
 
+LOAD_SECONDS = 0.5
+"""How long a load may still take when the server ends; after that it is abandoned, see `leaving`."""
+
 log = structlog.get_logger("munjang.server")
 
 
@@ -84,7 +87,7 @@ class App:
                 stack.push_async_callback(asyncio.to_thread, self._provider.shutdown)
             stack.enter_context(serve_page(self._metrics, settings.metrics_host, settings.metrics_port))
             self._engine.start()
-            stack.push_async_callback(asyncio.to_thread, self._engine.close)
+            stack.push_async_callback(asyncio.to_thread, self._engine.close, LOAD_SECONDS)
             self._watcher.start()
             stack.push_async_callback(asyncio.to_thread, self._watcher.close)
             self._batcher.start()
