@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,8 @@ from munjang.encoder.rules import Rules
 if TYPE_CHECKING:
     import torch
 
-KEPT = 4
-"""How many exports stay in the cache: the ones that were used last."""
+DRAFT_SECONDS = 3600.0
+"""A draft that was not finished for so long was left behind by a process that was killed."""
 
 
 def read(folder: Path) -> tuple[openvino.Model, Rules] | None:
@@ -37,8 +38,8 @@ def read(folder: Path) -> tuple[openvino.Model, Rules] | None:
     return graph, rules
 
 
-def write(graph: openvino.Model, rules: Rules, folder: Path) -> None:
-    """Write an export so that readers see all of it or nothing, and drop those that were not used for longest."""
+def write(graph: openvino.Model, rules: Rules, folder: Path, kept: int) -> None:
+    """Write an export so that readers see all of it or nothing, and keep the `kept` that were used last."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
     try:
@@ -48,7 +49,7 @@ def write(graph: openvino.Model, rules: Rules, folder: Path) -> None:
         draft.rename(folder)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)  # another process was first, or the disk is full: serve from memory
-    _prune(folder.parent)
+    _prune(folder.parent, kept)
 
 
 def remove(folder: Path) -> None:
@@ -95,7 +96,9 @@ def _pooled(modules: list[Any]) -> torch.nn.Module:
     return Pooled()
 
 
-def _prune(cache: Path) -> None:
-    exports = [path for path in cache.iterdir() if not path.name.startswith(".")]
-    for path in sorted(exports, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+def _prune(cache: Path, kept: int) -> None:
+    used = {path: path.stat().st_mtime for path in cache.iterdir()}
+    exports = sorted((path for path in used if not path.name.startswith(".")), key=used.__getitem__, reverse=True)
+    left = [path for path in used if path.name.startswith(".draft-") and time.time() - used[path] > DRAFT_SECONDS]
+    for path in (*exports[kept:], *left):
         remove(path)

@@ -67,6 +67,7 @@ class LoadOptions:
         threads: threads of a forward on a CPU; 0 leaves the runtime's own choice.
         int8_scale: the calibration that the version was published with; 0 if none.
         export: where the OpenVINO form of this very model is kept; it is made there if it is missing. None keeps none.
+        exports_kept: how many such forms stay beside each other: the ones that were used last.
     """
 
     device: str = "auto"
@@ -75,6 +76,7 @@ class LoadOptions:
     threads: int = 0
     int8_scale: float = 0.0
     export: Path | None = None
+    exports_kept: int = 4
 
 
 def load_encoder(folder: Path, options: LoadOptions = LoadOptions()) -> SentenceEncoder:

@@ -31,12 +31,12 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
     if not supported(compute_type):
         msg = f"this processor does not compute in {compute_type}"
         raise ConfigurationError(msg, field="compute_type")
-    graph, rules = (options.export and exports.read(options.export)) or _convert(folder, options.export)
+    graph, rules = (options.export and exports.read(options.export)) or _convert(folder, options)
     forward = OpenVinoForward(graph, rules, compute_type=compute_type, threads=options.threads)
     return SentenceEncoder(rules.info(options.int8_scale), "openvino", compute_type, TextTokenizer(rules), forward)
 
 
-def _convert(folder: Path, export: Path | None) -> tuple[openvino.Model, Rules]:
+def _convert(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]:
     import torch  # noqa: PLC0415 - only where there is no export yet
 
     from munjang.encoder.torch_load import load_model, plain_rules  # noqa: PLC0415
@@ -47,6 +47,6 @@ def _convert(folder: Path, export: Path | None) -> tuple[openvino.Model, Rules]:
         msg = "only transformers with a fast tokenizer whose pooling reads the whole text are exported"
         raise UnsupportedModel(msg)
     graph = exports.convert(list(model), rules)
-    if export is not None:
-        exports.write(graph, rules, export)
+    if options.export is not None:
+        exports.write(graph, rules, options.export, options.exports_kept)
     return graph, rules

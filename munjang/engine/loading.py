@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from munjang.encoder.load import LoadOptions, computes_in_bfloat16, load_encoder
 from munjang.engine.contract import VersionState
@@ -35,6 +36,7 @@ class VersionLoader:
     def __init__(self, registry: Registry, settings: EngineSettings) -> None:
         self._registry = registry
         self._settings = settings
+        self._loaded: WeakValueDictionary[int, Encoder] = WeakValueDictionary()
 
     def __call__(
         self, version: int, progress: Callable[[VersionState], None] = lambda _: None
@@ -47,7 +49,13 @@ class VersionLoader:
             ConfigurationError: the machine lacks what the settings ask for.
         """
         manifest = self._registry.manifest(version)
-        folder = fetch(self._registry, version, self._settings.cache_folder)
+        folder = fetch(
+            self._registry,
+            version,
+            self._settings.cache_folder,
+            most=self._settings.cache_versions,
+            loaded=set(self._loaded),
+        )
         encoder = self._load(folder, manifest)
         try:
             progress(VersionState.WARMING)
@@ -55,6 +63,7 @@ class VersionLoader:
         except BaseException:
             encoder.close()
             raise
+        self._loaded[version] = encoder
         return manifest, encoder
 
     def _load(self, folder: Path, manifest: Manifest) -> Encoder:
@@ -78,6 +87,7 @@ class VersionLoader:
             threads=settings.threads,
             int8_scale=manifest.int8_scale,
             export=export,
+            exports_kept=settings.cache_versions,
         )
         if settings.compute_type == "auto" and computes_in_bfloat16(options):
             try:

@@ -1,7 +1,7 @@
 """The model registry: what is on disk, publishing and resolving, watching. Knows no model library and no transport.
 
 layout (names, manifest, allow-list) · storage, local, disk, objects (where files are kept) · claims, publish, aliases,
-verify, store (`Registry`) · fetch (a verified local folder) · snapshot, watcher (what changed)
+verify, store (`Registry`) · fetch, cache (a verified local folder) · snapshot, watcher (what changed)
 """
 
 from munjang.registry.aliases import DEFAULT

@@ -1,7 +1,8 @@
 """A version's model as a folder on this machine, verified. Loading it as a model is left to the encoder.
 
 A local registry's own folder is verified where it lies. A remote version is downloaded into the cache under a name made
-of its files' hashes, so registries never mix there, and verified again each time it is asked for.
+of its files' hashes, so registries never mix there, and verified again each time it is asked for. Copies that nobody
+uses go when another one comes; see `cache`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from munjang.errors import ForbiddenFile, HashMismatch, IncompleteVersion, PathEscape
+from munjang.registry.cache import KEPT, make_room, mark_used
 from munjang.registry.layout import model_folder
 from munjang.registry.local import LocalStorage
 from munjang.registry.verify import check_listing, checked, verify_files
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from munjang.registry.layout import Manifest
@@ -28,7 +31,15 @@ WAIT_SECONDS = 600.0
 _log = logging.getLogger(__name__)
 
 
-def fetch(registry: Registry, version: int, cache: Path, *, progress: Progress | None = None) -> Path:
+def fetch(
+    registry: Registry,
+    version: int,
+    cache: Path,
+    *,
+    progress: Progress | None = None,
+    most: int = KEPT,
+    loaded: Collection[int] = (),
+) -> Path:
     """Return a local folder with a version's model, every file of it read and found as published.
 
     Args:
@@ -36,6 +47,8 @@ def fetch(registry: Registry, version: int, cache: Path, *, progress: Progress |
         version: a committed version.
         cache: where copies of remote versions are kept; made if it is missing. Unused for a local registry.
         progress: told the bytes that were read.
+        most: how many copies the cache may hold, those that must stay aside; see `make_room`.
+        loaded: versions whose copies stay.
 
     Raises:
         VersionNotFound: no such version.
@@ -51,6 +64,7 @@ def fetch(registry: Registry, version: int, cache: Path, *, progress: Progress |
     copies = LocalStorage(cache.expanduser().absolute())
     name = _cache_name(manifest)
     if not _intact(copies, name, manifest, progress):
+        make_room(copies, registry, most, loaded)
         with copies.lock(f"{name}.lock", WAIT_SECONDS):
             if not _intact(copies, name, manifest, None):  # another process may have fetched it meanwhile
                 _download(registry, manifest, copies, name, progress)
@@ -65,6 +79,7 @@ def _cache_name(manifest: Manifest) -> str:
 def _intact(copies: LocalStorage, name: str, manifest: Manifest, progress: Progress | None) -> bool:
     if name not in copies.children("."):
         return False
+    mark_used(copies, name)
     try:
         verify_files(copies, name, manifest, progress)
     except (ForbiddenFile, HashMismatch, IncompleteVersion, PathEscape) as error:

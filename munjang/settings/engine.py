@@ -38,6 +38,12 @@ class EngineSettings(Settings):
         description="The most tokens, padding included, of one forward. Raise it on a large GPU, lower it where memory "
         "is short; latency of small calls behind a full batch grows with it.",
     )
+    cache_versions: Positive = Field(
+        default=4,
+        description="How many versions the cache holds, copied from a remote registry and converted for a CPU: those "
+        "that were used last. Copies of what aliases name, or could roll back to, are kept besides. Raise it where "
+        "jobs go back to old versions, lower it where the disk is small.",
+    )
     watch_seconds: Annotated[float, Field(ge=0)] = Field(
         default=0,
         description="How often the registry is looked at. 0: every second on a disk, every five on an object store.",

@@ -54,7 +54,7 @@ def locate(name: str, settings: TrainerSettings) -> tuple[Path, str, float]:
         raise ConfigurationError(msg, field="model")
     registry = Registry(settings.registry_url)
     version = registry.resolve(wanted)
-    folder = fetch(registry, version, settings.cache_folder)
+    folder = fetch(registry, version, settings.cache_folder, most=settings.cache_versions)
     return folder, f"version {version}", registry.manifest(version).int8_scale
 
 

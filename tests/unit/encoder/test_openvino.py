@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -112,12 +113,22 @@ def test_a_number_format_that_the_processor_lacks_is_refused(folder, monkeypatch
 
 
 def test_only_the_exports_that_were_used_last_are_kept(tmp_path, export):
-    for number in range(exports.KEPT + 2):
+    for number in range(5):
         shutil.copytree(export, tmp_path / "exports" / str(number))
     found = exports.read(tmp_path / "exports" / "0")
     assert found is not None
-    exports.write(*found, tmp_path / "exports" / "new")
+    exports.write(*found, tmp_path / "exports" / "new", 3)
 
     kept = {path.name for path in (tmp_path / "exports").iterdir()}
-    assert len(kept) == exports.KEPT
+    assert len(kept) == 3
     assert {"0", "new"} <= kept
+
+
+def test_what_a_killed_process_left_of_an_export_goes_with_the_next_one(tmp_path, export):
+    shutil.copytree(export, tmp_path / "exports" / ".draft-left")
+    shutil.copytree(export, tmp_path / "exports" / ".draft-of-another")
+    os.utime(tmp_path / "exports" / ".draft-left", (0, 0))
+    found = exports.read(export)
+    assert found is not None
+    exports.write(*found, tmp_path / "exports" / "new", 3)
+    assert {path.name for path in (tmp_path / "exports").iterdir()} == {".draft-of-another", "new"}
