@@ -97,6 +97,8 @@ class StagePart(Part):
         evaluate_every, save_every: steps between evaluations and between checkpoints; 0: at the end of each epoch.
         keep_checkpoints: so many stay on disk.
         watch: the figure `set.metric` that `keep: best` and `patience` look at.
+        average: 0, or the decay of a moving average of the weights over the steps, such as 0.99; the average is what
+            the stage leaves behind. Evaluations on the way look at the weights themselves.
         keep: go on with the last weights, or with the best by `watch`.
         patience: stop after so many evaluations without a better figure; 0 never.
     """
@@ -122,6 +124,7 @@ class StagePart(Part):
     evaluate_every: NotNegative = 0
     save_every: NotNegative = 0
     keep_checkpoints: Positive = 2
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     keep: Literal["last", "best"] = "last"
     watch: str = ""
     patience: NotNegative = 0
@@ -130,6 +133,9 @@ class StagePart(Part):
     def _watched(self) -> StagePart:
         if (self.keep == "best" or self.patience) and not self.watch:
             msg = "keep: best and patience need `watch: set.metric`"
+            raise ValueError(msg)
+        if self.keep == "best" and self.average:
+            msg = "keep: best looks at single checkpoints, not at their average: leave one of both out"
             raise ValueError(msg)
         if (self.keep == "best" or self.patience) and self.evaluate_every != self.save_every:
             msg = "keep: best and patience need a checkpoint at every evaluation: save_every = evaluate_every"

@@ -17,6 +17,7 @@ from transformers.integrations import TensorBoardCallback
 from trainer.model.base import load_model, save_model
 from trainer.model.lora import add_lora, merge_lora
 from trainer.training.arguments import make_arguments
+from trainer.training.average import Average
 from trainer.training.checkpoints import Checkpoints, clear_broken, load_projections, step_of, whole_checkpoints
 from trainer.training.interrupt import Interrupt, Interrupted
 from trainer.training.journal import Journal, rewind
@@ -124,6 +125,8 @@ def _run(job: Job, stage: StagePart, model: SentenceTransformer, material: Mater
         evaluates=bool(job.watched),
     )
     bar, interrupt = ProgressBar(job.console, stage.name), Interrupt()
+    resumed = next(reversed(whole_checkpoints(folder)), None)
+    average = Average(stage.average, resumed) if stage.average else None
     loop = Loop(
         sampled=material.sampled,
         model=model,
@@ -131,9 +134,8 @@ def _run(job: Job, stage: StagePart, model: SentenceTransformer, material: Mater
         train_dataset=material.datasets,
         loss=material.losses,
         evaluator=Watch(job.watched, _prompt(model)) if job.watched else None,
-        callbacks=[*_recorders(job, stage, material), bar, interrupt],
+        callbacks=[*([average] if average else []), *_recorders(job, stage, material), bar, interrupt],
     )
-    resumed = next(reversed(whole_checkpoints(folder)), None)
     if resumed:
         load_projections(resumed, material.losses)
     if is_first():
@@ -146,6 +148,8 @@ def _run(job: Job, stage: StagePart, model: SentenceTransformer, material: Mater
     if interrupt.received:
         msg = f"stopped in stage {stage.name!r} after step {loop.state.global_step}: run the same command to go on"
         raise Interrupted(msg, interrupt.received)
+    if average:
+        average.take(model)
     return loop
 
 

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from recipes import recipe, stage
 from safetensors import safe_open
+from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 
 from trainer.training.checkpoints import whole_checkpoints
@@ -41,6 +45,14 @@ def train(forge, workshop):
 def shape(run, part):
     with safe_open(run / part / "model.safetensors", "np") as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
+
+
+def weights(run, part):
+    return load_file(run / part / "model.safetensors")
+
+
+def distance(first, second):
+    return math.sqrt(sum(float(((first[name] - second[name]) ** 2).sum()) for name in first))
 
 
 def losses(run):
@@ -161,6 +173,24 @@ def test_a_student_of_another_length_goes_on_after_a_stop(train, workshop):
     assert (resumed / "model" / "model.safetensors").read_bytes() == (
         whole / "model" / "model.safetensors"
     ).read_bytes()
+
+
+def test_the_average_of_the_weights_is_what_a_stage_leaves_also_after_a_stop(train, workshop):
+    averaged = [stage("scored", steps=20, sts={"loss": "cosent"}) | {"average": 0.9}]
+    whole = train("average", stages=averaged)
+    plain = train("plain", stages=[stage("scored", steps=20, sts={"loss": "cosent"})])
+    assert losses(whole) == losses(plain)  # it follows the training, and does not change it
+    start, last, left = (weights(run, part) for run, part in ((whole, "start"), (plain, "model"), (whole, "model")))
+    assert 0 < distance(left, last) < distance(start, last)
+
+    kept = weights(whole, "model")
+    scored = whole / "stages" / "scored"
+    for gone in (scored / "model", scored / "checkpoint-20", whole / "model"):
+        shutil.rmtree(gone)
+    (whole / "training.json").unlink()
+    assert train("average", stages=averaged) == whole
+    again = weights(whole, "model")
+    assert all(np.array_equal(kept[name], again[name]) for name in kept)
 
 
 def test_low_rank_training_ends_in_a_plain_model(train):

@@ -47,6 +47,14 @@ def test_an_override_that_fits_nothing_is_refused(tmp_path, override):
         ({"stages": [{"name": "a", "datasets": {"sts": {"loss": "mnrl"}}}]}, "take the losses cosent, cosine, distill"),
         ({"stages": [{"name": "a", "datasets": {"sts": {"loss": "distill"}}}]}, "belong together"),
         ({"stages": [{"name": "a", "datasets": {"sts": {"loss": "cosent"}}, "patience": 1}]}, "need `watch"),
+        (
+            {
+                "stages": [
+                    RECIPE["stages"][0] | {"keep": "best", "watch": "sts-held-out.cosine_spearman", "average": 0.9}
+                ]
+            },
+            "keep: best looks at single checkpoints",
+        ),
         ({"gate": {"minimum": {"korsts.spearman": 0.8}}}, "there are sts-held-out"),
         ({"model": {"base": "random"}}, "belong together"),
     ],
