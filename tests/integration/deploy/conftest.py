@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -35,9 +36,13 @@ class Described:
 def from_compose():
     """The services of the compose file, with what their images set."""
     services = yaml.safe_load((ROOT / "deploy/docker/compose.yaml").read_text("utf-8"))["services"]
+    plain = functools.partial(re.sub, r"\$\{\w+:-(.*)\}", r"\1")
     return {
-        name: Described(services[name].get("command", []), services[name].get("environment", {}))
-        for name in ("valkey", "server", "worker")
+        name: Described(
+            services[name].get("command", []),
+            {key: plain(value) for key, value in services[name].get("environment", {}).items()},
+        )
+        for name in ("valkey", "first-model", "server", "worker")
     }
 
 
@@ -49,16 +54,17 @@ def from_kubernetes():
     secrets = {"url": f"redis://:{PASSWORD}@munjang-valkey:6379/0", "password": PASSWORD}
     found = {}
     for each in objects:
-        if each["kind"] in {"Deployment", "StatefulSet"}:
+        if each["kind"] in {"Deployment", "StatefulSet", "Job"}:
             (container,) = each["spec"]["template"]["spec"]["containers"]
             environment = {}
             for source in container.get("envFrom", []):
                 environment |= maps[source["configMapRef"]["name"]]
-            for entry in container["env"]:
+            for entry in container.get("env", []):
                 reference = entry.get("valueFrom", {})
                 secret = reference.get("secretKeyRef", {}).get("key")
                 environment[entry["name"]] = secrets[secret] if secret else entry.get("value", "1")
-            found[container["name"]] = Described(container.get("args", []), environment)
+            name = "first-model" if each["kind"] == "Job" else container["name"]
+            found[name] = Described(container.get("args", []), environment)
     return found
 
 
@@ -98,12 +104,13 @@ class Stack:
             "valkey", [valkey.find_binary(), *arguments, "--bind", "127.0.0.1", "--port", str(self.ports["valkey"])]
         )
 
-    def start(self, name):
-        """The program as its image runs it."""
-        self._run(name, [sys.executable, "-m", name, *self.described[name].arguments])
+    def start(self, name, **more):
+        """The program as its image runs it, with more variables than the file gives."""
+        program = "trainer" if name == "first-model" else name
+        self._run(name, [sys.executable, "-m", program, *self.described[name].arguments], more)
 
-    def _run(self, name, command):
-        environment = self.environment(name)
+    def _run(self, name, command, more=None):
+        environment = self.environment(name) | (more or {})
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 command, env=environment, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
@@ -123,10 +130,9 @@ def published(tmp_path_factory):
 
 
 @pytest.fixture(params=[from_compose, from_kubernetes], ids=["compose", "kubernetes"])
-def stack(request, tmp_path, published):
-    """Valkey, server and worker of a file, not started yet; all are ended after the test."""
+def stack(request, tmp_path):
+    """Valkey, first model, server and worker of a file, not started yet; all are ended after the test."""
     made = Stack(tmp_path, request.param())
-    (tmp_path / "registry").symlink_to(published.url)
     yield made
     for process in made.processes.values():
         if process.poll() is None:

@@ -17,6 +17,7 @@ import yaml
 from munjang.bulk.spec import JobSpec
 from munjang.client import Client
 from munjang.client.jobs import JobQueue
+from munjang.testing_models import tiny_model
 
 ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
@@ -58,7 +59,9 @@ def until(stack, name, condition):
 @pytest.mark.timeout(600)
 def test_the_services_start_answer_their_probes_do_a_job_and_end(stack):
     stack.start_valkey()
-    stack.start("server")
+    stack.start("server")  # waits for the first model
+    stack.start("first-model", MUNJANG_MODEL=str(tiny_model(stack.folder / "model")))
+    assert stack.processes["first-model"].wait(WAIT) == 0, stack.log("first-model")
     stack.start("worker")
     worker_ports = {"9465": stack.ports["MUNJANG_WORKER_METRICS_PORT"]}
     until(stack, "worker", lambda: "worker ready" in stack.log("worker"))
@@ -71,6 +74,10 @@ def test_the_services_start_answer_their_probes_do_a_job_and_end(stack):
         shown = page.read().decode()
     assert "munjang_server_ready 1.0" in shown
     assert 'munjang_server_disk_free_bytes{place="registry"}' in shown
+    assert 'munjang_queue_steps{state="waiting"} 0.0' in shown
+    with urlopen(f"http://127.0.0.1:{worker_ports['9465']}/metrics", timeout=10) as page:
+        shown = page.read().decode()
+    assert 'munjang_worker_disk_free_bytes{place="output"}' in shown
 
     (stack.folder / "data").mkdir()
     rows = "id\ttext\n" + "".join(f"{number}\t{text}\n" for number, text in enumerate(TEXTS))

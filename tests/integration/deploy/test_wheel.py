@@ -8,6 +8,8 @@ linked and not downloaded again, so which versions pip would choose is for `make
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,9 +40,16 @@ for module in pkgutil.walk_packages(package.__path__, sys.argv[1] + "."):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel of this tree, by the Dockerfile's own command."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
+    """The wheel of what the Dockerfile copies into its stage for it, by that stage's own command."""
+    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    stage = (ROOT / "deploy/docker/Dockerfile").read_text("utf-8").split(" AS wheel\n")[1].split("\nFROM ")[0]
+    for name in {word for line in re.findall(r"^COPY (.*) \S+$", stage, re.MULTILINE) for word in line.split()}:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, source / name)
+    (words,) = re.findall(r"^RUN python (-m build .*) /wheel$", stage, re.MULTILINE)
+    command = [sys.executable, *words.split(), folder, source]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (built,) = folder.glob("*.whl")

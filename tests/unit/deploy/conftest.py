@@ -1,4 +1,8 @@
-"""What `kubectl kustomize` makes of the overlays and of the components together, each rendered once."""
+"""What `kubectl kustomize` makes of the overlays and of the components together, each rendered once.
+
+Tests that take `rendered` look at every overlay, every component, every pair, and all that go together; a test that
+takes `render_together` can look at any combinations, many at once.
+"""
 
 from __future__ import annotations
 
@@ -84,11 +88,7 @@ def render(tmp_path_factory):
     def render(name):
         if name not in done:
             place = K8S / "overlays" / name if name in OVERLAYS else combined(folder / name, name.split("+"))
-            command = [KUBECTL, "kustomize", "--load-restrictor", "LoadRestrictionsNone", place]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert result.returncode == 0, result.stderr
-            assert not result.stderr, f"kustomize warns: {result.stderr}"
-            done[name] = Rendered(name, list(yaml.load_all(result.stdout, yaml.CSafeLoader)))
+            done[name] = Rendered(name, kustomize(place))
         return done[name]
 
     return render
@@ -100,14 +100,52 @@ def rendered(request, render):
     return render(request.param)
 
 
-def combined(place, names):
+@pytest.fixture(scope="session")
+def every_combination():
+    """All choices of components that go together, the empty one too."""
+    counts = range(len(COMPONENTS) + 1)
+    return [names for count in counts for names in itertools.combinations(COMPONENTS, count) if supported(names)]
+
+
+@pytest.fixture
+def render_together(tmp_path):
+    """Render many combinations by one start of kubectl, which costs more than they do: the objects of each.
+
+    Each has a namespace of its own; in the objects it is named as one alone would be.
+    """
+
+    def render_together(chosen):
+        places = [combined(tmp_path / f"c{number}", names, f"c{number}") for number, names in enumerate(chosen)]
+        everything = kustomization(tmp_path / "all", resources=[f"../{place.name}" for place in places])
+        found = {place.name: [] for place in places}
+        for each in kustomize(everything):
+            metadata = each["metadata"]
+            key = "name" if each["kind"] == "Namespace" else "namespace"
+            found[metadata[key]].append(each)
+            metadata[key] = "munjang"
+        return list(found.values())
+
+    return render_together
+
+
+def kustomize(place):
+    """The objects that kubectl makes of a kustomization."""
+    command = [KUBECTL, "kustomize", "--load-restrictor", "LoadRestrictionsNone", place]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr, f"kustomize warns: {result.stderr}"
+    return list(yaml.load_all(result.stdout, yaml.CSafeLoader))
+
+
+def combined(place, names, namespace="munjang"):
+    """The base with components, as a kustomization."""
+    parts = [os.path.relpath(K8S / "components" / name, place) for name in names]
+    base = os.path.relpath(K8S / "base", place)
+    return kustomization(place, namespace=namespace, resources=[base], components=parts)
+
+
+def kustomization(place, **fields):
     place.mkdir()
-    inside = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "namespace": "munjang",
-        "resources": [os.path.relpath(K8S / "base", place)],
-        "components": [os.path.relpath(K8S / "components" / name, place) for name in names],
-    }
-    (place / "kustomization.yaml").write_text(yaml.safe_dump(inside), encoding="utf-8")
+    head = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    (place / "kustomization.yaml").write_text(yaml.safe_dump(head | fields), encoding="utf-8")
     return place

@@ -63,6 +63,25 @@ def test_the_base_can_be_pinned_by_digest():
     assert STAGES["base"]["base"] == "${PYTHON_IMAGE}${PYTHON_DIGEST:+@${PYTHON_DIGEST}}"
 
 
+def test_packages_come_from_wherever_the_builder_says():
+    text = DOCKERFILE.read_text(encoding="utf-8")
+    assert set(re.findall(r"://([^:/]+)", text)) == {"127.0.0.1"}
+    for flavour in ("CPU", "CUDA"):
+        assert f'ARG TORCH_{flavour}_OPTIONS=""' in text
+        (run,) = [line for line in STAGES[f"torch-{flavour.lower()}"]["lines"] if line.startswith("RUN ")]
+        assert f"${{TORCH_{flavour}_OPTIONS}}" in run
+
+
+def test_every_argument_of_the_build_is_explained_and_those_of_compose_exist():
+    arguments = set(re.findall(r"^ARG (\w+)", DOCKERFILE.read_text(encoding="utf-8"), re.MULTILINE))
+    readme = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in readme for name in arguments)
+    for name in OURS:
+        given = SERVICES[name]["build"]["args"]
+        assert set(given) <= arguments
+        assert all(value.startswith(f"${{{argument}:-") for argument, value in given.items())
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_an_image_runs_its_program_without_root_and_without_tools_to_build(target):
     lines = inherited(target)

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 CRDS = yaml.safe_load((Path(__file__).parent / "crds.yaml").read_text(encoding="utf-8"))
 OLDEST, NEWEST = "1.30.0", kubernetes_validate.latest_version()
+BATCHES = 6
 _valid: set[str] = set()
 
 
@@ -66,6 +67,15 @@ def errors(each):
 def test_every_object_is_valid_for_the_oldest_and_newest_kubernetes(rendered):
     assert len(rendered.objects) > 10
     assert [error for each in rendered.objects for error in errors(each)] == []
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_every_supported_combination_of_components_renders_to_valid_objects(batch, every_combination, render_together):
+    chosen = every_combination[batch::BATCHES]
+    assert len(chosen) > 40
+    for names, objects in zip(chosen, render_together(chosen), strict=True):
+        assert len(objects) > 10, names
+        assert [error for each in objects for error in errors(each)] == [], names
 
 
 def test_no_two_objects_have_one_name(rendered):
