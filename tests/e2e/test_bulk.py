@@ -47,7 +47,7 @@ def served(start_server, starter_registry, cache):
 
     def encode(texts):
         with Client(start_server(starter_registry, cache=cache).target) as client:
-            client.wait_ready(90)
+            client.wait_ready(240)
             batches = [texts[at : at + 256] for at in range(0, len(texts), 256)]
             return np.concatenate([client.encode(batch, prompt_name="query").vectors for batch in batches])
 

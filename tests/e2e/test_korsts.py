@@ -28,7 +28,7 @@ def test_korsts_dev_scores_and_vectors_are_those_of_the_model(korsts, starter_re
     del model
     server = start_server(starter_registry)
     with Client(server.target) as client:
-        client.wait_ready(90)
+        client.wait_ready(240)
         batches = [client.encode(texts[at : at + 256], prompt_name="query") for at in range(0, len(texts), 256)]
     with Client(server.target, batch_size=1, in_flight=16) as client:
         singles = [client.encode(texts, prompt_name="query")]

@@ -52,7 +52,7 @@ class Caller(threading.Thread):
 def test_no_call_fails_and_no_reply_is_mixed_while_versions_change(registry, start_server):
     server = start_server(registry.url, watch_seconds=0.05)
     with Client(server.target) as client:
-        client.wait_ready(90)
+        client.wait_ready(240)
         expected = {1: client.encode(TEXTS).vectors}
     callers = [Caller(server.target) for _ in range(4)]
     for caller in callers:
@@ -84,7 +84,7 @@ def test_a_version_with_one_flipped_byte_never_serves_and_the_server_says_why(re
     weights.write_bytes(data)
     server = start_server(registry.url, watch_seconds=0.05)
     with Client(server.target) as client:
-        client.wait_ready(90)
+        client.wait_ready(240)
         registry.promote("stable", 2, "test")
         logged = server.wait_for("version failed; the others serve on", version=2)
         assert "model.safetensors" in logged["reason"]

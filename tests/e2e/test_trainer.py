@@ -136,7 +136,7 @@ def test_a_worse_model_is_refused_and_forced_in_is_rolled_back_under_calls(worse
     assert first.alias("stable").version == 1
     server = start_server(first.url, watch_seconds=0.1)
     with Client(server.target) as client:
-        client.wait_ready(90)
+        client.wait_ready(240)
     caller = Caller(server.target)
     caller.start()
     try:

@@ -55,7 +55,7 @@ def test_calls_in_flight_at_sigterm_are_answered(registry, start_server):
             begun.set()
 
     with Client(server.target, retry=RetryPolicy(attempts=1)) as client:
-        client.wait_ready(90)
+        client.wait_ready(240)
         caller = threading.Thread(target=call, args=[client])
         caller.start()
         assert begun.wait(60)
@@ -92,7 +92,7 @@ def test_a_server_with_an_empty_registry_waits_and_serves_the_first_version(tmp_
     with Client(server.target) as client:
         publish_model(registry, tiny_model(tmp_path / "model"), Lineage())
         registry.promote("stable", 1, "test")
-        client.wait_ready(90)
+        client.wait_ready(240)
         assert client.encode(TEXTS).version == 1
     assert server.stop() == 0
 
@@ -133,7 +133,7 @@ def test_tokens_made_on_the_command_line_open_the_server(registry, tmp_path, sta
     assert made.returncode == 0
     server = start_server(registry.url, tokens_file=path)
     with Client(server.target, token=made.stdout.strip()) as client:
-        client.wait_ready(90)
+        client.wait_ready(240)
         assert client.encode(TEXTS).version == 1
     with Client(server.target) as client, pytest.raises(Unauthenticated):
         client.encode(TEXTS)

@@ -56,7 +56,7 @@ class Caller(threading.Thread):
 
 def wait_ready(port):
     with Client(f"127.0.0.1:{port}") as client:
-        client.wait_ready(90)
+        client.wait_ready(240)
 
 
 @pytest.mark.timeout(400)
