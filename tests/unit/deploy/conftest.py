@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import promql_parser
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
+
+from munjang.engine.contract import VersionState
+from munjang.metrics import new_registry
+from munjang.testing import FakeEncoder
+from server.metrics.batching import BatchMetrics, show_load
+from server.metrics.calls import REASONS, CallMetrics
+from server.metrics.engine import EngineMetrics, show_versions
+from server.metrics.registry import show_registry
+from worker.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[3]
 K8S = ROOT / "deploy" / "k8s"
@@ -24,6 +36,18 @@ OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
 EXCLUSIVE = [{"keda", "hpa"}, {"tls", "gateway"}]
 """Components that say of themselves that they do not go together."""
+
+OF_PROMETHEUS = {"job", "namespace", "instance", "pod", "le"}
+STATUSES = "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED INTERNAL UNAVAILABLE DATA_LOSS RESOURCE_EXHAUSTED"
+VALUES = {
+    "code": set(STATUSES.split()),
+    "state": {*VersionState, "waiting", "running"},
+    "lane": {"interactive", "bulk"},
+    "outcome": {"failed", "ok", "done", "interrupted", "encoded"},
+    "reason": set(REASONS),
+    "namespace": {"munjang"},
+}
+"""The values that a query may match a label with."""
 
 
 def supported(names):
@@ -149,3 +173,71 @@ def kustomization(place, **fields):
     head = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
     (place / "kustomization.yaml").write_text(yaml.safe_dump(head | fields), encoding="utf-8")
     return place
+
+
+class Idle:
+    """An engine and a batcher that nobody asks."""
+
+    encoder = FakeEncoder()
+
+
+@pytest.fixture(scope="session")
+def series():
+    """The labels of every series of server and worker, by its name."""
+    server, of_disks, worker = new_registry("server"), CollectorRegistry(), Metrics()
+    CallMetrics(server, ["Encode"])
+    EngineMetrics(server, print)
+    BatchMetrics(server)
+    show_load(server, Idle())
+    show_versions(server, Idle())
+    show_registry(of_disks, lambda: None, {"registry": ROOT})
+    worker.watch_queue(lambda: (3, 1))
+    worker.watch_disks({"output": ROOT})
+    found = {}
+    for registry in (server, worker.registry):
+        for name, collector in registry._names_to_collectors.items():
+            found[name] = set(getattr(collector, "_labelnames", ()))
+    for registry in (of_disks, worker.registry):  # collectors whose labels only show when they are read
+        for family in registry.collect():
+            for sample in family.samples:
+                found[sample.name] = found.get(sample.name, set()) | set(sample.labels)
+    return found
+
+
+def selectors(expression):
+    """The metrics of a query, with the labels that are matched and their values."""
+    found = []
+
+    def visit(node):
+        if isinstance(node, promql_parser.MatrixSelector):
+            visit(node.vector_selector)
+        elif isinstance(node, promql_parser.VectorSelector):
+            found.append((node.name, [(each.name, each.value) for each in node.matchers.matchers]))
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
+    return found
+
+
+def check(expression, series, recorded):
+    """Assert that a query's metrics, labels and values exist."""
+    found = selectors(expression)
+    assert found
+    known = set(OF_PROMETHEUS)
+    for name, labels in found:
+        assert name in series or name in recorded, name
+        known |= series.get(name, set())
+        for label, value in labels:
+            assert label in series[name] | OF_PROMETHEUS, f"{name} has no label {label}"
+            assert set(value.split("|")) <= VALUES[label], value
+    grouped = re.findall(r"\b(?:by|on|without)\s*\(([^)]*)\)", expression)
+    assert {label.strip() for group in grouped for label in group.split(",")} <= known
+
+
+@pytest.fixture(scope="session")
+def check_query(series):
+    """Assert that a query is PromQL, and its metrics, labels and values exist; `recorded` are names of rules."""
+
+    def check_query(expression, recorded=frozenset()):
+        check(expression, series, recorded)
+
+    return check_query
