@@ -20,7 +20,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test setup lint format protos protos-baseline docs constraints bench wheel clean distclean
+.PHONY: help run test setup lint format protos protos-baseline docs docs-site constraints bench wheel clean distclean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,7 +54,7 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-lint: setup ## Check style, types, import rules, dependencies, protos, and that generated files are current.
+lint: setup docs-site ## Check style, types, import rules, dependencies, protos, links, and that generated files are current.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -81,6 +81,9 @@ docs: setup ## Write the generated pages of docs/, and the alert rules for Prome
 	$(BIN)/python -m tools.settings_docs
 	$(BIN)/python -m tools.api_docs
 	$(BIN)/python -m tools.alerts
+
+docs-site: setup ## Build docs/ as a site into build/docs, by mkdocs; a link or an anchor that leads nowhere is an error.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 constraints: | $(BIN)/python ## Pin the newest versions that fit pyproject.toml, found in a clean environment.
 	$(BIN)/python -m tools.constraints
