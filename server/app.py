@@ -57,7 +57,7 @@ class App:
             VersionLoader(self._registry, settings),
             alias_names(settings.aliases),
             keep_previous=settings.keep_previous,
-            observer=EngineMetrics(self._metrics, self._expect),
+            observer=EngineMetrics(self._metrics, self._expect, self._forget),
         )
         self._watcher = Watcher(self._registry, settings.watch_seconds, self._engine.update)
         self._batch_metrics = BatchMetrics(self._metrics)
@@ -124,6 +124,9 @@ class App:
     def _expect(self, version: int) -> None:
         self._batch_metrics.expect(version)
         self._front.expect(version)
+
+    def _forget(self, version: int) -> None:
+        self._front.forget(version)
 
     def _why_not_ready(self) -> str:
         """What a server without a version waits for, in words for the log."""

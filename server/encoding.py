@@ -18,14 +18,14 @@ from server.parsing import NO_FAULTS
 from server.validation import check_prompt, raise_first, text_faults, token_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from munjang.encoder.contract import Tokens
     from munjang.engine.contract import EngineContract, Lease
     from munjang.settings import ServerSettings
-    from server.batching.contract import BatcherContract
+    from server.batching.contract import Encoded
     from server.call import Call
     from server.metrics.calls import CallMetrics
     from server.workers import Workers
@@ -87,7 +87,7 @@ class Encoding:
 
     Args:
         engine: where versions are leased.
-        batcher: where texts are encoded.
+        encode: encodes the texts of one request, as `BatcherContract.encode`.
         workers: threads for large requests.
         metrics: where answered texts are counted.
         settings: limits and thresholds.
@@ -96,13 +96,13 @@ class Encoding:
     def __init__(
         self,
         engine: EngineContract,
-        batcher: BatcherContract,
+        encode: Callable[[Work], Awaitable[Encoded]],
         workers: Workers,
         metrics: CallMetrics,
         settings: ServerSettings,
     ) -> None:
         self._engine = engine
-        self._batcher = batcher
+        self._encode = encode
         self.workers = workers
         self._metrics = metrics
         self.settings = settings
@@ -165,7 +165,7 @@ class Encoding:
             rows = np.zeros((0, lease.encoder.info.dimensions), np.float32)
             return list(_shared_out(parts, rows, NO_FAULTS))
         start = time.perf_counter()
-        encoded = await self._batcher.encode(Work(lease, tokens, call.caller.name, lane, call.deadline))
+        encoded = await self._encode(Work(lease, tokens, call.caller.name, lane, call.deadline))
         if call.spans is not None:
             ran = start + encoded.queue_seconds
             call.note("queue", start, ran)

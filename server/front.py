@@ -19,10 +19,13 @@ from server.encoding import Encoding
 from server.gate import Gate
 from server.health import Health
 from server.jobs import Jobs
+from server.metrics.cache import CacheMetrics
 from server.metrics.calls import CallMetrics
 from server.models import Models
+from server.recall import Recall
 from server.similarity import Similarity
 from server.stream import EncodeStream
+from server.vector_cache import VectorCache
 from server.workers import Workers
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ RPCS = (*ENCODING_RPCS, LIST_VERSIONS, GET_VERSION, PROMOTE_VERSION, ROLLBACK_AL
 
 TRANSPORT_SLACK = 4
 """The transport takes messages so many times over the limit, so that the refusal is ours and says what to do."""
+
+MEGABYTE = 1024 * 1024
 
 KEEPALIVE = (
     ("grpc.so_reuseport", 0),  # a port that is taken shall be an error
@@ -107,6 +112,8 @@ class Front:
             tracing=tracing,
         )
         self.health = Health([embedding.SERVICE, models.SERVICE], self._why_not, lambda: self._batcher.healthy)
+        self._cache = VectorCache(settings.embedding_cache_mb * MEGABYTE)
+        self._cache_metrics = CacheMetrics(registry, self._cache)
         self._workers = Workers(settings.tokenize_threads)
         self._server = grpc.aio.server(options=_options(settings))
         self._add_services(admin)
@@ -115,6 +122,10 @@ class Front:
     def expect(self, version: int) -> None:
         """Let the metrics of a new version begin at zero."""
         self.metrics.expect(version, [rpc.name for rpc in ENCODING_RPCS])
+
+    def forget(self, version: int) -> None:
+        """Give up what is kept of a version that was unloaded."""
+        self._cache.drop(version)
 
     def listen(self, credentials: grpc.ServerCredentials | None) -> int:
         """Take the port; returns its number.
@@ -163,7 +174,10 @@ class Front:
 
     def _add_services(self, admin: Admin | None) -> None:
         gate, settings = self.gate, self._settings
-        encoding = Encoding(self._engine, self._batcher, self._workers, self.metrics, settings)
+        encode_texts = self._batcher.encode
+        if settings.embedding_cache_mb:
+            encode_texts = Recall(encode_texts, self._cache, self._cache_metrics).encode
+        encoding = Encoding(self._engine, encode_texts, self._workers, self.metrics, settings)
         encode = Encode(encoding)
         listing = Models(self._engine, settings.max_message_bytes)
         unary: dict[Rpc, Callable[..., Any]] = {

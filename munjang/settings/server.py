@@ -72,6 +72,12 @@ class ServerSettings(BatchSettings):
         description="Threads that tokenise large requests and pack large replies. Raise it where the GPU waits for "
         "them.",
     )
+    embedding_cache_mb: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Megabytes of memory for vectors of texts that were encoded before, so that a text that comes "
+        "again takes no forward; 0: none are kept. Set it where callers repeat themselves, as in search queries. "
+        "One takes about 480 vectors of 384 components.",
+    )
     reflection: bool = Field(
         default=True,
         description="Serve gRPC reflection, so that grpcurl and the like need no proto files. Turn it off to hide the "

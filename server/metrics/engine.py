@@ -28,10 +28,17 @@ class EngineMetrics:
     Args:
         registry: where the metrics are registered.
         expect: told of every version that was loaded, so that its series begin at zero.
+        forget: told of every version that was unloaded, in any thread.
     """
 
-    def __init__(self, registry: CollectorRegistry, expect: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        expect: Callable[[int], None],
+        forget: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._expect = expect
+        self._forget = forget
         loads = Counter("munjang_server_loads", "Versions that were loaded, or not.", ["outcome"], registry=registry)
         self._loaded = loads.labels("ok")
         self._load_failed = loads.labels("failed")
@@ -71,6 +78,7 @@ class EngineMetrics:
 
     def unloaded(self, version: int) -> None:
         """Count an unloading."""
+        self._forget(version)
         self._unloads.inc()
         log.info("version unloaded", version=version)
 

@@ -210,7 +210,11 @@ async def run_server(
     registry = CollectorRegistry()
     models = FakeModels()
     batch_metrics = BatchMetrics(registry)
-    swaps = Swaps(registry, lambda version: [batch_metrics.expect(version), front.expect(version)])
+    swaps = Swaps(
+        registry,
+        lambda version: [batch_metrics.expect(version), front.expect(version)],
+        lambda version: front.forget(version),  # noqa: PLW0108 - the front is made after its metrics
+    )
     engine = Engine(models.load, ["stable"], observer=swaps)
     models.engine = engine
     batcher = Batcher(options, engine.acquire, batch_metrics, lambda *_: front.health.look())

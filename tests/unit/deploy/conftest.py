@@ -23,9 +23,11 @@ from munjang.engine.contract import VersionState
 from munjang.metrics import new_registry
 from munjang.testing import FakeEncoder
 from server.metrics.batching import BatchMetrics, show_load
+from server.metrics.cache import CacheMetrics
 from server.metrics.calls import REASONS, CallMetrics
 from server.metrics.engine import EngineMetrics, show_versions
 from server.metrics.registry import show_registry
+from server.vector_cache import VectorCache
 from worker.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -187,6 +189,7 @@ def series():
     server, of_disks, worker = new_registry("server"), CollectorRegistry(), Metrics()
     CallMetrics(server, ["Encode"])
     EngineMetrics(server, print)
+    CacheMetrics(server, VectorCache(0))
     BatchMetrics(server)
     show_load(server, Idle())
     show_versions(server, Idle())

@@ -11,9 +11,11 @@ import pytest
 from munjang.metrics import new_registry
 from munjang.testing import FakeEncoder
 from server.metrics.batching import BatchMetrics, show_load
+from server.metrics.cache import CacheMetrics
 from server.metrics.calls import CallMetrics
 from server.metrics.engine import EngineMetrics, show_versions
 from server.metrics.registry import show_registry
+from server.vector_cache import VectorCache
 from worker.metrics import Metrics
 
 DASHBOARD = json.loads((Path(__file__).resolve().parents[4] / "deploy" / "grafana" / "munjang.json").read_text())
@@ -47,6 +49,7 @@ def labels():
     registry = new_registry("server")
     CallMetrics(registry, ["Encode"])
     EngineMetrics(registry, print)
+    CacheMetrics(registry, VectorCache(0))
     BatchMetrics(registry)
     show_load(registry, Idle())
     show_versions(registry, Idle())
