@@ -89,6 +89,7 @@ def follow(queue: JobQueue, job_id: str, pid: int) -> tuple[int, int]:
             first, most = first or now, max(most, now)
         time.sleep(0.02)
     assert job.state is JobState.SUCCEEDED, job
+    assert first, "the job ended before its memory was measured"
     return first, most
 
 

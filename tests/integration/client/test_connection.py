@@ -1,60 +1,27 @@
 """TLS, tokens, traces and several servers, with real connections."""
 
-import datetime as dt
-import ipaddress
-
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from munjang import errors
 from munjang.client import Client
-
-
-class Authority:
-    """Issues certificates into a folder."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "munjang test authority")])
-        self.ca = folder / "ca.pem"
-        self.certificate = self.sign(self.name, self.key.public_key(), ca=True)
-        self.ca.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-
-    def sign(self, subject, public_key, *, ca=False):
-        now = dt.datetime.now(dt.UTC)
-        names = [x509.DNSName("munjang.test"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(minutes=1))
-            .not_valid_after(now + dt.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .sign(self.key, hashes.SHA256())
-        )
-
-    def issue(self, who):
-        """The paths of a certificate and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who)])
-        cert_path, key_path = self.folder / f"{who}.pem", self.folder / f"{who}.key"
-        cert_path.write_bytes(self.sign(subject, key.public_key()).public_bytes(serialization.Encoding.PEM))
-        private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))
-        return cert_path, key_path
+from tests.authority import Authority
 
 
 @pytest.fixture
-def authority(tmp_path):
-    return Authority(tmp_path)
+def authority():
+    return Authority()
+
+
+@pytest.fixture
+def files(authority, tmp_path):
+    """A client's key, its certificate, and the authority that it trusts."""
+    return authority.write(tmp_path, "client")
+
+
+@pytest.fixture
+def ca(files):
+    return files[2]
 
 
 @pytest.fixture
@@ -62,16 +29,14 @@ def tls(authority):
     """Server credentials that ask for a client certificate where `mutual`."""
 
     def make(*, mutual=False):
-        cert, key = authority.issue("server")
-        root = authority.ca.read_bytes() if mutual else None
-        return grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())], root, mutual)
+        return grpc.ssl_server_credentials([authority.issue("server")], authority.pem if mutual else None, mutual)
 
     return make
 
 
-def test_tls_with_a_private_authority_carries_the_token(connect, running, tls, authority):
+def test_tls_with_a_private_authority_carries_the_token(connect, running, tls, ca):
     with running(tls()) as server:
-        client = connect(server.target, ca=authority.ca, token="비밀아님-x".encode().hex())
+        client = connect(server.target, ca=ca, token="비밀아님-x".encode().hex())
         assert len(client.encode("안전하게")) == 1
         client.wait_ready(10)
         assert next(client.encode_stream(["흐름도"])).result().version == 7
@@ -85,17 +50,17 @@ def test_an_unknown_authority_is_not_trusted(connect, running, tls, caught):
         assert isinstance(error, errors.ServerUnreachable)
 
 
-def test_mutual_tls_needs_the_clients_certificate(connect, running, tls, authority, caught):
+def test_mutual_tls_needs_the_clients_certificate(connect, running, tls, files, caught):
     with running(tls(mutual=True)) as server:
-        cert, key = authority.issue("client")
-        assert len(connect(server.target, ca=authority.ca, cert=cert, key=key).encode("서로 확인")) == 1
-        assert isinstance(caught(connect(server.target, ca=authority.ca).encode, "몰래"), errors.ServerUnreachable)
+        key, cert, ca = files
+        assert len(connect(server.target, ca=ca, cert=cert, key=key).encode("서로 확인")) == 1
+        assert isinstance(caught(connect(server.target, ca=ca).encode, "몰래"), errors.ServerUnreachable)
 
 
-def test_the_servers_name_may_differ_from_its_address(connect, running, tls, authority):
+def test_the_servers_name_may_differ_from_its_address(connect, running, tls, ca):
     with running(tls()) as server:
         target = f"localhost:{server.port}"  # the certificate names 127.0.0.1 and munjang.test only
-        assert len(connect(target, ca=authority.ca, server_name="munjang.test").encode("이름")) == 1
+        assert len(connect(target, ca=ca, server_name="munjang.test").encode("이름")) == 1
 
 
 def test_a_token_goes_in_plain_text_to_this_machine_only(connect, server):

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import os
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from munjang.settings import ServerSettings
@@ -21,51 +15,17 @@ from server.security.guard import OpenGuard
 from server.security.issue import issue
 from server.security.tls import credentials
 from server.security.tokens import TokenGuard
+from tests.authority import Authority
 
 REQUEST = pb2.EncodeRequest(texts=["비밀 문장"])
 ENCODE = "/munjang.v1.EmbeddingService/Encode"
 PROMOTE = model_service_pb2.PromoteVersionRequest(version=1)
 
 
-class Authority:
-    """Signs certificates for tests."""
-
-    def __init__(self, name):
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.pem = self._sign(self.name, self.key.public_key(), ca=True)
-
-    def issue(self, name):
-        """A key and a certificate for 127.0.0.1, as PEM."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        secret = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return secret, self._sign(subject, key.public_key(), ca=False)
-
-    def _sign(self, subject, public_key, *, ca):
-        now = dt.datetime.now(dt.UTC)
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        )
-        if not ca:
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
 @pytest.fixture
 def pems(tmp_path):
     """A folder with a server's certificate, its key, and the authority that signs clients."""
-    authority = Authority("시험 기관")
+    authority = Authority()
     key, cert = authority.issue("server")
     files = {"cert": cert, "key": key, "client_ca": authority.pem}
     for name, data in files.items():

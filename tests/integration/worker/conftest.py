@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,8 @@ class Bench:
         self.redis.close()
 
 
-def make_bench(folder: Path, url: str) -> Bench:
+def prepared(folder: Path, url: str) -> Bench:
+    """A bench with two versions, of which `stable` names the first."""
     model = folder / "모델"
     model.mkdir()
     (model / "config.json").write_text("{}")
@@ -158,18 +160,22 @@ def make_bench(folder: Path, url: str) -> Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, redis_url: str) -> Iterator[Bench]:
-    made = make_bench(tmp_path, redis_url)
-    yield made
-    made.close()
+def make_bench() -> Iterator[Callable[[Path, str], Bench]]:
+    """Make a bench of a folder and a queue; closed after the test."""
+    with ExitStack() as stack:
+        yield lambda folder, url: stack.enter_context(closing(prepared(folder, url)))
 
 
 @pytest.fixture
-def frail_bench(tmp_path: Path, redis_server: Any) -> Iterator[Bench]:
+def bench(tmp_path: Path, redis_url: str, make_bench: Callable[[Path, str], Bench]) -> Bench:
+    return make_bench(tmp_path, redis_url)
+
+
+@pytest.fixture
+def frail_bench(tmp_path: Path, redis_server: Any, make_bench: Callable[[Path, str], Bench]) -> Iterator[Bench]:
     """The same on a Redis of its own, `frail_bench.server`, that may be killed."""
     made = make_bench(tmp_path, redis_server.url)
     made.server = redis_server  # type: ignore[attr-defined]
     yield made
     redis_server.kill()
     redis_server.start()
-    made.close()

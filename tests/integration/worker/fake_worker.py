@@ -1,8 +1,9 @@
 """`python -m worker` as it is, but with a fake model that tests hold, slow down and break from outside.
 
-FAKE_FOLDER holds `trace` (a line for every forward, load and wait at the gate: what, process id, version) and, if the
-test put it there, `gate` (every forward waits while it is there; if it names a folder, only once a part is in that) and
-`broken` (every forward fails until that is gone).
+FAKE_FOLDER holds `trace` (a line for every forward, load and wait at a gate: what, process id, version) and, if the
+test put it there, `gate` (every forward waits while it is there; if it names a folder, only once a part is in that),
+`plan-gate` and `finish-gate` (a plan, and the manifest's writing, wait while they are there) and `broken` (every
+forward fails until that is gone).
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import worker.begin
+import worker.jobs
 import worker.process
 from munjang.testing import FakeEncoder
 from worker.__main__ import main
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
 
@@ -63,6 +66,20 @@ def load(version: int) -> FakeEncoder:
     return HeldEncoder(seed=version)
 
 
+def held(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that waits at its gate before it begins."""
+
+    def wait(*args: Any, **kwargs: Any) -> Any:
+        trace(what, 0)
+        while (FOLDER / f"{what}-gate").exists():
+            time.sleep(0.01)
+        return function(*args, **kwargs)
+
+    return wait
+
+
 if __name__ == "__main__":
+    worker.begin.make_plan = held("plan", worker.begin.make_plan)
+    worker.jobs.write_manifest = held("finish", worker.jobs.write_manifest)
     worker.process._loader = lambda _registry, _settings: load
     sys.exit(main(sys.argv[1:]))

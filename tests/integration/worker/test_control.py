@@ -32,6 +32,12 @@ def stamps(bench: Any) -> dict[str, tuple[int, int]]:
     return {part.name: (part.stat().st_ino, part.stat().st_mtime_ns) for part in bench.parts()}
 
 
+def metrics(port: int) -> list[str]:
+    """The lines of a worker's metrics page."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        return page.read().decode().splitlines()
+
+
 def test_a_cancelled_job_stops_at_its_next_batch_and_keeps_finished_shards(bench: Any) -> None:
     job_id, worker = begun(bench)
     assert bench.queue.cancel(job_id).state == "cancelled"
@@ -134,8 +140,7 @@ def test_ten_jobs_take_one_model_load(bench: Any) -> None:
     path = bench.write(5)
     for job_id in [bench.submit(path, f"출력{number}") for number in range(10)]:
         bench.finish(job_id)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
-        lines = page.read().decode().splitlines()
+    lines = metrics(port)
     assert "munjang_worker_model_loads_total 1.0" in lines
     assert 'munjang_worker_rows_total{outcome="encoded"} 50.0' in lines
     assert 'munjang_queue_steps{state="waiting"} 0.0' in lines
@@ -217,7 +222,12 @@ def test_a_parent_of_several_processes_loads_no_model_library() -> None:
 
 
 def test_progress_can_be_read_while_a_job_runs(bench: Any) -> None:
-    job_id, worker = begun(bench)
+    port = free_port()
+    job_id, worker = begun(bench, WORKER_METRICS_PORT=str(port))
+    assert {'munjang_queue_steps{state="running"} 1.0', 'munjang_queue_steps{state="waiting"} 2.0'} <= set(
+        metrics(port)
+    )
+    assert bench.queue.depth() == (2, 1)
     job = bench.until(
         lambda: (found := bench.queue.get(job_id)).progress.shards_running and found, "a shard that is told of"
     )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from munjang.settings import WorkerSettings
+
 if TYPE_CHECKING:
     import subprocess
 
@@ -92,6 +94,40 @@ def test_redis_is_killed_and_started_again_at_any_moment(frail_bench: Any, momen
     bench.finish(job_id)
     check_every_row_once(bench, 4000)
     assert all(worker.poll() is None for worker in workers)
+
+
+@pytest.mark.parametrize("step", ["plan", "finish"])
+def test_redis_is_killed_and_started_again_while_a_job_is_planned_or_finished(frail_bench: Any, step: str) -> None:
+    bench = frail_bench
+    gate = bench.folder / f"{step}-gate"
+    gate.touch()
+    worker = bench.start()
+    job_id = bench.submit(bench.write(4000))
+    bench.until(lambda: bench.trace(step), f"the {step}")
+    bench.server.kill()
+    gate.unlink()
+    if step == "finish":  # all is written while nobody can be told
+        bench.until((bench.folder / "출력" / "manifest.json").exists, "the manifest")
+    bench.server.start()
+    bench.finish(job_id)
+    check_every_row_once(bench, 4000)
+    assert worker.poll() is None
+
+
+def test_with_the_default_settings_a_killed_worker_s_shard_is_done_within_90_s_of_the_kill(bench: Any) -> None:
+    bench.gate.touch()
+    names = ("heartbeat_seconds", "lease_seconds", "maintenance_seconds")
+    usual = {name.upper(): str(WorkerSettings.model_fields[name].default) for name in names}
+    workers = [bench.start(**usual) for _ in range(3)]
+    job_id = bench.submit(bench.write(5000))
+    for worker in workers:
+        bench.forwarding(worker)
+    kill(workers[0])
+    killed = time.monotonic()
+    bench.gate.unlink()
+    bench.finish(job_id, seconds=90)
+    assert time.monotonic() - killed < 90
+    check_every_row_once(bench, 5000)
 
 
 def test_an_idle_worker_outlives_redis(frail_bench: Any) -> None:
