@@ -22,7 +22,7 @@ from munjang.testing_models import tiny_model
 ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 WAIT = 120
-PASSWORD = "queue-of-the-test"  # noqa: S105 - of this test
+PASSWORD = "queue-of-the-test"
 
 
 @dataclass(frozen=True)
