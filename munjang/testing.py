@@ -33,7 +33,7 @@ class FakeEncoder:
     Attributes:
         info: what it claims to be.
         seed: encoders with different seeds give different vectors, as different versions do.
-        memory_tokens: a forward of more padded tokens than this raises MemoryError.
+        memory_tokens: a forward of more tokens than this raises MemoryError.
         gate: `forward` waits until it is set (it is at first): clear it to simulate a stuck engine.
         failing: set it to make every forward raise RuntimeError.
         batches: the size of every batch that was run, for tests to read.
@@ -67,12 +67,16 @@ class FakeEncoder:
         if self.failing:
             msg = "the fake engine fails"
             raise RuntimeError(msg)
-        if len(batch) * max(map(len, batch)) > self.memory_tokens:
+        if sum(map(len, batch)) > self.memory_tokens:
             raise MemoryError
         if any(chr(tokens.ids[1]) == POISON for tokens in batch if len(tokens) > 2):  # noqa: PLR2004 - special tokens
             msg = "the fake encoder was poisoned"
             raise RuntimeError(msg)
         return np.stack([self._vector(tokens) for tokens in batch])
+
+    def computed(self, lengths: Sequence[int]) -> int:
+        """No padding at all."""
+        return sum(lengths)
 
     def close(self) -> None:
         """Remember that it was closed."""

@@ -9,7 +9,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,24 +29,27 @@ def tiny_model(
     pooling: str = "mean",
     include_prompt: bool = True,
     normalize: bool = False,
+    architecture: str = "bert",
 ) -> Path:
-    """Save a two-layer BERT of random weights that reads Korean by the character; models of one seed are equal.
+    """Save a two-layer transformer of random weights that reads Korean by the character; those of a seed are equal.
 
-    Returns the folder.
+    `architecture` is a name that transformers knows. Returns the folder.
     """
     torch.manual_seed(seed)
     tokenizer = _tokenizer(max_tokens)
-    config = BertConfig(
+    config = AutoConfig.for_model(
+        architecture,
         vocab_size=len(tokenizer),
         hidden_size=dimensions,
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=2 * dimensions,
-        max_position_embeddings=max_tokens,
+        max_position_embeddings=max_tokens + 2,  # RoBERTa and its kin begin behind the padding's own
+        pad_token_id=tokenizer.pad_token_id,
         initializer_range=0.2,
     )
     bare = folder.with_name(folder.name + "-bare")
-    BertModel(config).save_pretrained(bare)
+    AutoModel.from_config(config).save_pretrained(bare)
     tokenizer.save_pretrained(bare)
     transformer = Transformer(str(bare), max_seq_length=max_tokens)
     modules = [transformer, Pooling(dimensions, pooling_mode=pooling, include_prompt=include_prompt)]

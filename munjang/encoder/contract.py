@@ -45,7 +45,7 @@ class Tokens:
 
     Attributes:
         ids: token ids, special tokens and prompt included; at most `max_tokens` of them.
-        type_ids: segment ids where the model wants others than zeros, else empty.
+        type_ids: token type ids where the model wants others than zeros, else empty.
         prompt_tokens: how many leading tokens the pooling must leave out; 0 for most models.
         truncated: whether tokens were cut off.
         text: the text itself, for models that do not read token ids; else empty.
@@ -82,12 +82,16 @@ class Encoder(Protocol):
     def forward(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """Run the model on one batch: float32 [len(batch), dimensions], as the model gives them, not normalised.
 
+        Texts of all lengths may share a batch: how they lie beside each other without much padding is seen to here.
         A row does not depend on the other rows of its batch (cosine ≥ 0.9999 in float32). Rows may hold NaN if the
         model makes them; the caller checks.
 
         Raises:
             MemoryError: the device has not enough memory for this batch; a smaller one may run.
         """
+
+    def computed(self, lengths: Sequence[int]) -> int:
+        """How many tokens a forward of texts of these lengths computes: their own, and padding."""
 
     def close(self) -> None:
         """Give the memory back. The encoder must not be used afterwards."""

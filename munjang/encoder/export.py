@@ -14,17 +14,20 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import openvino
 
+from munjang.encoder.contract import Tokens
+from munjang.encoder.frames import arrays
+from munjang.encoder.layout import Frame
 from munjang.encoder.rules import Rules
-
-if TYPE_CHECKING:
-    import torch
 
 DRAFT_SECONDS = 3600.0
 """A draft that was not finished for so long was left behind by a process that was killed."""
+
+EXAMPLE = (5, 3, 4)
+"""Tokens of the texts that a model is traced with."""
 
 
 def read(folder: Path) -> tuple[openvino.Model, Rules] | None:
@@ -58,42 +61,19 @@ def remove(folder: Path) -> None:
 
 
 def convert(modules: list[Any], rules: Rules) -> openvino.Model:
-    """Trace a transformer with its pooling into a graph of dynamic batch and length.
+    """Trace a transformer with its pooling into a graph of dynamic frames; its inputs are those of `frames.arrays`.
 
     Raises:
         Exception: whatever torch or OpenVINO raise for an architecture that cannot be traced.
     """
-    import torch  # noqa: PLC0415 - only where there is no export yet
+    from munjang.encoder.pipeline import Attention, Pipeline, tensors  # noqa: PLC0415 - torch, only where there is no export yet
 
-    names = ["input_ids", "attention_mask", *(["token_type_ids"] if rules.wants_type_ids else [])]
-    example = {name: torch.ones(2, 8, dtype=torch.int64) for name in names}
+    texts = [Tokens((5,) * length) for length in EXAMPLE]
+    frame = Frame(sum(EXAMPLE), ((0, 1), (2,)) if rules.packs else ((0,), (1,), (2,)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of every Python branch in the library's own code
-        return openvino.convert_model(_pooled(modules).eval(), example_input=example)
-
-
-def _pooled(modules: list[Any]) -> torch.nn.Module:
-    """The whole pipeline as one module that takes the transformer's inputs by name."""
-    import torch  # noqa: PLC0415
-
-    class Pooled(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.transformer = modules[0].model
-            self.rest = torch.nn.ModuleList(modules[1:])
-
-        def forward(
-            self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
-        ) -> torch.Tensor:
-            kinds = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-            hidden = self.transformer(input_ids=input_ids, attention_mask=attention_mask, **kinds).last_hidden_state
-            features = {"token_embeddings": hidden, "attention_mask": attention_mask}
-            for module in self.rest:
-                features = module(features)
-            vectors: torch.Tensor = features["sentence_embedding"]
-            return vectors
-
-    return Pooled()
+        pipeline = Pipeline(modules, Attention.ROWS if rules.packs else Attention.PADDED).eval()
+        return openvino.convert_model(pipeline, example_input=tensors(arrays(frame, texts, rules)))
 
 
 def _prune(cache: Path, kept: int) -> None:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from munjang.encoder.contract import Tokens
+from munjang.encoder.layout import lay_out
 from munjang.encoder.text import normalize
 from munjang.encoder.tokenizer import prompt_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -41,12 +42,9 @@ class GenericModel:
 
     def forward(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """Vectors float32 [len(batch), dimensions]."""
-        by_prompt: dict[str, list[int]] = {}
-        for row, tokens in enumerate(batch):
-            by_prompt.setdefault(tokens.prompt, []).append(row)
         rows: list[Any] = [None] * len(batch)
         with torch.inference_mode():
-            for prompt, members in by_prompt.items():
+            for prompt, members in self._groups(batch):
                 texts = [batch[row].text for row in members]
                 vectors = self._model.encode(
                     texts, prompt=prompt or None, batch_size=len(texts), convert_to_tensor=True
@@ -55,6 +53,15 @@ class GenericModel:
                     rows[row] = vector
         vectors_out: NDArray[np.float32] = torch.stack(rows).numpy()
         return vectors_out
+
+    @staticmethod
+    def _groups(batch: Sequence[Tokens]) -> Iterator[tuple[str, list[int]]]:
+        """Prompts and rows of texts that have like lengths and one prompt."""
+        for frame in lay_out([len(tokens) for tokens in batch], packs=False):
+            by_prompt: dict[str, list[int]] = {}
+            for row in frame.texts:
+                by_prompt.setdefault(batch[row].prompt, []).append(row)
+            yield from by_prompt.items()
 
     def _tokens(self, text: str, prompt: str) -> Tokens:
         ids = self._model.preprocess([text], prompt=prompt or None).get("input_ids")

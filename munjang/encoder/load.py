@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from munjang.encoder import layout
 from munjang.errors import ConfigurationError, ModelLoadFailed
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class SentenceEncoder:
         info: what callers may know of the model.
         runtime: what computes the forward: "torch" or "openvino".
         compute_type: the number format that it computes in.
+        packs: whether short texts share rows, so that hardly anything is padding.
     """
 
     info: ModelInfo
@@ -39,6 +41,7 @@ class SentenceEncoder:
     compute_type: str
     _tokenize: Callable[[Sequence[str], str], list[Tokens]]
     _forward: Callable[[Sequence[Tokens]], NDArray[np.float32]] | None
+    packs: bool = False
 
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
         """See `Encoder.tokenize`."""
@@ -50,6 +53,10 @@ class SentenceEncoder:
             msg = "the encoder is closed"
             raise RuntimeError(msg)
         return self._forward(batch)
+
+    def computed(self, lengths: Sequence[int]) -> int:
+        """See `Encoder.computed`."""
+        return layout.computed(lengths, packs=self.packs)
 
     def close(self) -> None:
         """See `Encoder.close`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from munjang.encoder import export as exports
 from munjang.encoder.load import LoadOptions, SentenceEncoder
@@ -33,7 +33,8 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
         raise ConfigurationError(msg, field="compute_type")
     graph, rules = (options.export and exports.read(options.export)) or _convert(folder, options)
     forward = OpenVinoForward(graph, rules, compute_type=compute_type, threads=options.threads)
-    return SentenceEncoder(rules.info(options.int8_scale), "openvino", compute_type, TextTokenizer(rules), forward)
+    info = rules.info(options.int8_scale)
+    return SentenceEncoder(info, "openvino", compute_type, TextTokenizer(rules), forward, packs=rules.packs)
 
 
 def _convert(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]:
@@ -46,7 +47,29 @@ def _convert(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]
     if rules is None or not rules.pools_prompt:
         msg = "only transformers with a fast tokenizer whose pooling reads the whole text are exported"
         raise UnsupportedModel(msg)
-    graph = exports.convert(list(model), rules)
+    graph, rules = _right_graph(list(model), rules)
     if options.export is not None:
         exports.write(graph, rules, options.export, options.exports_kept)
     return graph, rules
+
+
+def _right_graph(modules: list[Any], plain: Rules) -> tuple[openvino.Model, Rules]:
+    """A graph that gives the model's own vectors: one that packs if there is one, else one text a row.
+
+    Tracing keeps one way through the library's code, which is not the right one for all inputs of some architectures.
+    """
+    import torch  # noqa: PLC0415 - only where there is no export yet
+
+    from munjang.encoder import packing as trial  # noqa: PLC0415 - the same
+    from munjang.encoder.pipeline import Attention  # noqa: PLC0415
+
+    texts = trial.sample(plain.max_tokens)
+    expected = trial.alone(modules, texts, plain)
+    packed = trial.packing(modules, plain, Attention.ROWS)
+    for rules in [packed, plain] if packed.packs else [plain]:
+        graph = exports.convert(modules, rules)
+        found = OpenVinoForward(graph, rules, compute_type="float32", threads=0)(texts)
+        if trial.least_cosine(expected, torch.from_numpy(found)) >= trial.SAME:
+            return graph, rules
+    msg = "its traced graph gives other vectors than the model"
+    raise UnsupportedModel(msg)

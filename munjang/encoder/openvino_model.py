@@ -9,6 +9,8 @@ import openvino
 import openvino.properties as props
 import openvino.properties.hint as hints
 
+from munjang.encoder.frames import in_frames
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -40,8 +42,11 @@ class OpenVinoForward:
         Raises:
             MemoryError: there is not enough memory for this batch.
         """
+        return in_frames(batch, self._rules, self._run)
+
+    def _run(self, given: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         try:
-            self._request.infer(self._rules.pad(batch), share_inputs=True)
+            self._request.infer(given, share_inputs=True)
         except RuntimeError as error:
             if "bad_alloc" in str(error) or "allocate" in str(error):
                 raise MemoryError(*error.args) from error

@@ -6,19 +6,11 @@ With these rules a cached export of a model serves without loading the model's l
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from munjang.encoder.contract import ModelInfo
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from munjang.encoder.contract import Tokens
 
 UNLIMITED_TOKENS = 1 << 20
 """What a model without a limit of its own (static embeddings) is taken to read."""
@@ -33,9 +25,11 @@ class Rules(BaseModel):
         special_ids: ids of special tokens.
         pools_prompt: whether the pooling reads the prompt's tokens.
         pad_id: the id that fills up short rows.
-        pad_type_id: its segment id.
+        pad_type_id: its token type id.
         pads_left: whether it is put before the text.
-        wants_type_ids: whether the transformer takes segment ids.
+        wants_type_ids: whether the transformer takes token type ids.
+        packs: whether several texts may share a row, see `pipeline`.
+        first_position: the position of a text's first token, where it packs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +47,8 @@ class Rules(BaseModel):
     pad_type_id: int
     pads_left: bool
     wants_type_ids: bool
+    packs: bool = False
+    first_position: int = 0
 
     def info(self, int8_scale: float) -> ModelInfo:
         """What callers may know of the model."""
@@ -64,29 +60,6 @@ class Rules(BaseModel):
             default_prompt=self.default_prompt,
             int8_scale=int8_scale,
         )
-
-    def pad(self, batch: Sequence[Tokens]) -> dict[str, NDArray[np.int64]]:
-        """The transformer's inputs of a batch by name, each int64 [len(batch), longest]."""
-        shape = (len(batch), max(map(len, batch)))
-        ids = np.full(shape, self.pad_id, np.int64)
-        mask = np.zeros(shape, np.int64)
-        for row, tokens in enumerate(batch):
-            place = self._place(tokens, shape[1])
-            ids[row, place] = tokens.ids
-            mask[row, place] = 1
-        arrays = {"input_ids": ids, "attention_mask": mask}
-        if self.wants_type_ids:
-            arrays["token_type_ids"] = self._type_ids(batch, shape)
-        return arrays
-
-    def _type_ids(self, batch: Sequence[Tokens], shape: tuple[int, int]) -> NDArray[np.int64]:
-        type_ids = np.full(shape, self.pad_type_id, np.int64)
-        for row, tokens in enumerate(batch):
-            type_ids[row, self._place(tokens, shape[1])] = tokens.type_ids or 0
-        return type_ids
-
-    def _place(self, tokens: Tokens, width: int) -> slice:
-        return slice(width - len(tokens), None) if self.pads_left else slice(0, len(tokens))
 
 
 def rules_of(model: Any, *, pools_prompt: bool) -> Rules:

@@ -9,8 +9,11 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers.utils import logging as transformers_logging
 
+from munjang.encoder.flat_model import FlatForward
 from munjang.encoder.generic import GenericModel
 from munjang.encoder.load import ComputeType, LoadOptions, SentenceEncoder
+from munjang.encoder.packing import packing
+from munjang.encoder.pipeline import Attention
 from munjang.encoder.rules import Rules, info_of, rules_of
 from munjang.encoder.tokenizer import TextTokenizer
 from munjang.encoder.torch_model import TorchForward
@@ -33,8 +36,18 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
         info = info_of(model, options.int8_scale)
         generic = GenericModel(model, info.prompts, info.default_prompt)
         return SentenceEncoder(info, "torch", name, generic.tokenize, generic.forward)
-    forward = TorchForward(list(model), rules, chosen)
-    return SentenceEncoder(rules.info(options.int8_scale), "torch", name, TextTokenizer(rules), forward)
+    rules = _packed(list(model), rules, chosen)
+    make = FlatForward if rules.packs else TorchForward
+    forward = make(list(model), rules, chosen)
+    info = rules.info(options.int8_scale)
+    return SentenceEncoder(info, "torch", name, TextTokenizer(rules), forward, packs=rules.packs)
+
+
+def _packed(modules: list[Any], rules: Rules, device: torch.device) -> Rules:
+    """How to pack, on a GPU that has the kernel for it; else as given."""
+    if device.type != "cuda" or not rules.pools_prompt:
+        return rules
+    return packing(modules, rules, Attention.VARLEN)
 
 
 def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:

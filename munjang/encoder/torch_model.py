@@ -1,14 +1,20 @@
-"""The forward of a sentence-transformers pipeline in torch: run the transformer, pool in float32."""
+"""The forward of a sentence-transformers pipeline in torch: one text a row, by the library's own modules.
+
+For what cannot be packed; see `flat_model` for what can.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from munjang.encoder.frames import in_frames
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,26 +41,18 @@ class TorchForward:
             MemoryError: the device has not enough memory for this batch.
         """
         skips = {tokens.prompt_tokens for tokens in batch}
-        if len(skips) == 1:
-            return self._run(batch, skips.pop())
-        return np.concatenate([self._run([tokens], tokens.prompt_tokens) for tokens in batch])
+        if len(skips) > 1:
+            return np.concatenate([self([tokens]) for tokens in batch])
+        run = partial(self._vectors, prompt_tokens=skips.pop())
+        return guarded(lambda: in_frames(batch, self._rules, run))
 
-    def _run(self, batch: Sequence[Tokens], prompt_tokens: int) -> NDArray[np.float32]:
-        try:
-            with torch.inference_mode():
-                return self._vectors(batch, prompt_tokens)
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise MemoryError(*error.args) from error
-        except RuntimeError as error:
-            if "can't allocate memory" in str(error):
-                raise MemoryError(*error.args) from error
-            raise
-
-    def _vectors(self, batch: Sequence[Tokens], prompt_tokens: int) -> NDArray[np.float32]:
-        arrays = self._rules.pad(batch)
-        features: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        features = {name: tensor.to(self._device, non_blocking=True) for name, tensor in features.items()}
+    def _vectors(self, given: dict[str, NDArray[np.int64]], prompt_tokens: int) -> NDArray[np.float32]:
+        features: dict[str, Any] = {
+            "input_ids": to_device(given["input_ids"], self._device),
+            "attention_mask": to_device((given["segments"] > 0).astype(np.int64), self._device),
+        }
+        if "token_type_ids" in given:
+            features["token_type_ids"] = to_device(given["token_type_ids"], self._device)
         features = self._transformer(features)
         features["token_embeddings"] = features["token_embeddings"].float()
         if prompt_tokens:
@@ -63,3 +61,27 @@ class TorchForward:
             features = module(features)
         vectors: NDArray[np.float32] = features["sentence_embedding"].cpu().numpy()
         return vectors
+
+
+def to_device(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:
+    """An array on a device; to a GPU by way of pinned memory, so that nobody waits for the copy."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def guarded(run: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Run a forward.
+
+    Raises:
+        MemoryError: the device has not enough memory for it.
+    """
+    try:
+        with torch.inference_mode():
+            return run()
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise MemoryError(*error.args) from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            raise MemoryError(*error.args) from error
+        raise

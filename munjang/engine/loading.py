@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from munjang.registry.layout import Manifest
     from munjang.settings import EngineSettings
 
+EXPORT_FORM = 2
+"""What an export takes and gives; another number for every change, so that older ones are made anew."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -107,10 +110,10 @@ class VersionLoader:
 
 
 def _export_name(manifest: Manifest) -> str:
-    """A name that differs for other files and for another release of the exporting library."""
+    """A name that differs for other files, another form of exports and another release of the exporting library."""
     files = "".join(f"{entry.path}:{entry.sha256};" for entry in manifest.files)
     try:
         release = version_of("openvino")
     except PackageNotFoundError:
         release = "none"
-    return hashlib.sha256(f"{release};{files}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{EXPORT_FORM};{release};{files}".encode()).hexdigest()[:32]

@@ -5,29 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from munjang.encoder.contract import Tokens
+from munjang.encoder.layout import SHORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from munjang.encoder.contract import Encoder
 
-WIDTHS = (8, 16, 32, 64, 128, 256, 512)
-"""Tokens per text to warm, up to the model's own limit."""
+WIDTHS = (*range(4, SHORT + 1, 4), 96, 128, 192, 256, 384, 512)
+"""Tokens of single texts to warm, up to the model's own limit: every width of a short one, and some of long ones."""
+
+ROWS = range(2, 9)
+"""Rows of short texts to warm: batches of up to so many are formed while few callers are about."""
 
 SAMPLE = "새로운 문장 임베딩 모델을 서비스하기 전에 한 번씩 미리 돌려 봅니다. "
 
 
-TYPICAL = 32
-"""Tokens of a usual sentence: the width at which a full batch is run, so that its memory is there."""
-
-
 def warm(encoder: Encoder, budget: int) -> None:
-    """Run one text at each width, shortest first, then one full batch of usual sentences."""
+    """Run one text at each width, shortest first, then rows of short texts, then one full batch."""
     longest = _longest_sample(encoder)
     for width in _widths(len(longest)):
         encoder.forward([cut(longest, width)])
-    usual = cut(longest, TYPICAL)
-    encoder.forward([usual] * max(1, budget // len(usual)))
+    short = cut(longest, SHORT)
+    for rows in ROWS:
+        if rows * len(short) <= budget:
+            encoder.forward([short] * rows)
+    encoder.forward([short] * max(1, budget // len(short)))
 
 
 def cut(tokens: Tokens, width: int) -> Tokens:

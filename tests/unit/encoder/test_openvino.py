@@ -87,7 +87,7 @@ def test_an_export_that_cannot_be_read_is_made_anew(tmp_path, export, folder, da
     encoder = load_encoder(folder, LoadOptions(device="cpu", export=broken))
 
     assert encoder.forward(encoder.tokenize(["문장"])).shape == (1, 32)
-    assert (broken / damage).stat().st_size == (export / damage).stat().st_size
+    assert exports.read(broken) is not None
 
 
 def test_a_model_that_is_no_transformer_runs_in_torch(tmp_path, folder):

@@ -14,25 +14,26 @@ def widths(encoder):
     return seen
 
 
-def test_each_width_runs_alone_and_usual_sentences_as_a_full_batch():
+def test_every_width_of_a_short_text_runs_alone_then_rows_of_them_then_a_full_batch():
     encoder = FakeEncoder(info=ModelInfo(8, 48))
     seen = widths(encoder)
-    warm(encoder, budget=128)
+    warm(encoder, budget=512)
 
-    assert seen == [(1, 8), (1, 16), (1, 32), (1, 48), (4, 32)]
+    assert seen == [*((1, width) for width in range(4, 49, 4)), *((rows, 48) for rows in range(2, 9)), (10, 48)]
 
 
-def test_a_budget_below_one_text_still_runs_one():
+def test_no_batch_is_over_the_budget_but_a_single_text():
     encoder = FakeEncoder(info=ModelInfo(8, 16))
     seen = widths(encoder)
     warm(encoder, budget=4)
 
-    assert seen == [(1, 8), (1, 16), (1, 16)]
+    assert seen == [(1, 4), (1, 8), (1, 12), (1, 16), (1, 16)]
 
 
 def test_a_model_without_a_limit_is_warmed_to_the_widest_width():
     encoder = FakeEncoder(info=ModelInfo(8, 1 << 20))
     seen = widths(encoder)
-    warm(encoder, budget=512)
+    warm(encoder, budget=640)
 
-    assert seen[-2:] == [(1, 512), (16, 32)]
+    assert (1, 512) in seen
+    assert seen[-1] == (10, 64)

@@ -1,0 +1,86 @@
+"""A batch of tokenised texts frame by frame through a model, as the arrays that `pipeline` reads. Pure numpy."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from munjang.encoder.layout import lay_out
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from munjang.encoder.contract import Tokens
+    from munjang.encoder.layout import Frame
+    from munjang.encoder.rules import Rules
+
+
+def in_frames(
+    batch: Sequence[Tokens], rules: Rules, run: Callable[[dict[str, NDArray[np.int64]]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Vectors float32 [len(batch), dimensions] in the order of the batch; `run` gives those of one frame's arrays."""
+    frames = lay_out([len(tokens) for tokens in batch], packs=rules.packs)
+    order = [position for frame in frames for position in frame.texts]
+    found = np.concatenate([run(arrays(frame, batch, rules)) for frame in frames])
+    rows = np.empty_like(found)
+    rows[order] = found
+    return rows
+
+
+def arrays(frame: Frame, batch: Sequence[Tokens], rules: Rules) -> dict[str, NDArray[np.int64]]:
+    """The model's inputs by name, all int64, for `frame.texts` of the batch in their order.
+
+    Of each token of each row, [rows, width]: `input_ids`; `segments`, the text that it belongs to, counted from 1 in
+    its row, 0 for padding; where the model packs, `position_ids`; where it wants them, `token_type_ids`.
+    Of each text, [texts, longest]: `index`, where its tokens are among all tokens of all rows; `mask`, 1 for a token.
+    """
+    texts = [batch[position] for position in frame.texts]
+    lengths = np.array([len(tokens) for tokens in texts])
+    starts = _starts(frame, lengths, left=rules.pads_left)
+    steps = np.arange(lengths.max())
+    real = steps < lengths[:, None]
+    index = np.where(real, starts[:, None] + steps, 0)
+    places = index[real]
+    shape = (len(frame.rows), frame.width)
+    segments = np.concatenate([np.arange(1, len(row) + 1) for row in frame.rows])
+    found = {
+        "input_ids": _spread(_chained([tokens.ids for tokens in texts]), places, shape, rules.pad_id),
+        "segments": _spread(np.repeat(segments, lengths), places, shape, 0),
+        "index": index,
+        "mask": real.astype(np.int64),
+    }
+    if rules.packs:
+        positions = np.broadcast_to(steps, real.shape)[real] + rules.first_position
+        found["position_ids"] = _spread(positions, places, shape, rules.first_position)
+    if rules.wants_type_ids:
+        kinds = _chained([tokens.type_ids or (0,) * len(tokens) for tokens in texts])
+        found["token_type_ids"] = _spread(kinds, places, shape, rules.pad_type_id)
+    return found
+
+
+def _starts(frame: Frame, lengths: NDArray[np.int64], *, left: bool) -> NDArray[np.int64]:
+    """Where each text begins among all tokens of all rows; `left`: padding comes before the text, not after it."""
+    if left:
+        return (np.arange(len(lengths)) + 1) * frame.width - lengths
+    ends = np.cumsum(lengths)
+    firsts = np.cumsum([0, *(len(row) for row in frame.rows[:-1])])
+    before = (ends - lengths)[firsts]  # tokens of all rows above
+    row = np.repeat(np.arange(len(frame.rows)), [len(row) for row in frame.rows])
+    starts: NDArray[np.int64] = row * frame.width + ends - lengths - before[row]
+    return starts
+
+
+def _chained(parts: Sequence[tuple[int, ...]]) -> NDArray[np.int64]:
+    return np.fromiter(chain.from_iterable(parts), np.int64)
+
+
+def _spread(
+    values: NDArray[np.int64], places: NDArray[np.int64], shape: tuple[int, int], padding: int
+) -> NDArray[np.int64]:
+    rows = np.full(shape, padding, np.int64)
+    rows.reshape(-1)[places] = values
+    return rows
