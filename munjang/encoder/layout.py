@@ -7,6 +7,7 @@ like length run together. Either way a batch may hold texts of any lengths, in a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,17 +49,22 @@ class Frame:
         return [position for row in self.rows for position in row]
 
 
-def lay_out(lengths: Sequence[int], *, packs: bool) -> list[Frame]:
+def lay_out(lengths: Sequence[int], *, packs: bool) -> tuple[Frame, ...]:
     """Frames that hold each text exactly once, given the tokens of each; `packs`: whether texts may share a row."""
+    return _laid_out(tuple(lengths), packs)
+
+
+@lru_cache(maxsize=16)  # of every batch it is asked twice: how much is computed, and how
+def _laid_out(lengths: tuple[int, ...], packs: bool) -> tuple[Frame, ...]:
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     if not packs:
-        return [Frame(width, tuple((position,) for position in run)) for width, run in _runs(order, lengths)]
+        return tuple(Frame(width, tuple((position,) for position in run)) for width, run in _runs(order, lengths))
     split = next((place for place, position in enumerate(order) if lengths[position] <= SHORT), len(order))
     frames, left = _filled(_runs(order[:split], lengths), order[split:], lengths)
     if left:
         frames.append(_shared(left, lengths))
     together = Frame(round_up(sum(lengths)), (tuple(order),))
-    return [together] if together.width <= SHARED_WIDTHS[-1] and _cost([together]) < _cost(frames) else frames
+    return (together,) if together.width <= SHARED_WIDTHS[-1] and _cost([together]) < _cost(frames) else tuple(frames)
 
 
 def computed(lengths: Sequence[int], *, packs: bool) -> int:

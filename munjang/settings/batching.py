@@ -18,11 +18,6 @@ class BatchSettings(EngineSettings):
         description="The most tokens that wait for a forward; past it calls are refused with RESOURCE_EXHAUSTED. One "
         "caller may hold at most as many as are still free, so half of them if alone. Lower it to refuse sooner.",
     )
-    padding_share: Share = Field(
-        default=0.1,
-        description="The most padding in one batch, as a share of its tokens: texts of like length run together. Raise "
-        "it to 1 for a runtime that does not pay for padding.",
-    )
     bulk_share: Share = Field(
         default=0.2,
         description="The share of the engine that streams and large batches keep while interactive calls take all they "

@@ -35,7 +35,7 @@ class EngineSettings(Settings):
     )
     batch_tokens: Positive = Field(
         default=4096,
-        description="The most tokens, padding included, of one forward. Raise it on a large GPU, lower it where memory "
+        description="The most tokens of one forward. Raise it on a large GPU, lower it where memory "
         "is short; latency of small calls behind a full batch grows with it.",
     )
     cache_versions: Positive = Field(

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from server.batching.request import Request
     from server.batching.speed import SpeedMeter
 
-_MARGIN = 0.95  # of the time to the deadline may be planned
+_MARGIN = 0.85  # of the time to the deadline may be planned
 _STEP = 0.05
+_CLOSE = 0.25  # of the time allowed: estimates under it say nothing of those that decide
 _MOST_PATIENCE = 4.0
 _SOONEST, _LATEST = 0.05, 30.0  # bounds of retry_after, seconds
 
@@ -51,9 +52,11 @@ class Admission:
         """A request took so many seconds, or had not ended after them: see how wrong the estimates are.
 
         They cannot know who will come and go first, nor what else the machine will do. So they are taken by a factor
-        that is kept where one request in a hundred takes longer. Only those count that had to wait behind others.
+        that is kept where one request in a hundred takes longer. Only those count for which it might have mattered:
+        whose deadline was not far beyond the estimate.
         """
-        if request.estimate > 2 * self._run_seconds(1, request, in_one=False):
+        deadline = request.work.deadline
+        if deadline is not None and request.estimate > _CLOSE * (deadline - request.arrived):
             if seconds > request.estimate * self._patience:
                 self._patience = min(self._patience * (1 + _STEP), _MOST_PATIENCE)
             else:
@@ -102,11 +105,10 @@ class Admission:
         return max(self._bulk_share, 1 - queue.interactive.rate(now) / full, 0.01)
 
     def _run_seconds(self, tokens: float, request: Request, *, in_one: bool) -> float:
-        """Seconds of the forwards of so many real tokens; `in_one`: nobody else's texts may join the last of them."""
+        """Seconds of the forwards of so many tokens; `in_one`: nobody else's texts may join the last of them."""
         curve = self._speed.curve(request.version)
         turn = self._pace.turn(request.work.lane, request.version, request.arrived)
-        padded = tokens * self._speed.padding
-        whole, rest = divmod(padded, turn)
+        whole, rest = divmod(tokens, turn)
         return whole * curve.seconds(turn) + (curve.seconds(rest if in_one else turn) if rest else 0.0)
 
 

@@ -68,10 +68,10 @@ class Load:
     """How busy the batcher is now.
 
     Attributes:
-        queued_tokens: real tokens that wait, by lane.
+        queued_tokens: tokens that wait, by lane.
         queued_texts: texts that wait, by lane.
-        running_tokens: real tokens of the forward that runs now.
-        tokens_per_second: the measured speed of full batches, real tokens; 0 before the first measurement.
+        running_tokens: tokens of the forward that runs now.
+        tokens_per_second: the measured speed of full batches; 0 before the first measurement.
         batch_tokens: the present budget of a batch; under the setting for a while after memory ran out.
     """
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The forward that runs now. `expected` seconds from `started`; `tokens` are real ones."""
+    """The forward that runs now. `expected` seconds from `started`; `tokens` without padding."""
 
     started: float
     expected: float
@@ -60,10 +60,9 @@ class Forward:
 
     def run(self, lease: Lease, tokens: Sequence[Tokens], *, measure: bool = True) -> Outcome:
         """Run one forward; whatever it raises is the outcome. `measure`: learn the speed from it."""
-        lengths = list(map(len, tokens))
-        real, padded = sum(lengths), len(lengths) * max(lengths)
+        size = sum(map(len, tokens))
         started = time.monotonic()
-        self.running = Running(started, self._speed.curve(lease.version).seconds(padded), real)
+        self.running = Running(started, self._speed.curve(lease.version).seconds(size), size)
         try:
             rows = lease.encoder.forward(tokens)
             seconds = time.monotonic() - started
@@ -74,5 +73,5 @@ class Forward:
             self.running = None
         self.succeeded = time.monotonic()
         if measure:
-            self._speed.record(lease.version, padded, real, seconds)
+            self._speed.record(lease.version, size, seconds)
         return Outcome(started, seconds, rows, good)

@@ -23,8 +23,8 @@ class BatchSeen:
         version: the model version that runs it.
         lane: the lane that it was taken from.
         texts: how many.
-        tokens: real tokens.
-        padded_tokens: texts × the longest of them.
+        tokens: of the texts.
+        computed_tokens: what the forward computes, padding included.
         oldest_seconds: how long the oldest of them had waited.
     """
 
@@ -32,7 +32,7 @@ class BatchSeen:
     lane: Lane
     texts: int
     tokens: int
-    padded_tokens: int
+    computed_tokens: int
     oldest_seconds: float
 
 
@@ -56,7 +56,7 @@ class Observer:
         """Admitted texts were not run: "expired", "cancelled", or the reason of the error that failed them."""
 
     def dead(self, version: int, tokens: int) -> None:
-        """A forward ended that had carried real tokens for callers who were gone by then."""
+        """A forward ended that had carried tokens for callers who were gone by then."""
 
     def split(self, version: int) -> None:
         """A failed batch was split to find the guilty text."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from server.batching.contract import Lane
-from server.batching.policy import Limits
 
 if TYPE_CHECKING:
     from munjang.settings import BatchSettings
@@ -24,14 +23,14 @@ class Budget:
         self.now = full
         self._calm = 0
 
-    def shrink(self, padded: int) -> None:
+    def shrink(self, tokens: int) -> None:
         """A batch of so many tokens did not fit: allow half of it."""
-        self.now = max(1, min(self.now, padded // 2))
+        self.now = max(1, min(self.now, tokens // 2))
         self._calm = 0
 
-    def grow(self, padded: int) -> None:
+    def grow(self, tokens: int) -> None:
         """A forward fitted: after enough of them that used at least half the budget, allow a little more."""
-        if self.now < self.full and 2 * padded >= self.now:
+        if self.now < self.full and 2 * tokens >= self.now:
             self._calm += 1
             if self._calm >= _GROW_AFTER:
                 self.now = min(self.full, int(self.now * _GROWTH) + 1)
@@ -68,8 +67,3 @@ class Pace:
             return turn
         within = curve.tokens_within(self._settings.bulk_turn_seconds, turn)
         return min(turn, max(within, _LEAST_TURN))
-
-    def limits(self, lane: Lane, version: int | None, now: float) -> Limits:
-        """The limits of a batch of this lane and version; None for the version that ran last."""
-        turn = self.turn(lane, version, now)
-        return Limits(turn, self._settings.padding_share, self._speed.curve(version).overhead(self.budget.now))

@@ -41,7 +41,7 @@ class Queue:
 
     @property
     def tokens(self) -> int:
-        """Their real tokens."""
+        """Their tokens."""
         return sum(lane.tokens for lane in self.lanes.values())
 
     def add(self, request: Request) -> None:
@@ -78,14 +78,14 @@ class Queue:
 
     def _settle(self, batch: Batch, now: float) -> None:
         """Keep the account between the lanes."""
-        padded = batch.padded_tokens
+        tokens = batch.size
         self._owed = policy.owed_after(
             self._owed,
             batch.lane,
-            padded,
+            tokens,
             self._share,
             interactive_waits=self.lanes[Lane.INTERACTIVE].texts > 0,
             bulk_waits=self.lanes[Lane.BULK].texts > 0,
         )
         if batch.lane is Lane.INTERACTIVE:
-            self.interactive.add(padded, now)
+            self.interactive.add(tokens, now)

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from munjang.errors import MunjangError
     from server.batching.contract import Lane, Work
     from server.batching.queue import Queue
-    from server.batching.shelf import Group
 
 
 class Request:
     """A `Work` on its way.
 
-    The event loop owns it: it alone ends requests and writes their rows. The engine thread only reads, and under the
-    inbox's lock takes texts out of `groups`.
+    The event loop owns it: it alone ends requests and writes their rows. The engine thread only reads, and takes texts
+    under the inbox's lock.
 
     Attributes:
         lengths: tokens of each text.
         serial: when it came to its queue, counted.
         home: the queue that it waits in.
-        groups: where its waiting texts stand.
+        next: the first text that waits; all behind it do.
+        left: the tokens of those that wait.
         estimate: seconds that it was expected to take when it was admitted.
         ended: whether it has its answer, so that nobody waits for its texts any more.
     """
@@ -47,9 +47,10 @@ class Request:
         "ended",
         "estimate",
         "future",
-        "groups",
         "home",
+        "left",
         "lengths",
+        "next",
         "serial",
         "size",
         "version",
@@ -65,7 +66,8 @@ class Request:
         self.size = sum(self.lengths)
         self.serial = 0
         self.home: Queue | None = None
-        self.groups: list[Group] = []
+        self.next = 0
+        self.left = self.size
         self.estimate = 0.0
         self.ended = False
         self._missing = len(self.lengths)
@@ -78,6 +80,18 @@ class Request:
         """Whether its deadline is at or before `horizon`."""
         deadline = self.work.deadline
         return deadline is not None and deadline <= horizon
+
+    @property
+    def waiting(self) -> int:
+        """How many texts wait."""
+        return len(self.lengths) - self.next
+
+    def take(self, texts: int) -> Part:
+        """Let the next so many texts wait no more."""
+        part = Part(self, list(range(self.next, self.next + texts)))
+        self.next += texts
+        self.left -= part.tokens
+        return part
 
     def fill(self, indices: list[int], rows: NDArray[np.float32], started: float, seconds: float) -> bool:
         """Write float32 [len(indices), D] that a forward gave; True when nothing is missing any more."""
@@ -114,7 +128,7 @@ class Part:
 
     @property
     def tokens(self) -> int:
-        """Their real tokens."""
+        """How many tokens they have."""
         lengths = self.request.lengths
         return sum(lengths[index] for index in self.indices)
 
@@ -146,14 +160,9 @@ class Batch:
         return len(self.lengths)
 
     @property
-    def real_tokens(self) -> int:
-        """Tokens without padding."""
+    def size(self) -> int:
+        """How many tokens they have."""
         return sum(self.lengths)
-
-    @property
-    def padded_tokens(self) -> int:
-        """Tokens with padding."""
-        return len(self.lengths) * max(self.lengths)
 
     @property
     def lease(self) -> Lease:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from munjang.encoder.contract import Tokens
+from munjang.encoder.layout import computed
 from munjang.errors import TryLater
 from server.batching.admission import Admission
 from server.batching.contract import Lane, Work
@@ -83,7 +84,7 @@ class Simulation:
     Attributes:
         on_end: is called with every call that ended; it may `add` calls.
         batches: everything that was run.
-        dead_tokens: real tokens of texts that were run although their call was not answered in time.
+        dead_tokens: tokens of texts that were run although their call was not answered in time.
     """
 
     settings: BatchSettings
@@ -105,11 +106,11 @@ class Simulation:
         self._free_at = 0.0
         self._calls: dict[Request, Call] = {}
         for tokens in (16, 1024):
-            self._speed.record(1, tokens, tokens, self.seconds(tokens))
+            self._speed.record(1, tokens, self.seconds(tokens))
 
-    def seconds(self, padded: int) -> float:
+    def seconds(self, tokens: int) -> float:
         """What a forward takes."""
-        return self.start_seconds + padded * self.token_seconds
+        return self.start_seconds + tokens * self.token_seconds
 
     def add(self, call: Call) -> None:
         """Let a call arrive at its time."""
@@ -149,12 +150,12 @@ class Simulation:
             self._end(self._calls.pop(request), "expired", request)
         self.queue.late.clear()
         if batch is not None:
-            self._free_at = self.now + self.seconds(batch.padded_tokens)
+            self._free_at = self.now + self.seconds(computed(batch.lengths, packs=True))
             self._at(self._free_at, lambda: self._finish(batch))
 
     def _finish(self, batch: Batch) -> None:
         self.batches.append(batch)
-        self._speed.record(batch.version, batch.padded_tokens, batch.real_tokens, self.seconds(batch.padded_tokens))
+        self._speed.record(batch.version, batch.size, self.seconds(computed(batch.lengths, packs=True)))
         for part in batch.parts:
             call = self._calls.get(part.request)
             late = part.request.ended or part.request.expired(self.now)

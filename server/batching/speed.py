@@ -12,7 +12,7 @@ UNMEASURED = 2000.0
 
 _WEIGHT = 0.2  # of a new sample against what is known
 _OUTLIER = 4.0  # a sample counts as no more than so many times what is known, and no less than its inverse
-_NEARLY = 0.97  # of the best speed is good enough
+_NEARLY = 0.95  # of the best speed is good enough
 _LEAST = 256  # tokens of a batch that needs no excuse
 _VERSIONS = 8  # curves to keep
 
@@ -24,18 +24,18 @@ class Curve:
         self._means: dict[int, tuple[float, float]] = {}
         self._points: tuple[list[float], list[float]] = ([], [])  # replaced whole, since other threads read it
 
-    def record(self, padded: int, seconds: float) -> None:
+    def record(self, tokens: int, seconds: float) -> None:
         """Learn from one forward."""
         seconds = max(seconds, 1e-7)
-        size_class = padded.bit_length()
+        size_class = tokens.bit_length()
         known = self._means.get(size_class)
         if known is None:
-            self._means[size_class] = (padded, seconds)
+            self._means[size_class] = (tokens, seconds)
         else:
             size, mean = known
-            expected = mean * padded / size
+            expected = mean * tokens / size
             seconds = min(max(seconds, expected / _OUTLIER), expected * _OUTLIER)
-            self._means[size_class] = (size + _WEIGHT * (padded - size), mean + _WEIGHT * (seconds - mean))
+            self._means[size_class] = (size + _WEIGHT * (tokens - size), mean + _WEIGHT * (seconds - mean))
         points = sorted(self._means.values())
         self._points = [size for size, _ in points], [mean for _, mean in points]
 
@@ -44,17 +44,17 @@ class Curve:
         """Whether it has learned anything."""
         return bool(self._means)
 
-    def seconds(self, padded: float) -> float:
+    def seconds(self, tokens: float) -> float:
         """The expected seconds of a forward of so many tokens; cautious outside of what was measured."""
         sizes, seconds = self._points
         if not sizes:
-            return padded / UNMEASURED
-        if padded >= sizes[-1]:
-            return _above(padded, sizes[-1], seconds[-1])
-        if padded <= sizes[0]:
-            return _below(padded, sizes, seconds)
-        right = bisect_left(sizes, padded)
-        part = (padded - sizes[right - 1]) / (sizes[right] - sizes[right - 1])
+            return tokens / UNMEASURED
+        if tokens >= sizes[-1]:
+            return _above(tokens, sizes[-1], seconds[-1])
+        if tokens <= sizes[0]:
+            return _below(tokens, sizes, seconds)
+        right = bisect_left(sizes, tokens)
+        part = (tokens - sizes[right - 1]) / (sizes[right] - sizes[right - 1])
         return seconds[right - 1] + part * (seconds[right] - seconds[right - 1])
 
     def tokens_within(self, seconds: float, most: int) -> int:
@@ -82,23 +82,19 @@ class Curve:
                 return min(most, max(_LEAST, math.ceil(size)))
         return min(most, max(_LEAST, math.ceil(2 * sizes[-1])))
 
-    def overhead(self, budget: int) -> float:
-        """What starting a forward costs, in tokens of a forward of `budget`; at least 1."""
-        return max(1.0, self.seconds(1) / (self.seconds(budget) / budget) - 1)
 
-
-def _above(padded: float, size: float, seconds: float) -> float:
+def _above(tokens: float, size: float, seconds: float) -> float:
     """Above the largest size measured: in proportion; where that size was small, most of its time was the start."""
-    in_proportion = seconds * padded / size
-    return in_proportion if size >= _LEAST else min(in_proportion, seconds + (padded - size) / UNMEASURED)
+    in_proportion = seconds * tokens / size
+    return in_proportion if size >= _LEAST else min(in_proportion, seconds + (tokens - size) / UNMEASURED)
 
 
-def _below(padded: float, sizes: list[float], seconds: list[float]) -> float:
+def _below(tokens: float, sizes: list[float], seconds: list[float]) -> float:
     """Below the smallest size measured: along the first line, where there is one, else as long as the smallest."""
     if len(sizes) == 1:
         return seconds[0]
     slope = (seconds[1] - seconds[0]) / (sizes[1] - sizes[0])
-    return min(seconds[0], max(seconds[0] * padded / sizes[0], seconds[0] - slope * (sizes[0] - padded)))
+    return min(seconds[0], max(seconds[0] * tokens / sizes[0], seconds[0] - slope * (sizes[0] - tokens)))
 
 
 class Flow:
@@ -128,19 +124,16 @@ class SpeedMeter:
     def __init__(self) -> None:
         self._curves: OrderedDict[int, Curve] = OrderedDict()
         self._last = Curve()
-        self.padding = 1.0
 
-    def record(self, version: int, padded: int, tokens: int, seconds: float) -> None:
+    def record(self, version: int, tokens: int, seconds: float) -> None:
         """Learn from one forward that succeeded."""
         curve = self._curves.get(version)
         if curve is None:
             curve = self._curves[version] = Curve()
             if len(self._curves) > _VERSIONS:
                 self._curves.popitem(last=False)
-        curve.record(padded, seconds)
+        curve.record(tokens, seconds)
         self._last = curve
-        weight = min(_WEIGHT, padded / 65_536)
-        self.padding += weight * (padded / tokens - self.padding)
 
     def curve(self, version: int | None) -> Curve:
         """The curve of a version, or of the one that ran last."""
@@ -151,5 +144,5 @@ class SpeedMeter:
         return version in self._curves
 
     def tokens_per_second(self, budget: int) -> float:
-        """Real tokens a second in batches of `budget`; 0 before the first measurement."""
-        return budget / self._last.seconds(budget) / self.padding if self._last.measured else 0.0
+        """Tokens a second in batches of `budget`; 0 before the first measurement."""
+        return budget / self._last.seconds(budget) if self._last.measured else 0.0

@@ -73,12 +73,11 @@ class Trial:
                 self._break(batch.version, "forwards fail")
                 return
             oldest = time.monotonic() - min(part.request.arrived for part in batch.parts)
-            self._observer.batch(
-                BatchSeen(batch.version, batch.lane, batch.texts, batch.real_tokens, batch.padded_tokens, oldest)
-            )
+            computed = lease.encoder.computed(batch.lengths)
+            self._observer.batch(BatchSeen(batch.version, batch.lane, batch.texts, batch.size, computed, oldest))
             outcome = self._run(lease, batch)
             if outcome.rows is not None and outcome.good is not None:
-                self._budget.grow(batch.padded_tokens)
+                self._budget.grow(batch.size)
                 self._hand_out(batch, outcome.rows, outcome.good, outcome)
             else:
                 self._judge(batch, lease, outcome)
@@ -119,7 +118,7 @@ class Trial:
         memory = outcome.error is not None and isolate.is_out_of_memory(outcome.error)
         if memory:
             if batch.texts > 1:
-                self._budget.shrink(batch.padded_tokens)
+                self._budget.shrink(batch.size)
             self._observer.out_of_memory(batch.version, self._budget.now)
         if batch.whole:
             _log.warning("a forward of %d texts failed", batch.texts, exc_info=outcome.error)

@@ -86,8 +86,8 @@ class BatchMetrics(Observer):
         self._age.labels(seen.lane).observe(seen.oldest_seconds)
         self._tokens.labels(seen.lane).observe(seen.tokens)
         self._texts.labels(seen.lane).observe(seen.texts)
-        self._padding.labels(seen.lane).observe(1 - seen.tokens / max(seen.padded_tokens, 1))
-        self._padded.labels(seen.lane).inc(seen.padded_tokens)
+        self._padding.labels(seen.lane).observe(1 - seen.tokens / max(seen.computed_tokens, 1))
+        self._padded.labels(seen.lane).inc(seen.computed_tokens)
 
     def forward(self, version: int, lane: Lane, seconds: float, ok: bool) -> None:
         """Time a forward."""

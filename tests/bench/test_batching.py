@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from munjang.encoder.contract import ModelInfo, Tokens
+from munjang.encoder.layout import computed
 from munjang.errors import VersionNotFound
 from munjang.settings import BatchSettings
 from server.batching import Batcher, Lane, Work
@@ -56,7 +57,7 @@ def overload(engine: tuple[float, float, float], load: float) -> dict[str, float
         simulation.add(calls[-1])
     simulation.run(seconds + patience + 1)
     answered = [call for call in calls if call.outcome == "answered"]
-    real = sum(batch.real_tokens for batch in simulation.batches)
+    real = sum(batch.size for batch in simulation.batches)
     return {
         "load": load,
         "useful": sum(sum(call.lengths) for call in answered) / seconds / capacity,
@@ -64,7 +65,7 @@ def overload(engine: tuple[float, float, float], load: float) -> dict[str, float
         "refused": sum(call.outcome == "refused" for call in calls) / len(calls),
         "admitted_but_not_answered": sum(call.outcome in {"expired", "late"} for call in calls) / len(calls),
         "dead_tokens": simulation.dead_tokens / real,
-        "padding": 1 - real / sum(batch.padded_tokens for batch in simulation.batches),
+        "padding": 1 - real / sum(computed(batch.lengths, packs=True) for batch in simulation.batches),
         "p50_ms": 1e3 * quantile([call.latency for call in answered], 0.5),
         "p99_ms": 1e3 * quantile([call.latency for call in answered], 0.99),
         "patience_ms": 1e3 * patience,
@@ -134,6 +135,9 @@ class FreeEncoder:
 
     def forward(self, batch):
         return self._rows[: len(batch)]
+
+    def computed(self, lengths):
+        return sum(lengths)
 
     def close(self) -> None:
         """Nothing to give back."""

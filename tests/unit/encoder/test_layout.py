@@ -79,7 +79,7 @@ def test_short_texts_fill_what_long_ones_leave():
 
 
 def test_a_few_words_share_one_row():
-    assert lay_out([5, 9, 6], packs=True) == [Frame(20, ((1, 2, 0),))]
+    assert lay_out([5, 9, 6], packs=True) == (Frame(20, ((1, 2, 0),)),)
 
 
 def test_there_are_few_widths_for_a_runtime_to_prepare():

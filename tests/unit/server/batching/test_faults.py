@@ -272,7 +272,7 @@ def test_memory_errors_of_other_runtimes_are_known():
 async def test_a_defect_of_the_policy_fails_what_waits_and_not_what_comes_later(rig, monkeypatch, caplog):
     async with rig() as r:
         with monkeypatch.context() as patch:
-            patch.setattr(policy, "form", lambda *arguments: 1 / 0)
+            patch.setattr(policy, "fitting", lambda *arguments, **options: 1 / 0)
             calls = [r.encode(["하나"]), r.encode(["둘"])]
             outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(outcome, InternalError) for outcome in outcomes)
@@ -288,7 +288,7 @@ async def test_a_defect_of_the_policy_fails_what_waits_and_not_what_comes_later(
 async def test_a_defect_while_a_batch_is_judged_fails_that_batch_alone(rig, monkeypatch):
     async with rig() as r:
         first = await r.occupy()
-        poisoned, good = r.encode(["독약" * 9, "독약" * 9]), r.encode(["문장"])
+        poisoned, good = r.encode(["독약" * 9, "독약" * 9]), r.encode(["문장"], version=2)
         await asyncio.sleep(0)
         monkeypatch.setattr("server.batching.isolate.halves", lambda batch: 1 / 0)
         r.encoder.gate.set()
@@ -344,7 +344,7 @@ async def test_a_listener_for_health_that_raises_hurts_nobody(rig, engine):
 async def test_an_engine_thread_that_dies_is_started_again_and_its_callers_are_answered(rig, monkeypatch):
     async with rig(**QUICK) as r:
         with monkeypatch.context() as patch:
-            patch.setattr(policy, "form", lambda *arguments: 1 / 0)
+            patch.setattr(policy, "fitting", lambda *arguments, **options: 1 / 0)
             patch.setattr(Runner, "_recover", lambda self: sys.exit(1))
             dying = r.encode(["하나"])
             await r.eventually(lambda: not r.batcher._runner.alive)

@@ -18,8 +18,8 @@ def test_a_batch_that_did_not_fit_halves_the_budget():
 
 def test_two_halves_that_do_not_fit_either_halve_it_once_more_only():
     budget = Budget(4096)
-    for padded in (4096, 2048, 2048):
-        budget.shrink(padded)
+    for size in (4096, 2048, 2048):
+        budget.shrink(size)
 
     assert budget.now == 1024
 
@@ -48,7 +48,7 @@ def test_small_batches_prove_nothing_about_memory():
 def test_batches_are_no_larger_than_pays_off_on_this_machine():
     speed = SpeedMeter()
     for size in (16, 512, 1024, 4096):
-        speed.record(1, size, size, 0.001 + size / 10_000)
+        speed.record(1, size, 0.001 + size / 10_000)
     pace = Pace(BatchSettings(batch_tokens=4096), speed)
 
     assert pace.turn(Lane.INTERACTIVE, 1, 0.0) == 512
@@ -57,7 +57,7 @@ def test_batches_are_no_larger_than_pays_off_on_this_machine():
 def test_beside_interactive_calls_a_bulk_batch_ends_within_its_turn():
     speed = SpeedMeter()
     for size in (16, 512, 1024, 4096):
-        speed.record(1, size, size, 0.001 + size / 10_000)
+        speed.record(1, size, 0.001 + size / 10_000)
     pace = Pace(BatchSettings(bulk_turn_seconds=0.02, bulk_yield_seconds=5), speed)
     pace.saw_interactive(100.0)
 

@@ -2,119 +2,42 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.batching import policy
 from server.batching.contract import Lane
-from server.batching.policy import Limits
+
+LENGTHS = st.lists(st.integers(1, 8192), min_size=1, max_size=120)
 
 
-def by_class(lengths):
-    kinds: dict[int, list[int]] = {}
-    for length in lengths:
-        kinds.setdefault(policy.length_class(length), []).append(length)
-    return [kinds[kind] for kind in sorted(kinds)]
+ROOM = st.integers(0, 20_000)
 
 
-LENGTHS = st.integers(1, 8192)
-SHELVES = (
-    st.lists(LENGTHS, min_size=1, max_size=120)
-    .map(by_class)
-    .flatmap(lambda shelves: st.tuples(st.just(shelves), st.integers(0, len(shelves) - 1)))
-)
-LIMITS = st.builds(Limits, st.integers(1, 20_000), st.floats(0, 1), st.floats(0, 5000))
+def fitting(lengths, first, room, share=1 << 30, *, alone=False):
+    return policy.fitting(lengths, first, room, share, alone=alone)
 
 
-def _batch(shelves, counts):
-    return [length for shelf, count in zip(shelves, counts, strict=True) for length in shelf[:count]]
+@given(LENGTHS, st.integers(0, 119), ROOM)
+def test_what_is_taken_fits_and_one_more_text_would_not(lengths, first, room):
+    first %= len(lengths)
+    texts = fitting(lengths, first, room)
+
+    assert sum(lengths[first : first + texts]) <= room
+    assert first + texts == len(lengths) or sum(lengths[first : first + texts + 1]) > room
 
 
-def test_length_classes_leave_no_gap_and_no_class_is_wider_than_a_sixteenth():
-    classes = [policy.length_class(length) for length in range(1, 20_000)]
-
-    assert all(after - before in {0, 1} for before, after in pairwise(classes))
-    for kind in set(classes):
-        members = [length for length in range(1, 20_000) if classes[length - 1] == kind]
-        assert members[-1] - members[0] <= members[0] / 16
+@given(LENGTHS, ROOM)
+def test_an_empty_batch_takes_one_text_however_long(lengths, room):
+    assert fitting(lengths, 0, room, alone=True) == max(1, fitting(lengths, 0, room))
 
 
-@given(SHELVES, LIMITS)
-def test_the_first_text_of_the_chosen_shelf_is_in_the_batch(chosen, limits):
-    shelves, start = chosen
+@given(LENGTHS, ROOM, ROOM)
+def test_past_a_first_text_no_more_than_the_share_is_taken(lengths, room, share):
+    texts = fitting(lengths, 0, room, share)
 
-    assert policy.form(shelves, start, limits)[start] >= 1
-
-
-@given(SHELVES, LIMITS)
-def test_texts_are_taken_from_the_front_and_no_more_than_there_are(chosen, limits):
-    shelves, start = chosen
-
-    counts = policy.form(shelves, start, limits)
-
-    assert len(counts) == len(shelves)
-    assert all(0 <= count <= len(shelf) for count, shelf in zip(counts, shelves, strict=True))
-
-
-@given(SHELVES, LIMITS)
-def test_a_batch_of_two_or_more_keeps_the_budget(chosen, limits):
-    shelves, start = chosen
-
-    batch = _batch(shelves, policy.form(shelves, start, limits))
-
-    assert len(batch) == 1 or len(batch) * max(batch) <= limits.budget
-
-
-@given(SHELVES, LIMITS)
-def test_padding_stays_within_its_share_or_under_the_cost_of_another_forward(chosen, limits):
-    shelves, start = chosen
-
-    batch = _batch(shelves, policy.form(shelves, start, limits))
-
-    padded = len(batch) * max(batch)
-    assert padded - sum(batch) <= max(limits.padding_share * padded, min(limits.overhead, limits.budget / 2)) + 1e-9
-
-
-@given(SHELVES, st.integers(1, 20_000))
-def test_no_text_is_left_that_would_fit_without_padding(chosen, budget):
-    shelves, start = chosen
-
-    counts = policy.form(shelves, start, Limits(budget, 0.0))
-
-    width = shelves[start][0]
-    equal = 0
-    for length in shelves[start]:
-        if length != width:
-            break
-        equal += 1
-    assert counts[start] == max(1, min(equal, budget // width))
-
-
-@given(st.lists(LENGTHS, min_size=1, max_size=60), st.integers(1, 20_000))
-def test_with_no_limit_on_padding_everything_that_fits_runs_together(lengths, budget):
-    shelves = by_class(lengths)
-
-    batch = _batch(shelves, policy.form(shelves, len(shelves) - 1, Limits(budget, 1.0)))
-
-    assert len(batch) == len(lengths) or (len(batch) + 1) * max(lengths) > budget
-
-
-def test_the_shelves_are_read_no_further_than_the_batch_reaches():
-    reads = []
-
-    class Counting(list):
-        def __iter__(self):
-            for length in super().__iter__():
-                reads.append(length)
-                yield length
-
-    shelves = [Counting([length] * 50_000) for length in range(8, 64)]
-
-    counts = policy.form(shelves, 30, Limits(4096, 0.1))
-
-    assert len(reads) <= sum(counts) + 8
+    assert texts <= 1 or sum(lengths[:texts]) <= share
+    assert (texts == 0) == (lengths[0] > room)
 
 
 @given(
@@ -126,9 +49,9 @@ def test_bulk_gets_its_share_while_both_lanes_wait(share, sizes):
     while got[Lane.INTERACTIVE] < 100_000 and got[Lane.BULK] < 100_000:
         for interactive, bulk in sizes:
             lane = policy.next_lane(interactive=True, bulk=True, owed=owed, turn=512)
-            padded = bulk if lane is Lane.BULK else interactive
-            got[lane] += padded
-            owed = policy.owed_after(owed, lane, padded, share, interactive_waits=True, bulk_waits=True)
+            tokens = bulk if lane is Lane.BULK else interactive
+            got[lane] += tokens
+            owed = policy.owed_after(owed, lane, tokens, share, interactive_waits=True, bulk_waits=True)
 
     assert abs(got[Lane.BULK] / sum(got.values()) - share) < 0.05
 

@@ -11,7 +11,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from munjang.encoder.contract import Tokens
 from munjang.settings import BatchSettings
-from server.batching import policy
 from server.batching.contract import Lane, Work
 from server.batching.pace import Pace
 from server.batching.queue import Queue
@@ -50,10 +49,10 @@ def drained(line, now=0.0):
 class QueueMachine(RuleBasedStateMachine):
     """Adds, drops and takes in any order, beside a model that is a multiset of texts."""
 
-    @initialize(budget=st.integers(1, 600), padding=st.floats(0, 1), share=st.floats(0, 1))
-    def begin(self, budget, padding, share):
+    @initialize(budget=st.integers(1, 600), share=st.floats(0, 1))
+    def begin(self, budget, share):
         self.budget = budget
-        self.queue = queue(batch_tokens=budget, padding_share=padding, bulk_share=share)
+        self.queue = queue(batch_tokens=budget, bulk_share=share)
         self.waiting: dict[Request, set[int]] = {}
         self.now = 100.0
 
@@ -91,7 +90,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert not self.waiting
             return
         assert {(member.version, member.work.lane) for member, _ in texts(batch)} == {(batch.version, batch.lane)}
-        assert batch.texts == 1 or batch.padded_tokens <= self.budget
+        assert batch.texts == 1 or batch.size <= self.budget
         for member, index in texts(batch):
             assert not member.expired(self.now)
             self.waiting[member].remove(index)
@@ -122,28 +121,20 @@ QueueMachine.TestCase.settings = hypothesis_settings(max_examples=60, stateful_s
 test_any_sequence_of_calls_loses_nothing_and_runs_nothing_twice = QueueMachine.TestCase
 
 
-def test_the_first_caller_waits_in_no_batch_but_the_next():
-    line = queue()
-    line.add(request([300]))
-    for _ in range(50):
-        line.add(request([8]))
+def test_texts_are_served_as_they_came_whatever_their_lengths():
+    line = queue(batch_tokens=256)
+    lengths = [20, 200, 20, 180, 20, 250, 8]
+    for number, length in enumerate(lengths):
+        line.add(request([length], caller=str(number)))
 
-    assert drained(line)[0].lengths == [300]
-
-
-def test_texts_of_like_length_run_together_whoever_sent_them():
-    line = queue()
-    for length, caller in ((20, "가"), (200, "나"), (20, "다"), (200, "라"), (20, "마")):
-        line.add(request([length], caller=caller))
-
-    assert [batch.lengths for batch in drained(line)] == [[20, 20, 20], [200, 200]]
+    assert [batch.lengths for batch in drained(line)] == [[20, 200, 20], [180, 20], [250], [8]]
 
 
 def test_a_text_longer_than_the_budget_runs_alone():
     line = queue(batch_tokens=64)
     line.add(request([100, 100, 10]))
 
-    assert sorted(batch.lengths for batch in drained(line)) == [[10], [100], [100]]
+    assert [batch.lengths for batch in drained(line)] == [[100], [100], [10]]
 
 
 def test_versions_never_mix():
@@ -185,12 +176,12 @@ def test_an_interactive_call_goes_before_bulk_that_came_first():
 def test_bulk_batches_are_short_while_interactive_calls_are_about():
     line = queue(bulk_turn_seconds=0.05, bulk_yield_seconds=30)
     line.add(request([10] * 1000, lane=Lane.BULK))
-    assert line.take(0.0).padded_tokens > 4000
+    assert line.take(0.0).size > 4000
     line.add(request([10], now=1.0))
     line.take(1.0)
 
-    assert line.take(1.0).padded_tokens <= 100  # 0.05 s at the 2,000 tokens a second that are assumed at first
-    assert line.take(32.0).padded_tokens > 4000
+    assert line.take(1.0).size <= 100  # 0.05 s at the 2,000 tokens a second that are assumed at first
+    assert line.take(32.0).size > 4000
 
 
 def test_bulk_keeps_its_share_under_endless_interactive_calls():
@@ -201,7 +192,7 @@ def test_bulk_keeps_its_share_under_endless_interactive_calls():
         if line.lanes[Lane.INTERACTIVE].texts < 100:
             line.add(request([16] * 100))
         batch = line.take(0.0)
-        got[batch.lane] += batch.padded_tokens
+        got[batch.lane] += batch.size
 
     assert got[Lane.BULK] / got.total() == pytest.approx(0.25, abs=0.03)
 
@@ -215,11 +206,10 @@ def test_callers_who_leave_cost_no_memory():
         line.add(gone)
         line.drop(gone)
 
-    lane = line.lanes[Lane.INTERACTIVE]
-    shelf = lane._shelves[1][policy.length_class(64)]
-    assert len(shelf._groups) < 3000
-    assert len(lane.callers._waiting) == 1
-    assert len(lane.callers._away) < 3000
+    callers = line.lanes[Lane.INTERACTIVE].callers
+    assert len(callers._waiting) == 1
+    assert [list(requests) for requests in callers._waiting[""].lines.values()] == [[keep]]
+    assert len(callers._away) < 3000
 
 
 def test_forming_a_batch_looks_at_little_of_a_long_queue(monkeypatch):
@@ -227,10 +217,10 @@ def test_forming_a_batch_looks_at_little_of_a_long_queue(monkeypatch):
     expired = Request.expired
 
     def counting(self, horizon):
-        looked["groups"] += 1
+        looked["requests"] += 1
         return expired(self, horizon)
 
-    line = queue(batch_tokens=512, padding_share=0.1)
+    line = queue(batch_tokens=512)
     for number in range(50_000):
         line.add(request([8 + number % 120], caller=f"부른이{number % 20}"))
     monkeypatch.setattr(Request, "expired", counting)
@@ -239,17 +229,25 @@ def test_forming_a_batch_looks_at_little_of_a_long_queue(monkeypatch):
         batch = line.take(0.0)
         ran += batch.texts
 
-    assert looked["groups"] <= 3 * ran + 100 * (20 + 4)  # its texts, the callers' fronts and the neighbours' fronts
+    assert looked["requests"] <= 3 * ran + 100 * (20 + 4)  # its texts, and the callers' fronts
 
 
-def test_admitting_to_a_long_queue_sorts_only_the_request_itself():
-    line = queue()
-    for number in range(30_000):
-        line.add(request([16], caller=f"부른이{number % 20}"))
-    lane = line.lanes[Lane.INTERACTIVE]
-    shelf = lane._shelves[1][16]
+def test_a_request_that_does_not_fit_is_begun_in_one_batch_and_ended_in_the_next():
+    line = queue(batch_tokens=100)
+    line.add(request([30]))
+    line.add(request([30, 30, 30], caller="나"))
 
-    before = list(shelf._groups)
-    line.add(request([16]))
+    assert [batch.lengths for batch in drained(line)] == [[30, 30, 30], [30]]
 
-    assert list(shelf._groups)[:-1] == before
+
+def test_no_caller_fills_a_batch_while_another_waits_who_had_less():
+    line = queue(batch_tokens=100)
+    for _ in range(40):
+        line.add(request([10] * 10, caller="욕심"))
+    for _ in range(10):
+        line.take(0.0)
+    for number in range(5):
+        line.add(request([10], caller=f"작은{number}"))
+
+    callers = Counter(part.request.work.caller for _ in range(2) for part in line.take(0.0).parts)
+    assert len(callers) == 6

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from munjang.encoder.layout import computed
 from munjang.settings import BatchSettings
 from server.batching.contract import Lane
 from server.batching.simulation import Call, Simulation
@@ -40,8 +41,8 @@ def open_loop(engine, load, *, seconds, patience, texts=1):
 
 
 def waste(simulation):
-    padded = sum(batch.padded_tokens for batch in simulation.batches)
-    return 1 - sum(batch.real_tokens for batch in simulation.batches) / padded
+    whole = sum(computed(batch.lengths, packs=True) for batch in simulation.batches)
+    return 1 - sum(batch.size for batch in simulation.batches) / whole
 
 
 @pytest.mark.parametrize("load", [0.5, 0.9, 3.0])
@@ -65,7 +66,7 @@ def test_three_times_the_capacity_leaves_the_useful_work_near_its_peak(engine, s
 def test_calls_of_several_texts_are_not_left_half_done_under_overload():
     simulation, calls, useful = open_loop(CPU, 3.0, seconds=20, patience=3.0, texts=8)
 
-    wasted = sum(batch.real_tokens for batch in simulation.batches) / 20 / 13_000 - useful
+    wasted = sum(batch.size for batch in simulation.batches) / 20 / 13_000 - useful
     assert wasted < 0.03
     assert {call.outcome for call in calls} <= {"answered", "refused", "expired"}
 
@@ -74,7 +75,7 @@ def test_calls_of_several_texts_are_not_left_half_done_under_overload():
 def test_hardly_any_work_is_done_for_callers_who_have_gone(engine, seconds, patience):
     simulation, _, _ = open_loop(engine, 3.0, seconds=seconds, patience=patience)
 
-    assert simulation.dead_tokens < 0.01 * sum(batch.real_tokens for batch in simulation.batches)
+    assert simulation.dead_tokens < 0.01 * sum(batch.size for batch in simulation.batches)
 
 
 def test_what_is_refused_is_refused_at_once():
@@ -123,7 +124,7 @@ def test_short_calls_beside_a_saturating_stream_are_nearly_as_fast_as_alone():
     crowded, simulation = beside(bulk=True)
 
     assert crowded <= 3 * alone
-    assert sum(batch.real_tokens for batch in simulation.batches if batch.lane is Lane.BULK) > 0
+    assert sum(batch.size for batch in simulation.batches if batch.lane is Lane.BULK) > 0
 
 
 def test_one_greedy_caller_does_not_slow_down_the_others():
