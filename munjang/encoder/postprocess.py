@@ -65,7 +65,7 @@ def finish(raw: NDArray[np.float32], options: OutputOptions) -> NDArray[np.float
 
 def normalized(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows scaled to length 1; rows of zeros stay zeros."""
-    norms: NDArray[np.float32] = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    norms: NDArray[np.float32] = np.sqrt(np.vecdot(rows, rows))[:, None]
     norms[norms == 0] = 1
     return rows / norms
 

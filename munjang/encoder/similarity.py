@@ -38,9 +38,9 @@ def pairwise(left: NDArray[np.float32], right: NDArray[np.float32], function: st
     scores: NDArray[np.float32]
     match function:
         case "cosine":
-            scores = np.clip(np.einsum("ij,ij->i", normalized(left), normalized(right)), -1, 1)
+            scores = np.clip(np.vecdot(normalized(left), normalized(right)), -1, 1)
         case "dot":
-            scores = np.einsum("ij,ij->i", left, right)
+            scores = np.vecdot(left, right)
         case "euclidean":
             scores = -np.linalg.norm(left - right, axis=1)
         case "manhattan":

@@ -95,9 +95,12 @@ class Request:
 
     def fill(self, indices: list[int], rows: NDArray[np.float32], started: float, seconds: float) -> bool:
         """Write float32 [len(indices), D] that a forward gave; True when nothing is missing any more."""
-        if self._rows is None:
-            self._rows = np.zeros((len(self.lengths), rows.shape[1]), np.float32)
-        self._rows[indices] = rows
+        if len(indices) == len(self.lengths):
+            self._rows = rows
+        else:
+            if self._rows is None:
+                self._rows = np.zeros((len(self.lengths), rows.shape[1]), np.float32)
+            self._rows[indices] = rows
         return self._count(len(indices), started, seconds)
 
     def blame(self, index: int, error: MunjangError, started: float, seconds: float) -> bool:

@@ -23,6 +23,7 @@ class Curve:
     def __init__(self) -> None:
         self._means: dict[int, tuple[float, float]] = {}
         self._points: tuple[list[float], list[float]] = ([], [])  # replaced whole, since other threads read it
+        self._enough = 0  # the same
 
     def record(self, tokens: int, seconds: float) -> None:
         """Learn from one forward."""
@@ -38,6 +39,7 @@ class Curve:
             self._means[size_class] = (size + _WEIGHT * (tokens - size), mean + _WEIGHT * (seconds - mean))
         points = sorted(self._means.values())
         self._points = [size for size, _ in points], [mean for _, mean in points]
+        self._enough = _enough(*self._points)
 
     @property
     def measured(self) -> bool:
@@ -73,14 +75,15 @@ class Curve:
         Larger ones only make others wait longer. If it is the largest that was ever measured, twice as many tokens are
         tried.
         """
-        sizes, seconds = self._points
-        if not sizes:
-            return most
-        best = max(map(operator.truediv, sizes, seconds))
-        for size, mean in zip(sizes[:-1], seconds, strict=False):
-            if size / mean >= _NEARLY * best:
-                return min(most, max(_LEAST, math.ceil(size)))
-        return min(most, max(_LEAST, math.ceil(2 * sizes[-1])))
+        return min(most, self._enough) if self._enough else most
+
+
+def _enough(sizes: list[float], seconds: list[float]) -> int:
+    best = max(map(operator.truediv, sizes, seconds))
+    for size, mean in zip(sizes[:-1], seconds, strict=False):
+        if size / mean >= _NEARLY * best:
+            return max(_LEAST, math.ceil(size))
+    return max(_LEAST, math.ceil(2 * sizes[-1]))
 
 
 def _above(tokens: float, size: float, seconds: float) -> float:
