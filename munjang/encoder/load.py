@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from munjang.encoder.contract import ModelInfo, Tokens
 
-ComputeType = Literal["auto", "float32", "bfloat16", "float16"]
+ComputeType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Runtime = Literal["auto", "torch", "openvino"]
 
 _log = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ class LoadOptions:
     Attributes:
         device: cpu, cuda, cuda:1, mps, or auto.
         compute_type: the number format of the transformer; auto is float32 on a CPU, bfloat16 on a GPU that has it.
+            int8 is for OpenVINO, and inexact.
         runtime: auto takes OpenVINO on a CPU for the models that it can run, and torch for the others.
         threads: threads of a forward on a CPU; 0 leaves the runtime's own choice.
         int8_scale: the calibration that the version was published with; 0 if none.

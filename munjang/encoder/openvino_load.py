@@ -31,10 +31,35 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
     if not supported(compute_type):
         msg = f"this processor does not compute in {compute_type}"
         raise ConfigurationError(msg, field="compute_type")
-    graph, rules = (options.export and exports.read(options.export)) or _convert(folder, options)
+    graph, rules = _int8(folder, options) if compute_type == "int8" else _exact(folder, options)
     forward = OpenVinoForward(graph, rules, compute_type=compute_type, threads=options.threads)
     info = rules.info(options.int8_scale)
     return SentenceEncoder(info, "openvino", compute_type, TextTokenizer(rules), forward, packs=rules.packs)
+
+
+def _exact(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]:
+    return (options.export and exports.read(options.export)) or _convert(folder, options)
+
+
+def _int8(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]:
+    """The graph in int8, kept beside the exact one."""
+    kept = options.export and options.export.with_name(f"{options.export.name}-int8")
+    if kept and (found := exports.read(kept)):
+        return found
+    from munjang.encoder.int8 import quantized  # noqa: PLC0415 - only where it is asked for
+
+    graph, rules = _exact(folder, options)
+    return _kept(quantized(graph, rules), rules, kept, options)
+
+
+def _kept(
+    graph: openvino.Model, rules: Rules, folder: Path | None, options: LoadOptions
+) -> tuple[openvino.Model, Rules]:
+    """Keep an export, and give what a later load will read, so that both compute the same to the last bit."""
+    if folder is not None:
+        exports.write(graph, rules, folder, options.exports_kept)
+        return exports.read(folder) or (graph, rules)
+    return graph, rules
 
 
 def _convert(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]:
@@ -47,10 +72,7 @@ def _convert(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]
     if rules is None or not rules.pools_prompt:
         msg = "only transformers with a fast tokenizer whose pooling reads the whole text are exported"
         raise UnsupportedModel(msg)
-    graph, rules = _right_graph(list(model), rules)
-    if options.export is not None:
-        exports.write(graph, rules, options.export, options.exports_kept)
-    return graph, rules
+    return _kept(*_right_graph(list(model), rules), options.export, options)
 
 
 def _right_graph(modules: list[Any], plain: Rules) -> tuple[openvino.Model, Rules]:

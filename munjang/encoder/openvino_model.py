@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from munjang.encoder.rules import Rules
 
 FORMATS = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16, "float16": openvino.Type.f16}
+CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
 
 
 class OpenVinoForward:
@@ -27,7 +28,7 @@ class OpenVinoForward:
 
     def __init__(self, graph: openvino.Model, rules: Rules, *, compute_type: str, threads: int) -> None:
         config = {
-            hints.inference_precision(): FORMATS[compute_type],
+            hints.inference_precision(): FORMATS[_between_products(compute_type)],
             hints.performance_mode(): hints.PerformanceMode.LATENCY,
             hints.enable_cpu_pinning(): False,
         }
@@ -57,4 +58,11 @@ class OpenVinoForward:
 def supported(compute_type: str) -> bool:
     """Whether this processor computes in that format by itself."""
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}[compute_type] in capabilities
+    return CAPABILITIES[compute_type] in capabilities
+
+
+def _between_products(compute_type: str) -> str:
+    """The format of what is not in int8 where the graph's products are."""
+    if compute_type != "int8":
+        return compute_type
+    return "bfloat16" if supported("bfloat16") else "float32"

@@ -105,8 +105,15 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(compute_type: ComputeType, device: torch.device) -> torch.dtype:
-    """The number format of the transformer."""
+    """The number format of the transformer.
+
+    Raises:
+        ConfigurationError: torch does not compute in it.
+    """
     match compute_type:
+        case "int8":
+            msg = "int8 needs a CPU and a model that OpenVINO runs; torch runs this one here"
+            raise ConfigurationError(msg, field="compute_type")
         case "auto" if device.type == "cuda":
             return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
         case "bfloat16":

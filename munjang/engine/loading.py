@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from munjang.encoder.load import LoadOptions, computes_in_bfloat16, load_encoder
 from munjang.engine.contract import VersionState
-from munjang.engine.probing import probe
+from munjang.engine.probing import LEAST, probe
 from munjang.engine.warming import warm
 from munjang.errors import ModelError, ProbeMismatch
 from munjang.registry import fetch
@@ -94,18 +94,21 @@ class VersionLoader:
         )
         if settings.compute_type == "auto" and computes_in_bfloat16(options):
             try:
-                return self._probed(folder, manifest, replace(options, compute_type="bfloat16"), exact=True)
+                return self._probed(folder, manifest, replace(options, compute_type="bfloat16"), LEAST["float32"])
             except ProbeMismatch as error:
                 _log.info("version %d runs in float32, for in bfloat16 %s", manifest.version, error)
         return self._probed(folder, manifest, options)
 
-    def _probed(self, folder: Path, manifest: Manifest, options: LoadOptions, *, exact: bool = False) -> Encoder:
+    def _probed(self, folder: Path, manifest: Manifest, options: LoadOptions, least: float | None = None) -> Encoder:
+        """Load, and compare with the recorded vectors; `least`: the cosine to keep to, else by the number format."""
         encoder = load_encoder(folder, options)
         try:
-            probe(encoder, manifest, exact=exact or encoder.compute_type == "float32")
+            cosine = probe(encoder, manifest, least=LEAST[encoder.compute_type] if least is None else least)
         except BaseException:
             encoder.close()
             raise
+        told = (manifest.version, encoder.runtime, encoder.compute_type, cosine)
+        _log.info("version %d runs by %s in %s: cosine to its recorded vectors at least %.5f", *told)
         return encoder
 
 

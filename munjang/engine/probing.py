@@ -14,19 +14,16 @@ if TYPE_CHECKING:
     from munjang.encoder.contract import Encoder
     from munjang.registry.layout import Manifest
 
-EXACT = 0.9999
-"""The least cosine to the recorded vector where the forward computes in float32."""
-
-ROUNDED = 0.995
-"""The same where it computes in a shorter format."""
+LEAST = {"float32": 0.9999, "bfloat16": 0.995, "float16": 0.995, "int8": 0.9}
+"""The least cosine to the recorded vector, by the format in which the forward computes."""
 
 
-def probe(encoder: Encoder, manifest: Manifest, *, exact: bool) -> None:
-    """Encode the manifest's probe texts, and compare.
+def probe(encoder: Encoder, manifest: Manifest, *, least: float) -> float:
+    """Encode the manifest's probe texts, and compare; the least cosine to a recorded vector.
 
     Raises:
         ModelLoadFailed: the model has other dimensions than its manifest, or makes values that are not finite.
-        ProbeMismatch: a vector is not the recorded one.
+        ProbeMismatch: a cosine is less than `least`.
     """
     if encoder.info.dimensions != manifest.dimensions:
         msg = f"the model has {encoder.info.dimensions} dimensions, and its manifest says {manifest.dimensions}"
@@ -38,11 +35,12 @@ def probe(encoder: Encoder, manifest: Manifest, *, exact: bool) -> None:
     if not np.isfinite(vectors).all():
         msg = "the model makes vectors that are not finite (NaN or infinity)"
         raise ModelLoadFailed(msg)
-    for item, vector in zip(manifest.probes, vectors, strict=True):
-        _compare(vector, item.array(), item.text, EXACT if exact else ROUNDED)
+    return min(
+        _cosine(vector, item.array(), item.text, least) for item, vector in zip(manifest.probes, vectors, strict=True)
+    )
 
 
-def _compare(vector: np.ndarray, recorded: np.ndarray, text: str, least: float) -> None:
+def _cosine(vector: np.ndarray, recorded: np.ndarray, text: str, least: float) -> float:
     if recorded.shape != vector.shape:
         msg = f"a probe vector of {recorded.shape[0]} dimensions is recorded for a model of {vector.shape[0]}"
         raise ProbeMismatch(msg)
@@ -50,3 +48,4 @@ def _compare(vector: np.ndarray, recorded: np.ndarray, text: str, least: float) 
     if not cosine >= least:
         msg = f"the vector of {text[:20]!r} has cosine {cosine:.5f} to the recorded one; at least {least} is needed"
         raise ProbeMismatch(msg)
+    return cosine

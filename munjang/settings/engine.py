@@ -17,11 +17,12 @@ class EngineSettings(Settings):
         default="auto",
         description="cpu, cuda, cuda:1 or mps; auto takes a GPU where there is one. Set cpu to leave a GPU to others.",
     )
-    compute_type: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    compute_type: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
         default="auto",
         description="The number format of the forward. auto is bfloat16 where the hardware computes in it; on a CPU "
         "only for a version whose probe vectors it gives to a cosine of 0.9999, else float32. Set float32 for exact "
-        "agreement with sentence-transformers everywhere.",
+        "agreement with sentence-transformers everywhere; int8 on a CPU for more speed where vectors may be inexact: "
+        "the log says by how much, and every server and worker that shares an index must have it.",
     )
     runtime: Literal["auto", "torch", "openvino"] = Field(
         default="auto",
