@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from munjang.encoder.layout import lay_out
+from munjang.encoder.layout import START, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 
 def in_frames(
-    batch: Sequence[Tokens], rules: Rules, run: Callable[[dict[str, NDArray[np.int64]]], NDArray[np.float32]]
+    batch: Sequence[Tokens],
+    rules: Rules,
+    run: Callable[[dict[str, NDArray[np.int64]]], NDArray[np.float32]],
+    *,
+    start: int = START,
 ) -> NDArray[np.float32]:
     """Vectors float32 [len(batch), dimensions] in the order of the batch; `run` gives those of one frame's arrays."""
-    frames = lay_out([len(tokens) for tokens in batch], packs=rules.packs)
+    frames = lay_out([len(tokens) for tokens in batch], packs=rules.packs, start=start)
     order = [position for frame in frames for position in frame.texts]
     found = np.concatenate([run(arrays(frame, batch, rules)) for frame in frames])
     rows = np.empty_like(found)

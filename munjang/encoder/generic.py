@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from munjang.encoder.contract import Tokens
-from munjang.encoder.layout import lay_out
+from munjang.encoder.layout import computed, lay_out
 from munjang.encoder.text import normalize
 from munjang.encoder.tokenizer import prompt_text
 
@@ -40,7 +40,7 @@ class GenericModel:
         prompt = prompt_text(self._prompts, prompt_name, self._default)
         return [self._tokens(text, prompt) for text in normalize(texts)]
 
-    def forward(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+    def __call__(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """Vectors float32 [len(batch), dimensions]."""
         rows: list[Any] = [None] * len(batch)
         with torch.inference_mode():
@@ -53,6 +53,10 @@ class GenericModel:
                     rows[row] = vector
         vectors_out: NDArray[np.float32] = torch.stack(rows).numpy()
         return vectors_out
+
+    def computed(self, lengths: Sequence[int]) -> int:
+        """See `Encoder.computed`."""
+        return computed(lengths, packs=False)
 
     @staticmethod
     def _groups(batch: Sequence[Tokens]) -> Iterator[tuple[str, list[int]]]:

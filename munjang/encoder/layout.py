@@ -49,27 +49,35 @@ class Frame:
         return [position for row in self.rows for position in row]
 
 
-def lay_out(lengths: Sequence[int], *, packs: bool) -> tuple[Frame, ...]:
-    """Frames that hold each text exactly once, given the tokens of each; `packs`: whether texts may share a row."""
-    return _laid_out(tuple(lengths), packs)
+def lay_out(lengths: Sequence[int], *, packs: bool, start: int = START) -> tuple[Frame, ...]:
+    """Frames that hold each text exactly once.
+
+    Args:
+        lengths: tokens of each text.
+        packs: whether texts may share a row.
+        start: what another frame costs, in tokens.
+    """
+    return _laid_out(tuple(lengths), packs, start)
 
 
 @lru_cache(maxsize=16)  # of every batch it is asked twice: how much is computed, and how
-def _laid_out(lengths: tuple[int, ...], packs: bool) -> tuple[Frame, ...]:
+def _laid_out(lengths: tuple[int, ...], packs: bool, start: int) -> tuple[Frame, ...]:
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     if not packs:
-        return tuple(Frame(width, tuple((position,) for position in run)) for width, run in _runs(order, lengths))
+        return tuple(
+            Frame(width, tuple((position,) for position in run)) for width, run in _runs(order, lengths, start)
+        )
     split = next((place for place, position in enumerate(order) if lengths[position] <= SHORT), len(order))
-    frames, left = _filled(_runs(order[:split], lengths), order[split:], lengths)
+    frames, left = _filled(_runs(order[:split], lengths, start), order[split:], lengths)
     if left:
         frames.append(_shared(left, lengths))
     together = Frame(round_up(sum(lengths)), (tuple(order),))
     return (together,) if together.width <= SHARED_WIDTHS[-1] and _cost([together]) < _cost(frames) else tuple(frames)
 
 
-def computed(lengths: Sequence[int], *, packs: bool) -> int:
+def computed(lengths: Sequence[int], *, packs: bool, start: int = START) -> int:
     """How many tokens a forward of these texts computes, padding included."""
-    return sum(frame.tokens for frame in lay_out(lengths, packs=packs))
+    return sum(frame.tokens for frame in lay_out(lengths, packs=packs, start=start))
 
 
 def round_up(length: int) -> int:
@@ -78,13 +86,13 @@ def round_up(length: int) -> int:
     return -(-length // step) * step
 
 
-def _runs(order: Iterable[int], lengths: Sequence[int]) -> list[tuple[int, list[int]]]:
+def _runs(order: Iterable[int], lengths: Sequence[int], start: int) -> list[tuple[int, list[int]]]:
     """One text a row: widths and texts, longest first; a run ends where its padding costs more than another frame."""
     runs: list[tuple[int, list[int]]] = []
     width = padding = 0
     for position in order:
         padding += width - lengths[position]
-        if not runs or padding > START:
+        if not runs or padding > start:
             width = round_up(lengths[position])
             padding = width - lengths[position]
             runs.append((width, []))

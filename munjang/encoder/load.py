@@ -6,9 +6,8 @@ import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from munjang.encoder import layout
 from munjang.errors import ConfigurationError, ModelLoadFailed
 
 if TYPE_CHECKING:
@@ -25,6 +24,16 @@ Runtime = Literal["auto", "torch", "openvino"]
 _log = logging.getLogger(__name__)
 
 
+class Forward(Protocol):
+    """What a runtime makes of a model."""
+
+    def __call__(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+        """See `Encoder.forward`."""
+
+    def computed(self, lengths: Sequence[int]) -> int:
+        """See `Encoder.computed`."""
+
+
 @dataclass
 class SentenceEncoder:
     """An `Encoder` of one sentence-transformers model.
@@ -33,15 +42,13 @@ class SentenceEncoder:
         info: what callers may know of the model.
         runtime: what computes the forward: "torch" or "openvino".
         compute_type: the number format that it computes in.
-        packs: whether short texts share rows, so that hardly anything is padding.
     """
 
     info: ModelInfo
     runtime: str
     compute_type: str
     _tokenize: Callable[[Sequence[str], str], list[Tokens]]
-    _forward: Callable[[Sequence[Tokens]], NDArray[np.float32]] | None
-    packs: bool = False
+    _forward: Forward | None
 
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
         """See `Encoder.tokenize`."""
@@ -49,18 +56,21 @@ class SentenceEncoder:
 
     def forward(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """See `Encoder.forward`."""
-        if self._forward is None:
-            msg = "the encoder is closed"
-            raise RuntimeError(msg)
-        return self._forward(batch)
+        return self._open()(batch)
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`."""
-        return layout.computed(lengths, packs=self.packs)
+        return self._open().computed(lengths)
 
     def close(self) -> None:
         """See `Encoder.close`."""
         self._forward = None
+
+    def _open(self) -> Forward:
+        if self._forward is None:
+            msg = "the encoder is closed"
+            raise RuntimeError(msg)
+        return self._forward
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
     graph, rules = _int8(folder, options) if compute_type == "int8" else _exact(folder, options)
     forward = OpenVinoForward(graph, rules, compute_type=compute_type, threads=options.threads)
     info = rules.info(options.int8_scale)
-    return SentenceEncoder(info, "openvino", compute_type, TextTokenizer(rules), forward, packs=rules.packs)
+    return SentenceEncoder(info, "openvino", compute_type, TextTokenizer(rules), forward)
 
 
 def _exact(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]:

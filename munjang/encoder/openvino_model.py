@@ -10,6 +10,7 @@ import openvino.properties as props
 import openvino.properties.hint as hints
 
 from munjang.encoder.frames import in_frames
+from munjang.encoder.layout import computed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,10 @@ class OpenVinoForward:
             MemoryError: there is not enough memory for this batch.
         """
         return in_frames(batch, self._rules, self._run)
+
+    def computed(self, lengths: Sequence[int]) -> int:
+        """See `Encoder.computed`."""
+        return computed(lengths, packs=self._rules.packs)
 
     def _run(self, given: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         try:

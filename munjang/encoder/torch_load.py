@@ -35,12 +35,12 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
     if rules is None:
         info = info_of(model, options.int8_scale)
         generic = GenericModel(model, info.prompts, info.default_prompt)
-        return SentenceEncoder(info, "torch", name, generic.tokenize, generic.forward)
+        return SentenceEncoder(info, "torch", name, generic.tokenize, generic)
     rules = _packed(list(model), rules, chosen)
     make = FlatForward if rules.packs else TorchForward
     forward = make(list(model), rules, chosen)
     info = rules.info(options.int8_scale)
-    return SentenceEncoder(info, "torch", name, TextTokenizer(rules), forward, packs=rules.packs)
+    return SentenceEncoder(info, "torch", name, TextTokenizer(rules), forward)
 
 
 def _packed(modules: list[Any], rules: Rules, device: torch.device) -> Rules:

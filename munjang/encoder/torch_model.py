@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from munjang.encoder.frames import in_frames
+from munjang.encoder.layout import START, computed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
     from munjang.encoder.contract import Tokens
     from munjang.encoder.rules import Rules
+
+
+GPU_START = 512
+"""What another frame costs on a GPU, in tokens: it computes so many while the processor starts the next."""
 
 
 class TorchForward:
@@ -33,6 +38,7 @@ class TorchForward:
         self._rest = [module.float() for module in modules[1:]]
         self._rules = rules
         self._device = device
+        self._start = GPU_START if device.type == "cuda" else START
 
     def __call__(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """Vectors float32 [len(batch), dimensions], rows in the order of the batch.
@@ -44,7 +50,11 @@ class TorchForward:
         if len(skips) > 1:
             return np.concatenate([self([tokens]) for tokens in batch])
         run = partial(self._vectors, prompt_tokens=skips.pop())
-        return guarded(lambda: in_frames(batch, self._rules, run))
+        return guarded(lambda: in_frames(batch, self._rules, run, start=self._start))
+
+    def computed(self, lengths: Sequence[int]) -> int:
+        """See `Encoder.computed`."""
+        return computed(lengths, packs=False, start=self._start)
 
     def _vectors(self, given: dict[str, NDArray[np.int64]], prompt_tokens: int) -> NDArray[np.float32]:
         features: dict[str, Any] = {

@@ -19,7 +19,7 @@ from tests.bench.speed import machine, page, profiles, texts
 from tests.bench.speed.context import Context, prepare
 
 ROOT = Path(__file__).parents[3]
-SECTIONS = ("encode", "overhead", "wire", "startup", "served", "bulk", "linear", "gpu")
+SECTIONS = ("encode", "minilm", "quality", "overhead", "wire", "startup", "served", "bulk", "linear", "gpu")
 DATA = ROOT.parent / "shared" / "data"
 
 
@@ -41,6 +41,7 @@ def main() -> None:
             folder=folder,
             registry=registry,
             texts=texts.sentences(data),
+            data=data,
             profile=options.profile,
         )
         for section in chosen:

@@ -27,6 +27,7 @@ class Context:
         folder: the model, a sentence-transformers folder.
         registry: a registry whose `stable` is that model.
         texts: Korean sentences in a fixed random order.
+        data: the folder of korsts/, if it is given.
         profile: a folder for profiles; None makes none.
     """
 
@@ -37,6 +38,7 @@ class Context:
     folder: Path
     registry: str
     texts: list[str]
+    data: Path | None
     profile: Path | None
 
     @property

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -22,6 +23,7 @@ from transformers import AutoTokenizer, RobertaConfig, RobertaModel
 from munjang.encoder.contract import Tokens
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.encoder.postprocess import normalized
 from munjang.publishing import Lineage, publish_model
 from munjang.registry import Registry
 from tests.bench.speed import client, machine, servers, texts
@@ -58,11 +60,13 @@ def measure_on(device: str, tokenizer: Path, sentences: list[str], work: Path) -
     shape = TINY if tiny else SHAPE
     folder = random_model(work / "roberta", tokenizer, shape)
     rates = _in_process(device, folder, sentences, tiny=tiny)
+    cosine = _worst_cosine(device, folder, texts.take(sentences, 32 if tiny else 1000))
     operations = read_shape(folder).operations([128]) * rates["rows of 128 tokens, forward alone, a second"]["median"]
     served = _served(device, folder, sentences, work, tiny=tiny)
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu (tiny shape: a try, not a measurement)",
         "shape": ", ".join(f"{name} {value}" for name, value in shape.items()),
+        "worst_cosine": cosine,
         "share_of_peak": operations / rates["peak of the matrix product, op/s"]["median"],
         "rates": rates | served,
     }
@@ -105,6 +109,15 @@ def _in_process(device: str, folder: Path, sentences: list[str], *, tiny: bool) 
     return {name: summary(found) for name, found in values.items()} | {
         "munjang is × sentence-transformers": summary([times])
     }
+
+
+def _worst_cosine(device: str, folder: Path, some: list[str]) -> float:
+    """Between our vectors on the device and those of float32 on the CPU, one text a call and all together."""
+    ours = load_encoder(folder, LoadOptions(device=device, runtime="torch"))
+    exact = normalized(encode(load_encoder(folder, LoadOptions(device="cpu", compute_type="float32")), some))
+    alone = np.concatenate([encode(ours, [text]) for text in some[:64]])
+    together = encode(ours, some, budget=BUDGET)
+    return float(min(np.vecdot(normalized(alone), exact[:64]).min(), np.vecdot(normalized(together), exact).min()))
 
 
 def _served(device: str, folder: Path, sentences: list[str], work: Path, *, tiny: bool) -> dict[str, Any]:

@@ -19,6 +19,8 @@ machine's speed changes from minute to minute. Compare figures within one sectio
 """
 TITLES = {
     "encode": "Whole lists in one process",
+    "minilm": "The same with all-MiniLM-L6-v2, Korean and English",
+    "quality": "What a number format costs",
     "served": "Through a server",
     "overhead": "One call",
     "wire": "Vectors on the wire",
@@ -40,7 +42,8 @@ def write(figures: dict[str, Any], out: Path) -> None:
 
 def render(figures: dict[str, Any], drawn: dict[str, list[str]]) -> str:
     """The page; `drawn` are the plots' file names by section."""
-    parts = [INTRO]
+    promised = page_sections.promised(figures)
+    parts = [INTRO, *(["## What was promised", promised] if promised else [])]
     for name, title in TITLES.items():
         if name not in figures:
             continue

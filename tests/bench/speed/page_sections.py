@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.bench.speed.promises import promises
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,6 +38,20 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def promised(figures: dict[str, Any]) -> str:
+    """What was promised, and whether it was kept."""
+    rows = [
+        [
+            line.text,
+            f"{'≤' if line.most else '≥'} {number(line.limit)}",
+            number(line.measured),
+            "yes" if line.kept else "**no**",
+        ]
+        for line in promises(figures)
+    ]
+    return table(("", "promised", "measured", "kept"), rows) if rows else ""
+
+
 def encode(found: dict[str, Any]) -> str:
     """Rates of whole lists."""
     parts = [ENCODE_INTRO]
@@ -45,6 +61,21 @@ def encode(found: dict[str, Any]) -> str:
         peaks = ", ".join(f"{way.removeprefix('peak: ')} {figure(row, 1e-9)}" for way, row in part["peaks"].items())
         parts.append(f"Peaks in Gop/s: {peaks}. {_floor(found, part)}")
     return "\n\n".join([*parts, _missing(found["missing"])])
+
+
+def minilm(found: dict[str, Any]) -> str:
+    """Rates of the first measurements' model."""
+    return found.get("skipped") or encode(found)
+
+
+def quality(found: dict[str, Any]) -> str:
+    """Cosines and correlations by number format."""
+    keys = ("worst_cosine", "mean_cosine", "spearman")
+    rows = [
+        [kind, *(f"{row[key]:.5f}" if key in row else DASH for key in keys)] for kind, row in found["formats"].items()
+    ]
+    head = ("", "worst cosine to float32", "mean cosine", "KorSTS dev, Spearman")
+    return "\n\n".join([table(head, rows), _missing(found.get("missing", {}))])
 
 
 _ENCODE_HEAD = ("", "sentences/s", "× default", "× the bar", "Gop/s", "of the peak", "worst cosine")
@@ -156,7 +187,10 @@ def gpu(found: dict[str, Any]) -> str:
         return found["skipped"]
     rows = [[name, figure(row)] for name, row in found["rates"].items()]
     share = f"{found['share_of_peak']:.0%}"
-    text = f"{found['device']}, random weights of {found['shape']}; {share} of the measured matrix peak at 128 tokens."
+    text = (
+        f"{found['device']}, random weights of {found['shape']}; {share} of the measured matrix peak at 128 tokens; "
+        f"worst cosine to float32 {found['worst_cosine']:.5f}."
+    )
     return text + "\n\n" + table(("", ""), rows)
 
 

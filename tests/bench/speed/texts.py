@@ -26,6 +26,12 @@ def sentences(data: Path | None) -> list[str]:
     return found
 
 
+def scored(data: Path) -> list[tuple[str, str, float]]:
+    """KorSTS dev: two sentences and people's score of their likeness, 0 to 5."""
+    rows = (line.split("\t") for line in (data / "korsts" / "sts-dev.tsv").read_text("utf-8").split("\n")[1:] if line)
+    return [(row[5], row[6], float(row[4])) for row in rows]
+
+
 def take(texts: Sequence[str], count: int) -> list[str]:
     """So many texts, round and round where there are fewer."""
     return [texts[index % len(texts)] for index in range(count)]

@@ -71,6 +71,11 @@ def test_texts_of_one_length_are_not_padded_but_to_the_next_width(length, texts)
     assert total(frames) <= layout.round_up(length) * texts
 
 
+@given(LENGTHS, st.integers(100, 2000))
+def test_where_starting_costs_much_there_are_fewer_frames(lengths, start):
+    assert len(lay_out(lengths, packs=False, start=start)) <= len(lay_out(lengths, packs=False))
+
+
 def test_short_texts_fill_what_long_ones_leave():
     frames = lay_out([100, 98, 97, 4, 5, 3, 2], packs=True)
 
