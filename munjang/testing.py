@@ -18,7 +18,7 @@ from munjang.encoder.contract import ModelInfo, Tokens
 from munjang.errors import InvalidText, UnknownPrompt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,6 +36,7 @@ class FakeEncoder:
         memory_tokens: a forward of more tokens than this raises MemoryError.
         gate: `forward` waits until it is set (it is at first): clear it to simulate a stuck engine.
         failing: set it to make every forward raise RuntimeError.
+        parts: in how many parts a forward runs.
         batches: the size of every batch that was run, for tests to read.
     """
 
@@ -44,6 +45,7 @@ class FakeEncoder:
     memory_tokens: int = 1 << 30
     gate: threading.Event = field(default_factory=threading.Event)
     failing: bool = False
+    parts: int = 1
     batches: list[int] = field(default_factory=list)
     closed: bool = False
 
@@ -60,8 +62,11 @@ class FakeEncoder:
         prompt = self.info.prompts.get(name, "")
         return [self._tokens(prompt, text, index) for index, text in enumerate(texts)]
 
-    def forward(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
-        """Vectors made of a hash of the tokens, float32 [n, dimensions]."""
+    def forward(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
+        """Vectors made of a hash of the tokens, float32 [n, dimensions]; pauses `parts` - 1 times."""
+        for _ in range(self.parts - 1):
+            if pause is not None:
+                pause()
         self.gate.wait()
         self.batches.append(len(batch))
         if self.failing:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -79,10 +79,15 @@ class Encoder(Protocol):
             InvalidText: a text has unpaired surrogates; `index` says which.
         """
 
-    def forward(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+    @property
+    def parts(self) -> int:
+        """In how many parts, about as long as each other, a long forward runs: between them it can pause."""
+
+    def forward(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
         """Run the model on one batch: float32 [len(batch), dimensions], as the model gives them, not normalised.
 
         Texts of all lengths may share a batch: how they lie beside each other without much padding is seen to here.
+        `pause` is called between the parts of a long forward; it may run other forwards of this encoder.
         A row does not depend on the other rows of its batch (cosine ≥ 0.9999 in float32). Rows may hold NaN if the
         model makes them; the caller checks.
 

@@ -19,7 +19,7 @@ from munjang.encoder.pipeline import Attention, Pipeline
 from munjang.encoder.torch_model import guarded, to_device
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,7 +51,13 @@ class FlatForward:
         if device.type == "cuda":
             self._record()
 
-    def __call__(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+    parts = 1
+
+    def __call__(
+        self,
+        batch: Sequence[Tokens],
+        pause: Callable[[], None] | None = None,  # noqa: ARG002 - it runs in one part
+    ) -> NDArray[np.float32]:
         """Vectors float32 [len(batch), dimensions], rows in the order of the batch.
 
         Raises:

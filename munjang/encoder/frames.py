@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def in_frames(
     batch: Sequence[Tokens],
     rules: Rules,
-    run: Callable[[dict[str, NDArray[np.int64]]], NDArray[np.float32]],
+    run: Callable[[Any], NDArray[np.float32]],
     *,
     start: int = START,
 ) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from munjang.encoder.text import normalize
 from munjang.encoder.tokenizer import prompt_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -40,7 +40,13 @@ class GenericModel:
         prompt = prompt_text(self._prompts, prompt_name, self._default)
         return [self._tokens(text, prompt) for text in normalize(texts)]
 
-    def __call__(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+    parts = 1
+
+    def __call__(
+        self,
+        batch: Sequence[Tokens],
+        pause: Callable[[], None] | None = None,  # noqa: ARG002 - it runs in one part
+    ) -> NDArray[np.float32]:
         """Vectors float32 [len(batch), dimensions]."""
         rows: list[Any] = [None] * len(batch)
         with torch.inference_mode():

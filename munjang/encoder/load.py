@@ -27,7 +27,11 @@ _log = logging.getLogger(__name__)
 class Forward(Protocol):
     """What a runtime makes of a model."""
 
-    def __call__(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+    @property
+    def parts(self) -> int:
+        """See `Encoder.parts`."""
+
+    def __call__(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
         """See `Encoder.forward`."""
 
     def computed(self, lengths: Sequence[int]) -> int:
@@ -54,9 +58,14 @@ class SentenceEncoder:
         """See `Encoder.tokenize`."""
         return self._tokenize(texts, prompt_name)
 
-    def forward(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+    @property
+    def parts(self) -> int:
+        """See `Encoder.parts`."""
+        return self._open().parts
+
+    def forward(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
         """See `Encoder.forward`."""
-        return self._open()(batch)
+        return self._open()(batch, pause)
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`."""
@@ -86,6 +95,7 @@ class LoadOptions:
         int8_scale: the calibration that the version was published with; 0 if none.
         export: where the OpenVINO form of this very model is kept; it is made there if it is missing. None keeps none.
         exports_kept: how many such forms stay beside each other: the ones that were used last.
+        pauses: whether long forwards shall be able to pause, where the runtime can.
     """
 
     device: str = "auto"
@@ -95,6 +105,7 @@ class LoadOptions:
     int8_scale: float = 0.0
     export: Path | None = None
     exports_kept: int = 4
+    pauses: bool = False
 
 
 def load_encoder(folder: Path, options: LoadOptions = LoadOptions()) -> SentenceEncoder:

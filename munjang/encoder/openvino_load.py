@@ -32,7 +32,7 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
         msg = f"this processor does not compute in {compute_type}"
         raise ConfigurationError(msg, field="compute_type")
     graph, rules = _int8(folder, options) if compute_type == "int8" else _exact(folder, options)
-    forward = OpenVinoForward(graph, rules, compute_type=compute_type, threads=options.threads)
+    forward = OpenVinoForward(graph, rules, compute_type=compute_type, threads=options.threads, pauses=options.pauses)
     info = rules.info(options.int8_scale)
     return SentenceEncoder(info, "openvino", compute_type, TextTokenizer(rules), forward)
 

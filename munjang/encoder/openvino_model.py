@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,25 +10,39 @@ import openvino
 import openvino.properties as props
 import openvino.properties.hint as hints
 
+from munjang.encoder.contract import Tokens
 from munjang.encoder.frames import in_frames
-from munjang.encoder.layout import computed
+from munjang.encoder.layout import SHORT, computed
+from munjang.encoder.stages import STATE, stages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Tokens
     from munjang.encoder.rules import Rules
 
 FORMATS = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16, "float16": openvino.Type.f16}
 CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
 
+Given = dict[str, "NDArray[np.int64] | NDArray[np.float32]"]
+"""Inputs by name."""
+
 
 class OpenVinoForward:
-    """Runs token ids through a compiled graph. One thread at a time, as `Encoder.forward` says."""
+    """Runs token ids through a compiled graph. One thread at a time, as `Encoder.forward` says.
 
-    def __init__(self, graph: openvino.Model, rules: Rules, *, compute_type: str, threads: int) -> None:
+    Args:
+        graph: of dynamic frames, see `export`.
+        rules: how its model wants its text.
+        compute_type: the number format to compute in.
+        threads: of a forward; 0 leaves it to OpenVINO.
+        pauses: whether long forwards shall be able to pause. The weights are shared with the whole graph's.
+    """
+
+    def __init__(
+        self, graph: openvino.Model, rules: Rules, *, compute_type: str, threads: int, pauses: bool = False
+    ) -> None:
         config = {
             hints.inference_precision(): FORMATS[_between_products(compute_type)],
             hints.performance_mode(): hints.PerformanceMode.LATENCY,
@@ -35,24 +50,65 @@ class OpenVinoForward:
         }
         if threads:
             config[props.inference_num_threads()] = threads
-        self._request = openvino.Core().compile_model(graph, "CPU", config).create_infer_request()
+        core = openvino.Core()
         self._rules = rules
+        self._whole = Step(core.compile_model(graph, "CPU", config))
+        self._stages = [Step(core.compile_model(stage, "CPU", config)) for stage in stages(graph)] if pauses else []
+        if self._stages and not self._agree():
+            self._stages = []
 
-    def __call__(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
-        """Vectors float32 [len(batch), dimensions], rows in the order of the batch.
+    @property
+    def parts(self) -> int:
+        """See `Encoder.parts`."""
+        return max(1, len(self._stages))
+
+    def __call__(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
+        """Vectors float32 [len(batch), dimensions], rows in the order of the batch; see `Encoder.forward`.
 
         Raises:
             MemoryError: there is not enough memory for this batch.
         """
-        return in_frames(batch, self._rules, self._run)
+        run = self._whole if pause is None else partial(self._in_stages, pause=_from_the_second_time(pause))
+        return in_frames(batch, self._rules, run)
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`."""
         return computed(lengths, packs=self._rules.packs)
 
-    def _run(self, given: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+    def _in_stages(self, given: Given, pause: Callable[[], None]) -> NDArray[np.float32]:
+        """One frame, with a pause before each stage; a short one is run whole."""
+        short = given["input_ids"].size <= SHORT
+        state: NDArray[np.float32] | None = None
+        for step in [self._whole] if short or not self._stages else self._stages:
+            pause()
+            state = step(given if state is None else given | {STATE: state})
+        if state is None:
+            raise AssertionError
+        return state
+
+    def _agree(self) -> bool:
+        """Whether the stages together give what the whole graph gives."""
+        batch = [Tokens((5,) * min(2 * SHORT, self._rules.max_tokens))]
+        whole, staged = self(batch), self(batch, lambda: None)
+        return np.allclose(whole, staged, rtol=0.01, atol=0.01 * float(np.abs(whole).max()))
+
+
+class Step:
+    """A compiled graph that is run on its own inputs among those given."""
+
+    def __init__(self, compiled: openvino.CompiledModel) -> None:
+        self._request = compiled.create_infer_request()
+        self._names = set[str]().union(*(place.get_names() for place in compiled.inputs))
+
+    def __call__(self, given: Given) -> NDArray[np.float32]:
+        """Its first output, in memory of its own.
+
+        Raises:
+            MemoryError: there is not enough memory for it.
+        """
+        own = {name: array for name, array in given.items() if name in self._names}
         try:
-            self._request.infer(given, share_inputs=True)
+            self._request.infer(own, share_inputs=True)
         except RuntimeError as error:
             if "bad_alloc" in str(error) or "allocate" in str(error):
                 raise MemoryError(*error.args) from error
@@ -71,3 +127,16 @@ def _between_products(compute_type: str) -> str:
     if compute_type != "int8":
         return compute_type
     return "bfloat16" if supported("bfloat16") else "float32"
+
+
+def _from_the_second_time(call: Callable[[], None]) -> Callable[[], None]:
+    """The same, but for the first time: nothing has run yet that could pause."""
+    begun = False
+
+    def called() -> None:
+        nonlocal begun
+        if begun:
+            call()
+        begun = True
+
+    return called

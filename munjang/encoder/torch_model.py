@@ -40,7 +40,13 @@ class TorchForward:
         self._device = device
         self._start = GPU_START if device.type == "cuda" else START
 
-    def __call__(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+    parts = 1
+
+    def __call__(
+        self,
+        batch: Sequence[Tokens],
+        pause: Callable[[], None] | None = None,  # noqa: ARG002 - it runs in one part
+    ) -> NDArray[np.float32]:
         """Vectors float32 [len(batch), dimensions], rows in the order of the batch.
 
         Raises:

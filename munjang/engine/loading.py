@@ -34,11 +34,18 @@ _log = logging.getLogger(__name__)
 
 
 class VersionLoader:
-    """Loads versions of one registry as the settings say. Call it from one thread at a time."""
+    """Loads versions of one registry as the settings say. Call it from one thread at a time.
 
-    def __init__(self, registry: Registry, settings: EngineSettings) -> None:
+    Args:
+        registry: where they are.
+        settings: how they shall run.
+        pauses: whether long forwards shall be able to pause, where the runtime can.
+    """
+
+    def __init__(self, registry: Registry, settings: EngineSettings, *, pauses: bool = False) -> None:
         self._registry = registry
         self._settings = settings
+        self._pauses = pauses
         self._loaded: WeakValueDictionary[int, Encoder] = WeakValueDictionary()
 
     def __call__(
@@ -91,6 +98,7 @@ class VersionLoader:
             int8_scale=manifest.int8_scale,
             export=export,
             exports_kept=settings.cache_versions,
+            pauses=self._pauses,
         )
         if settings.compute_type == "auto" and computes_in_bfloat16(options):
             try:

@@ -22,15 +22,24 @@ SAMPLE = "새로운 문장 임베딩 모델을 서비스하기 전에 한 번씩
 
 
 def warm(encoder: Encoder, budget: int) -> None:
-    """Run one text at each width, shortest first, then rows of short texts, then one full batch."""
+    """Run one text at each width, shortest first, then rows of short texts, then one full batch.
+
+    Where long forwards can pause, they run in parts as well.
+    """
     longest = _longest_sample(encoder)
     for width in _widths(len(longest)):
-        encoder.forward([cut(longest, width)])
+        _run(encoder, [cut(longest, width)])
     short = cut(longest, SHORT)
     for rows in ROWS:
         if rows * len(short) <= budget:
-            encoder.forward([short] * rows)
+            _run(encoder, [short] * rows)
     encoder.forward([short] * max(1, budget // len(short)))
+
+
+def _run(encoder: Encoder, batch: list[Tokens]) -> None:
+    encoder.forward(batch)
+    if encoder.parts > 1 and sum(map(len, batch)) > SHORT:
+        encoder.forward(batch, lambda: None)
 
 
 def cut(tokens: Tokens, width: int) -> Tokens:

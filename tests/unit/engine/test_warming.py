@@ -10,7 +10,7 @@ from munjang.testing import FakeEncoder
 def widths(encoder):
     seen = []
     forward = encoder.forward
-    encoder.forward = lambda batch: seen.append((len(batch), max(map(len, batch)))) or forward(batch)
+    encoder.forward = lambda batch, pause=None: seen.append((len(batch), max(map(len, batch)))) or forward(batch)
     return seen
 
 
@@ -20,6 +20,16 @@ def test_every_width_of_a_short_text_runs_alone_then_rows_of_them_then_a_full_ba
     warm(encoder, budget=512)
 
     assert seen == [*((1, width) for width in range(4, 49, 4)), *((rows, 48) for rows in range(2, 9)), (10, 48)]
+
+
+def test_a_forward_that_can_pause_runs_in_parts_as_well():
+    encoder = FakeEncoder(info=ModelInfo(8, 128), parts=3)
+    paused = []
+    forward = encoder.forward
+    encoder.forward = lambda batch, pause=None: paused.append(sum(map(len, batch)) * bool(pause)) or forward(batch)
+    warm(encoder, budget=256)
+
+    assert {tokens for tokens in paused if tokens} == {96, 128, 192, 256}
 
 
 def test_no_batch_is_over_the_budget_but_a_single_text():
