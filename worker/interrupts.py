@@ -22,25 +22,26 @@ class Interrupted(BaseException):
 
 
 class Interrupts:
-    """One worker process's reason to stop, if there is one. Set from any thread or signal handler."""
+    """One worker process's reasons to stop. Set from any thread or signal handler.
+
+    Attributes:
+        stopping: whether the process is to end; once asked for, it stays so, whatever else ends the step in hand.
+    """
 
     def __init__(self) -> None:
+        self.stopping = False
         self._reason: Reason | None = None
 
     def set(self, reason: Reason) -> None:
-        """Ask the step in hand to stop; the first reason stays."""
+        """Ask the step in hand to stop; of several reasons the first is told."""
+        if reason is Reason.SHUTDOWN:
+            self.stopping = True
         if self._reason is None:
             self._reason = reason
 
     def clear(self) -> None:
-        """Begin a new step. A shutdown stays asked for."""
-        if self._reason is not Reason.SHUTDOWN:
-            self._reason = None
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the process is to end."""
-        return self._reason is Reason.SHUTDOWN
+        """Begin a new step."""
+        self._reason = Reason.SHUTDOWN if self.stopping else None
 
     def poll(self) -> None:
         """Raise Interrupted if the step shall stop."""
