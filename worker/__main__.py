@@ -18,24 +18,24 @@ def main(arguments: list[str]) -> int:
     try:
         settings = WorkerSettings()
         if arguments[:1] == [CHILD]:
-            return 0 if _work(settings, int(arguments[1])) else BROKEN
+            return 0 if _work(settings, int(arguments[1]), parent=int(arguments[2])) else BROKEN
         if arguments:
             sys.stderr.write(
                 "usage: python -m worker   (settings: MUNJANG_REDIS_URL and others, see docs/settings.md)\n"
             )
             return 2
         if settings.worker_processes > 1:
-            return run_children(settings.worker_processes, settings.threads)
+            return run_children(settings)
         return _exit_status(settings)
     except (ConfigurationError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
 
 
-def _work(settings: WorkerSettings, number: int) -> bool:
+def _work(settings: WorkerSettings, number: int, parent: int = 0) -> bool:
     from worker.process import run_process  # noqa: PLC0415 - a parent of several needs none of it
 
-    return run_process(settings, number)
+    return run_process(settings, number, parent)
 
 
 def _exit_status(settings: WorkerSettings) -> int:

@@ -37,19 +37,19 @@ if TYPE_CHECKING:
 log = structlog.get_logger("munjang.worker")
 
 
-def run_process(settings: WorkerSettings, index: int = 0, load: Callable[[int], Encoder] | None = None) -> bool:
+def run_process(settings: WorkerSettings, index: int = 0, parent: int = 0) -> bool:
     """Work until SIGTERM or SIGINT; whether it ended by one, or else because something broke.
 
     Args:
         settings: the worker's.
         index: which of this machine's processes it is; its metrics port is as much above the first.
-        load: makes a version's encoder; by default that of the registry.
+        parent: the process that this one must not outlive; 0 if it stands alone.
 
     Raises:
         ConfigurationError: a setting is wrong.
     """
     setup_logging(settings)
-    runtime = make_runtime(settings, load)
+    runtime = make_runtime(settings, parent)
     if settings.worker_metrics_port:
         _serve_metrics(runtime.metrics, settings, index)
     worker = WarmWorker(runtime, connect_briefly(settings.redis_url))
@@ -65,7 +65,7 @@ def run_process(settings: WorkerSettings, index: int = 0, load: Callable[[int], 
     return runtime.interrupts.stopping
 
 
-def make_runtime(settings: WorkerSettings, load: Callable[[int], Encoder] | None = None) -> Runtime:
+def make_runtime(settings: WorkerSettings, parent: int = 0) -> Runtime:
     """Put a process's parts together and install them; waits for Redis."""
     interrupts = Interrupts()
     connection = connect_patiently(settings.redis_url, lambda: interrupts.stopping)
@@ -77,11 +77,12 @@ def make_runtime(settings: WorkerSettings, load: Callable[[int], Encoder] | None
         settings=settings,
         connection=connection,
         registry=registry,
-        models=Models(load or _loader(registry, settings), metrics),
+        models=Models(_loader(registry, settings), metrics),
         board=Board(connection, settings.keep_seconds),
         steps=Steps(queue, settings.keep_seconds),
         metrics=metrics,
         interrupts=interrupts,
+        parent=parent,
     )
     install(runtime)
     metrics.watch_queue(_depth(queue, connect_briefly(settings.redis_url)))

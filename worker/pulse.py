@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -39,7 +38,6 @@ class Pulse:
         self._redis = connection
         self._runtime: Runtime = worker.runtime
         self._board = Board(connection, self._runtime.settings.keep_seconds)
-        self._parent = os.getppid()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
 
@@ -66,8 +64,7 @@ class Pulse:
                 self._look()
             except RedisError as error:
                 log.warning("a heart-beat did not reach Redis", error=str(error))
-            if os.getppid() != self._parent:
-                log.warning("the parent process is gone")
+            if self._runtime.orphaned:
                 self._runtime.interrupts.set(Reason.SHUTDOWN)
 
     def _keep_lease(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class Runtime:
         steps: how further steps get into the queue.
         broken: the model failed in a way that may only end with the process.
         blocked: Redis's number of the connection that waits for a job.
+        parent: the process that this one must not outlive; 0 if it stands alone.
     """
 
     name: str
@@ -51,6 +53,12 @@ class Runtime:
     activity: Activity = field(default_factory=Activity)
     broken: bool = False
     blocked: int = 0
+    parent: int = 0
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the parent that started this process as one of several was killed."""
+        return self.parent != 0 and os.getppid() != self.parent
 
 
 _runtime: list[Runtime] = []

@@ -7,10 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from munjang.telemetry import setup_logging
+
+if TYPE_CHECKING:
+    from munjang.settings import WorkerSettings
+
+log = structlog.get_logger("munjang.worker")
 
 CHILD = "--child"
-"""The argument that makes `python -m worker` one of several."""
+"""The argument that makes `python -m worker` one of several; its number and its parent's process id follow."""
 
 LEAST_SECONDS = 10.0
 """A child that lived for less is started again only after a pause, so that a wrong setting does not spin."""
@@ -18,14 +27,14 @@ LEAST_SECONDS = 10.0
 PAUSE_SECONDS = 5.0
 
 
-def run_children(count: int, threads: int) -> int:
-    """Run `count` workers until SIGTERM or SIGINT; 0 if all ended well then.
+def run_children(settings: WorkerSettings) -> int:
+    """Run as many workers as the settings say until SIGTERM or SIGINT; 0 if all ended well then.
 
-    Args:
-        count: how many.
-        threads: of each one's forwards; 0 shares the machine's cores out.
+    Where the settings name no number of threads, the machine's cores are shared out.
     """
-    share = threads or max(1, (os.cpu_count() or 1) // count)
+    setup_logging(settings)
+    count = settings.worker_processes
+    share = settings.threads or max(1, (os.cpu_count() or 1) // count)
     environment = os.environ | {"MUNJANG_THREADS": str(share)}
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,10 +79,10 @@ class _Child:
             lived = time.monotonic() - self._begun
             if self.running or lived < (PAUSE_SECONDS if lived < LEAST_SECONDS else 0):
                 return
-            sys.stderr.write(f"worker process {self._number} ended with status {self.status}; starting another\n")
+            log.error("a worker process ended; starting another", process=self._number, status=self.status)
         self._begun = time.monotonic()
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, *sys.orig_argv[1:], CHILD, str(self._number)],
+            [sys.executable, *sys.orig_argv[1:], CHILD, str(self._number), str(os.getpid())],
             env=self._environment,
             start_new_session=True,
         )

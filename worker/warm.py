@@ -118,7 +118,10 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
     @property
     def should_run_maintenance_tasks(self) -> bool:
         """Whether maintenance is due. RQ asks before it waits for a job: a worker that is to stop stops here."""
-        if self._stop_requested:
+        if self.runtime.orphaned:
+            log.warning("the parent process is gone; this one ends")
+            self.runtime.interrupts.set(Reason.SHUTDOWN)
+        if self._stop_requested or self.runtime.interrupts.stopping:
             raise StopRequested
         return bool(super().should_run_maintenance_tasks)
 

@@ -55,13 +55,13 @@ class Bench:
         self.gate = self.folder / "gate"
         self.broken = self.folder / "broken"
 
-    def start(self, **settings: str) -> subprocess.Popen[bytes]:
-        """Start a worker."""
+    def start(self, *before: str, **settings: str) -> subprocess.Popen[bytes]:
+        """Start a worker with some settings, by another command before its own if one is given."""
         given = HASTE | {"HOME": str(self.folder), "REGISTRY": self.registry.url, "REDIS_URL": self.url}
         names = {f"MUNJANG_{name}": value for name, value in (given | {"LOG_FORMAT": "json"} | settings).items()}
         log = (self.folder / f"log-{len(self.processes)}").open("wb")
         process = subprocess.Popen(
-            [sys.executable, str(PROGRAM)],
+            [*before, sys.executable, str(PROGRAM)],
             env={**os.environ, **names, "FAKE_FOLDER": str(self.folder)},
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -82,6 +82,11 @@ class Bench:
 
     def logs(self) -> str:
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("log-*")))
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The lines of all logs that tell of an event."""
+        found = [json.loads(line) for line in self.logs().splitlines() if event in line]
+        return [line for line in found if line["event"] == event]
 
     def write(self, count: int, name: str = "입력.jsonl") -> Path:
         """An input of so many rows."""
@@ -144,6 +149,13 @@ class Bench:
                 process.wait(15)
         self.queue.close()
         self.redis.close()
+        self.check_logs()
+
+    def check_logs(self) -> None:
+        """Every line of every process is one JSON object, RQ's and Python's own too; a killed one's last may be cut."""
+        for path in self.folder.glob("log-*"):
+            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+                assert not line.endswith("\n") or isinstance(json.loads(line), dict), line
 
 
 def prepared(folder: Path, url: str) -> Bench:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import worker.begin
 import worker.jobs
 import worker.process
+import worker.supervisor
 from munjang.testing import FakeEncoder
 from worker.__main__ import main
 
@@ -79,6 +80,7 @@ def held(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 if __name__ == "__main__":
+    worker.supervisor.PAUSE_SECONDS = 0.5
     worker.begin.make_plan = held("plan", worker.begin.make_plan)
     worker.jobs.write_manifest = held("finish", worker.jobs.write_manifest)
     worker.process._loader = lambda _registry, _settings: load

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import urllib.request
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rq import Queue, Retry
@@ -17,6 +15,9 @@ from rq.job import Job
 from munjang.bulk import EMBED_FILE, QUEUE
 from munjang.bulk.serializer import PlainJson
 from munjang.cli.stack.ports import free_port
+
+if TYPE_CHECKING:
+    import subprocess
 
 
 def begun(bench: Any, count: int = 4000, **settings: str) -> tuple[str, subprocess.Popen[bytes]]:
@@ -55,13 +56,15 @@ def test_a_cancelled_job_stops_at_its_next_batch_and_keeps_finished_shards(bench
     assert kept.items() <= stamps(bench).items()
 
 
-def test_rq_s_own_stop_command_cancels_the_job(bench: Any) -> None:
-    job_id, _ = begun(bench)
+def test_rq_s_own_stop_command_cancels_the_job_and_a_signal_at_that_moment_is_heard(bench: Any) -> None:
+    job_id, worker = begun(bench)
     [rq_id, *_] = [key.decode().split(":")[0] for key in bench.redis.zrange("rq:wip:munjang", 0, -1)]
     send_stop_job_command(bench.redis, rq_id, serializer=PlainJson)
     bench.until(lambda: "command to its worker" in bench.logs() or bench.gate.unlink(missing_ok=True), "the stop")
     job = bench.finish(job_id, "cancelled")
+    worker.send_signal(signal.SIGTERM)
     assert "command" in job.message
+    assert worker.wait(30) == 0
 
 
 def test_a_worker_asked_to_end_stops_at_the_next_batch_and_another_goes_on(bench: Any) -> None:
@@ -193,32 +196,6 @@ def test_a_job_waits_for_its_time_where_rq_gave_it_one(bench: Any) -> None:
     bench.finish(job.id)
     late = queue.enqueue(EMBED_FILE, str(path), str(bench.folder / "없음" / "\0"), retry=Retry(max=1, interval=1))
     bench.until(lambda: late.get_status() == "failed", "the failure")
-
-
-def test_several_processes_share_the_work_and_dead_ones_are_replaced(bench: Any) -> None:
-    bench.gate.touch()
-    parent = bench.start(WORKER_PROCESSES="2")
-    job_id = bench.submit(bench.write(6000))
-    bench.until(lambda: len({pid for pid, _ in bench.trace("forward")}) == 2, "two processes")
-    killed = bench.trace("forward")[0][0]
-    subprocess.run(["kill", "-KILL", str(killed)], check=True)
-    bench.until(lambda: "starting another" in bench.logs(), "the replacement")
-    bench.gate.unlink()
-    bench.finish(job_id)
-    assert [row["id"] for row in bench.rows()] == list(range(6000))
-    parent.send_signal(signal.SIGTERM)
-    assert parent.wait(30) == 0
-    remaining = {pid for pid, _ in bench.trace("forward")}
-    for pid in remaining:
-        alive = subprocess.run(["kill", "-0", str(pid)], check=False, capture_output=True).returncode == 0
-        assert not alive
-
-
-def test_a_parent_of_several_processes_loads_no_model_library() -> None:
-    code = "import sys, worker.supervisor, worker.__main__; print(sorted(sys.modules))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
-    for heavy in ("'torch'", "'transformers'", "'pyarrow'", "'rq'"):
-        assert heavy not in out
 
 
 def test_progress_can_be_read_while_a_job_runs(bench: Any) -> None:
