@@ -18,8 +18,10 @@ from munjang.vectors import Precision
 from worker.plan import Plan, serialize_schema
 from worker.reading.block import ROW_NUMBER, SAMPLE, Problem, choose_columns, infer_types
 from worker.reading.cutting import Cutter, ParquetCutter, TextCutter
+from worker.reading.delimited import columns_of
 from worker.reading.files import HashingStream, decompressed, find_sources, open_source
-from worker.reading.text import Lines, text_format
+from worker.reading.lines import Lines
+from worker.reading.text import text_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,29 +130,29 @@ def _cut(
 
 def _columns(sources: list[Source], kind: TextFormat, spec: JobSpec) -> tuple[Columns, list[str]]:
     """The columns of text files and, for CSV and TSV, the header."""
-    first = sources[0]
     if kind.has_header:
-        header = _header(first, kind)
-        return choose_columns(header, {}, spec, first.url), header
-    if first.format == "txt":
-        return choose_columns([spec.text_column], {}, spec, first.url), []
+        source, header = _header(sources, kind)
+        return choose_columns(header, {}, spec, source.url), header
+    if sources[0].format == "txt":
+        return choose_columns([spec.text_column], {}, spec, sources[0].url), []
     return _json_columns(sources, kind, spec), []
 
 
-def _header(source: Source, kind: TextFormat) -> list[str]:
-    with decompressed(HashingStream(open_source(source.url)), source.compression) as stream:
-        item: Any = next(kind.items(Lines(stream)), None)
-    if item is None:
-        msg = f"input: {source.url!r} is empty; its first row must name the columns"
-        raise InvalidJob(msg, field="input")
-    return kind.header(item)
+def _header(sources: list[Source], kind: TextFormat) -> tuple[Source, list[str]]:
+    """The first file that is not empty, and its header."""
+    for source in sources:
+        with decompressed(HashingStream(open_source(source.url)), source.compression) as stream:
+            for item in kind.items(Lines(stream)):
+                return source, columns_of(item)
+    msg = f"input: {sources[0].url!r} is empty; its first row must name the columns"
+    raise InvalidJob(msg, field="input")
 
 
 def _json_columns(sources: list[Source], kind: TextFormat, spec: JobSpec) -> Columns:
     id_column = spec.id_column or "id"
     for source in sources:
         with decompressed(HashingStream(open_source(source.url)), source.compression) as stream:
-            sample = [kind.values(item, []) for item in islice(kind.items(Lines(stream)), SAMPLE)]
+            sample = [kind.values(item) for item in islice(kind.items(Lines(stream)), SAMPLE)]
         if sample:
             types = infer_types([record for record in sample if not isinstance(record, Problem)])
             if types.get(id_column, ROW_NUMBER) != ROW_NUMBER:  # ids are whole numbers or strings

@@ -104,7 +104,7 @@ class JobSpec(BaseModel):
     @classmethod
     def _line_by_line(cls, encoding: str) -> str:
         try:
-            name = codecs.lookup(encoding).name
+            name = codecs.lookup(encoding).name.removesuffix("-sig")  # a byte-order mark is skipped anyway
             plain = '\n",\t'.encode(name) == b'\n",\t'
         except (LookupError, UnicodeError):
             plain = False

@@ -16,10 +16,11 @@ import pyarrow as pa
 from munjang.errors import InvalidJob
 from worker.plan import InputFile, Segment, Shard
 from worker.reading.block import Columns
+from worker.reading.delimited import columns_of
 from worker.reading.files import HashingStream, decompressed, open_source
+from worker.reading.lines import Lines
 from worker.reading.parquet import describe
 from worker.reading.staging import STAGED, Stage
-from worker.reading.text import Lines
 from worker.storage import CHUNK
 
 if TYPE_CHECKING:
@@ -107,9 +108,10 @@ class TextCutter:
             self._cutter.add(part.finish())
 
     def _check_header(self, items: Iterator[Any], url: str) -> None:
-        if not self._kind.has_header:
+        first = next(items, None) if self._kind.has_header else None
+        if first is None:  # no header, or nothing at all
             return
-        header = self._kind.header(next(items, []))
+        header = columns_of(first)
         if self._header is not None and header != self._header:
             msg = f"input: the columns of {url!r} are {header}, and those of the first file {self._header}"
             raise InvalidJob(msg, field="input")

@@ -12,8 +12,9 @@ import pyarrow as pa
 from munjang.errors import InvalidJob
 from worker.reading.block import make_block
 from worker.reading.files import HashingStream, decompressed, open_source
+from worker.reading.lines import Lines
 from worker.reading.parquet import block_of, read_rows
-from worker.reading.text import Lines, text_format
+from worker.reading.text import text_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,15 +43,14 @@ def read_blocks(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Block]:
 
 
 def _records(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Any]:
-    kind = text_format(plan.format, plan.spec)
-    header = list(plan.header)
+    kind = text_format(plan.format, plan.spec, plan.header)
     for segment in shard.segments:
         with _open(segment, plan, folder) as stream:
             lines = Lines(stream, at_start=segment.start == 0)
             digest = hashlib.sha256()
             lines.copy = digest.update
             for item in kind.items(lines):
-                yield kind.values(item, header)
+                yield kind.values(item)
             if digest.hexdigest() != segment.sha256:
                 raise _changed(plan.files[segment.file].url)
 

@@ -137,12 +137,18 @@ def test_rows_without_an_id_column_are_numbered_over_all_files(tmp_path: Path, p
     assert read(plan_of(tmp_path / "*.csv"))[1] == [0, 1, 2, 3]
 
 
+def test_csv_files_with_nothing_in_them_are_no_rows(tmp_path: Path, plan_of: Callable[..., Plan]) -> None:
+    for name, text in (("a", ""), ("b", "text\n하나\n"), ("c", ""), ("d", "text\n"), ("e", "text\n둘\n")):
+        (tmp_path / f"{name}.csv").write_text(text, encoding="utf-8")
+    assert read(plan_of(tmp_path / "*.csv"))[0] == ["하나", "둘"]
+
+
 def test_a_byte_order_mark_and_another_encoding_are_no_part_of_a_text(
     tmp_path: Path, plan_of: Callable[..., Plan]
 ) -> None:
     path = tmp_path / "입력.csv"
     path.write_bytes("\ufeffid,text\n1,하나\n".encode())
-    assert read(plan_of(path))[0] == ["하나"]
+    assert read(plan_of(path))[0] == read(plan_of(path, encoding="utf-8-sig"))[0] == ["하나"]
     path.write_bytes("id,text\n1,똠방각하\n".encode("cp949"))
     assert read(plan_of(path, encoding="cp949"))[0] == ["똠방각하"]
 
@@ -158,7 +164,7 @@ def test_tsv_has_no_quotes_unless_asked_for(tmp_path: Path, plan_of: Callable[..
 def test_a_line_of_many_megabytes_takes_no_more_memory_than_its_limit(
     tmp_path: Path, plan_of: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.reading.text.LINE_BYTES", 64)
+    monkeypatch.setattr("worker.reading.lines.LINE_BYTES", 64)
     path = tmp_path / "입력.txt"
     path.write_bytes(b"a" * 1000 + b"\n" + "둘\n".encode())
     texts = read(plan_of(path))[0]
