@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -38,41 +39,57 @@ def describe(file: IO[bytes], spec: JobSpec, url: str) -> tuple[Columns, int]:
     return columns, int(parquet.metadata.num_rows)
 
 
-def read_rows(file: IO[bytes], columns: Columns, rows: range, batch: int) -> Iterator[pa.Table]:
-    """Some rows as tables of at most `batch` rows: the text column as TEXT, then id and carried columns."""
-    parquet = _open(file, getattr(file, "name", "a part of the input"))
+def read_rows(file: IO[bytes], url: str, columns: Columns, rows: range, batch: int) -> Iterator[pa.Table]:
+    """Some rows as tables of at most `batch` rows: the text column as TEXT, then id and carried columns.
+
+    The columns have the output's types, whatever strings and dictionaries the file has them as.
+
+    Raises:
+        InvalidJob: the file is damaged.
+    """
+    parquet = _open(file, url)
     groups, skip = _groups(parquet.metadata, rows)
     names = list(dict.fromkeys([columns.text, *([columns.id] if columns.id else []), *columns.carried]))
     left = len(rows)
-    for found in parquet.iter_batches(batch_size=batch, row_groups=groups, columns=names):
-        kept = found.slice(min(skip, len(found)), left)
-        skip = max(0, skip - len(found))
-        if len(kept):
-            left -= len(kept)
-            yield _renamed(pa.table(kept), columns)
-        if not left:
-            return
+    with _damage(url):
+        for found in parquet.iter_batches(batch_size=batch, row_groups=groups, columns=names):
+            kept = found.slice(min(skip, len(found)), left)
+            skip = max(0, skip - len(found))
+            if len(kept):
+                left -= len(kept)
+                yield _as_output(pa.table(kept), columns)
+            if not left:
+                return
 
 
 def block_of(first: int, table: pa.Table, columns: Columns) -> Block:
     """A block of a table that `read_rows` gave."""
     texts = _strings(table.column(TEXT))
     problems: dict[int, Problem] = {}
-    data = {name: table.column(name) for name in table.column_names if name != TEXT}
+    data = {name: _valid(table.column(name), name, problems) for name in table.column_names if name != TEXT}
     if columns.id:
         for position, missing in enumerate(data["id"].is_null().to_pylist()):
             if missing:
-                problems[position] = Problem("MISSING_ID", f"the row has no {columns.id!r}")
+                problems.setdefault(position, Problem("MISSING_ID", f"the row has no {columns.id!r}"))
     else:
         data["id"] = pa.array(range(first, first + len(texts)), pa.int64())
-    arrays = [data[field.name].cast(field.type) for field in columns.schema]
+    arrays = [data[name] for name in columns.schema.names]
     return Block(first, texts, pa.Table.from_arrays(arrays, schema=columns.schema), problems)
 
 
 def _open(file: IO[bytes], url: str) -> Any:
-    try:
+    with _damage(url):
         return pq.ParquetFile(file, buffer_size=BUFFER)
+
+
+@contextmanager
+def _damage(url: str) -> Iterator[None]:
+    """Tell what Parquet cannot make sense of from what the storage below refuses, which goes through."""
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
+            raise
         msg = f"input: {url!r} is not a Parquet file that can be read: {error}"
         raise InvalidJob(msg, field="input") from error
 
@@ -91,11 +108,30 @@ def _groups(metadata: Any, rows: range) -> tuple[list[int], int]:
     return groups, skip
 
 
-def _renamed(table: pa.Table, columns: Columns) -> pa.Table:
-    data = {TEXT: table.column(columns.text)}
-    if columns.id:
-        data["id"] = table.column(columns.id)
-    return pa.table(data | {name: table.column(name) for name in columns.carried})
+def _as_output(table: pa.Table, columns: Columns) -> pa.Table:
+    data = {TEXT: table.column(columns.text).cast(pa.string())}
+    for field in columns.schema:
+        name = columns.id if field.name == "id" else field.name
+        if name:
+            data[field.name] = table.column(name).cast(field.type)
+    return pa.table(data)
+
+
+def _valid(column: pa.ChunkedArray, name: str, problems: dict[int, Problem]) -> pa.ChunkedArray:
+    """A column without the values that no program could read, whose rows become problems."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        kept: list[int | None] = []
+        for position in range(len(column)):
+            try:
+                column.take([position]).validate(full=True)
+                kept.append(position)
+            except pa.ArrowInvalid:
+                kept.append(None)
+                problems[position] = Problem("MALFORMED_ROW", f"{name!r} holds bytes that are not valid UTF-8")
+        return column.take(pa.array(kept, pa.int64()))
+    return column
 
 
 def _strings(column: pa.ChunkedArray) -> list[object]:
@@ -103,7 +139,7 @@ def _strings(column: pa.ChunkedArray) -> list[object]:
     try:
         return list(column.to_pylist())
     except UnicodeDecodeError:
-        binary = column.cast(pa.string()).cast(pa.binary()).to_pylist()
+        binary = column.cast(pa.binary()).to_pylist()
         return [None if value is None else value.decode("utf-8", "surrogateescape") for value in binary]
 
 

@@ -62,11 +62,11 @@ def _parquet_blocks(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Block]
     for table in _tables(plan, shard, folder):
         waiting.append(table)
         while sum(map(len, waiting)) >= plan.block_rows:
-            joined = pa.concat_tables(waiting, promote_options="permissive")
+            joined = pa.concat_tables(waiting)
             yield block_of(first, joined.slice(0, plan.block_rows), columns)
             first += plan.block_rows
             waiting = [joined.slice(plan.block_rows)]
-    joined = pa.concat_tables(waiting, promote_options="permissive") if waiting else None
+    joined = pa.concat_tables(waiting) if waiting else None
     if joined is not None and len(joined):
         yield block_of(first, joined, columns)
 
@@ -77,7 +77,7 @@ def _tables(plan: Plan, shard: Shard, folder: Folder) -> Iterator[pa.Table]:
         with folder.open(segment.staged) if segment.staged else open_source(url) as file:
             if not segment.staged and file.seek(0, os.SEEK_END) != plan.files[segment.file].size:
                 raise _changed(url)
-            yield from read_rows(file, plan.chosen, range(segment.start, segment.end), plan.block_rows)
+            yield from read_rows(file, url, plan.chosen, range(segment.start, segment.end), plan.block_rows)
 
 
 def _open(segment: Segment, plan: Plan, folder: Folder) -> IO[bytes]:

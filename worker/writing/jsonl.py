@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from munjang.vectors import Precision
+from worker.writing.plain import dumps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ class JsonlWriter:
         """See `ShardWriter.write`."""
         numbers = f"[{','.join([self._number] * vectors.shape[1])}]"
         for row, vector in zip(table.to_pylist(), vectors.tolist(), strict=True):
-            head = json.dumps(row | {"version": self._version}, ensure_ascii=False, default=str)
+            head = dumps(row | {"version": self._version})
             self._file.write(f'{head[:-1]}, "vector": {numbers % tuple(vector)}}}\n')
 
     def close(self) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from munjang.vectors import Precision, row_bytes
+from worker.writing.plain import dumps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +41,7 @@ class NpyWriter:
         self._matrix.write(np.ascontiguousarray(vectors, self._type).tobytes())
         self._rows += len(vectors)
         for row in table.to_pylist():
-            line = json.dumps(row | {"version": self._version}, ensure_ascii=False, default=str)
-            self._ids.write(line + "\n")
+            self._ids.write(dumps(row | {"version": self._version}) + "\n")
 
     def close(self) -> None:
         """See `ShardWriter.close`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from worker.writing.plain import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,7 +75,7 @@ def forget_result(folder: Folder, number: int) -> None:
 
 def save_errors(folder: Folder, number: int, errors: Iterable[dict[str, object]]) -> None:
     """Write a shard's bad rows."""
-    lines = [json.dumps(error, ensure_ascii=False, default=str) + "\n" for error in errors]
+    lines = [dumps(error) + "\n" for error in errors]
     folder.write(errors_name(number), "".join(lines).encode("utf-8", "backslashreplace"))
 
 

@@ -171,21 +171,6 @@ def test_a_line_of_many_megabytes_takes_no_more_memory_than_its_limit(
     assert [len(text) for text in texts] == [63, 1]
 
 
-def test_columns_keep_the_types_of_parquet(tmp_path: Path, plan_of: Callable[..., Plan]) -> None:
-    table = pa.table({
-        "key": pa.array([10, 20], pa.int32()),
-        "sentence": pa.array(["하나", "둘"]).dictionary_encode(),
-        "tags": pa.array([["a"], []], pa.list_(pa.string())),
-    })  # fmt: skip
-    pq.write_table(table, tmp_path / "입력.parquet")
-    plan = plan_of(tmp_path / "입력.parquet", text_column="sentence", id_column="key", carry_columns="tags,sentence")
-    [block] = read_blocks(plan, plan.shards[0], Folder(plan.spec.output))
-    assert block.texts == ["하나", "둘"]
-    assert block.table.schema.field("id").type == pa.int32()
-    assert block.table.column("tags").to_pylist() == [["a"], []]
-    assert block.table.column("sentence").to_pylist() == ["하나", "둘"]
-
-
 def test_ids_of_json_are_numbers_where_the_first_rows_have_numbers(
     jsonl: Callable[[list[Any]], Path], plan_of: Callable[..., Plan]
 ) -> None:
@@ -215,12 +200,6 @@ def test_an_input_that_cannot_be_used_is_refused_by_the_field_at_fault(
     with pytest.raises(InvalidJob) as caught:
         plan_of(tmp_path / name, **options)
     assert caught.value.field == field
-
-
-def test_a_text_column_of_numbers_is_refused(tmp_path: Path, plan_of: Callable[..., Plan]) -> None:
-    pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "입력.parquet")
-    with pytest.raises(InvalidJob, match="int64, not text"):
-        plan_of(tmp_path / "입력.parquet")
 
 
 def test_an_input_that_is_not_there_or_of_two_kinds_is_refused(tmp_path: Path, plan_of: Callable[..., Plan]) -> None:
