@@ -19,8 +19,9 @@ from worker.plan import Plan, serialize_schema
 from worker.reading.block import ROW_NUMBER, SAMPLE, Problem, choose_columns, infer_types
 from worker.reading.cutting import Cutter, ParquetCutter, TextCutter
 from worker.reading.delimited import columns_of
-from worker.reading.files import HashingStream, decompressed, find_sources, open_source
 from worker.reading.lines import Lines
+from worker.reading.sources import find_sources
+from worker.reading.streams import HashingStream, decompressed, open_source
 from worker.reading.text import text_format
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from munjang.registry.layout import Manifest
     from worker.plan import InputFile
     from worker.reading.block import Columns
-    from worker.reading.files import Source
+    from worker.reading.sources import Source
     from worker.reading.text import TextFormat
     from worker.storage import Folder
 

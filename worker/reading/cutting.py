@@ -17,17 +17,17 @@ from munjang.errors import InvalidJob
 from worker.plan import InputFile, Segment, Shard
 from worker.reading.block import Columns
 from worker.reading.delimited import columns_of
-from worker.reading.files import HashingStream, decompressed, open_source
 from worker.reading.lines import Lines
 from worker.reading.parquet import describe
 from worker.reading.staging import STAGED, Stage
+from worker.reading.streams import HashingStream, decompressed, open_source
 from worker.storage import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from munjang.bulk.spec import JobSpec
-    from worker.reading.files import Source
+    from worker.reading.sources import Source
     from worker.reading.text import TextFormat
     from worker.storage import Folder
 

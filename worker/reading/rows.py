@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from munjang.errors import InvalidJob
 from worker.reading.block import make_block
-from worker.reading.files import HashingStream, decompressed, open_source
 from worker.reading.lines import Lines
 from worker.reading.parquet import block_of, read_rows
+from worker.reading.streams import HashingStream, decompressed, open_source
 from worker.reading.text import text_format
 
 if TYPE_CHECKING:

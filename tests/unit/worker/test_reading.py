@@ -211,12 +211,32 @@ def test_an_input_that_is_not_there_or_of_two_kinds_is_refused(tmp_path: Path, p
         plan_of(tmp_path / "*")
 
 
-def test_a_folder_that_holds_the_output_is_refused(tmp_path: Path, plan_of: Callable[..., Plan]) -> None:
-    output = tmp_path / "출력"
-    output.mkdir()
-    (output / "part-00000.jsonl").write_text("{}\n")
-    with pytest.raises(InvalidJob, match="holds the output folder"):
-        plan_of(tmp_path)
+@pytest.mark.parametrize(
+    ("pattern", "output"),
+    [("", "출력"), ("", "깊이/출력"), ("", ""), ("*/*.jsonl", "출력"), ("**/*.jsonl", "깊이/출력"), ("*", "")],
+)
+def test_an_output_that_the_input_would_take_in_is_refused_before_it_is_there(
+    tmp_path: Path, plan_of: Callable[..., Plan], pattern: str, output: str
+) -> None:
+    for name in ("a.jsonl", "안/b.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(as_jsonl(TEXTS[:2]))
+    with pytest.raises(InvalidJob, match="holds the output folder") as caught:
+        plan_of(tmp_path / pattern, output=str(tmp_path / output), format="jsonl")
+    assert caught.value.field == "output"
+
+
+@pytest.mark.parametrize(("pattern", "output"), [("", ".출력"), ("*.jsonl", "출력"), ("**/a.jsonl", "출력"), ("", "../밖")])
+def test_an_output_beside_the_input_s_files_is_fine(
+    tmp_path: Path, plan_of: Callable[..., Plan], pattern: str, output: str
+) -> None:
+    folder = tmp_path / "자료"
+    folder.mkdir()
+    (folder / "a.jsonl").write_bytes(as_jsonl(TEXTS[:2]))
+    for _ in range(2):
+        plan = plan_of(folder / pattern, output=str(folder / output), format="jsonl")
+        assert plan.rows == 2
+        Folder(plan.spec.output).write("errors.jsonl", b"")
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])

@@ -8,7 +8,7 @@ import pytest
 
 from munjang.bulk.spec import JobSpec
 from munjang.errors import InvalidJob
-from worker.reading.files import find_sources
+from worker.reading.sources import find_sources
 from worker.roots import confine, split_roots
 
 if TYPE_CHECKING:
