@@ -13,6 +13,7 @@ from worker.board import Claim
 from worker.finish import check_shards, load_manifest
 from worker.plan import PLAN, Plan, load_plan, refuse_other_work
 from worker.planning import PlanSettings, make_plan
+from worker.reading.staging import STAGED
 from worker.roots import confine, split_roots
 from worker.storage import Folder
 
@@ -31,12 +32,12 @@ def begin(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None) ->
         JobConflict: the output folder holds other work.
         VersionNotFound, RegistryError: the version cannot be had.
     """
-    confine(spec.output, split_roots(runtime.settings.output_roots), "output")
     claim = runtime.board.claim(spec, rq_id)
     if claim is not Claim.BEGIN:
         log.info("job not begun", job=spec.job_id, why=claim.name.lower(), rq=rq_id)
         return {"job": spec.job_id, "state": claim.name.lower()}
     runtime.activity.job_id = spec.job_id
+    confine(spec.output, split_roots(runtime.settings.output_roots), "output")
     folder = Folder(spec.output)
     plan = _plan(runtime, spec, folder)
     runtime.board.planned(plan)
@@ -46,6 +47,7 @@ def begin(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None) ->
     elif load_manifest(folder) is None:
         runtime.steps.enqueue_finish(plan, timeout)
     else:
+        folder.remove(STAGED)
         runtime.board.end(plan.job, JobState.SUCCEEDED, "nothing was left to do")
     log.info("job planned", job=plan.job, version=plan.version, rows=plan.rows, shards=len(plan.shards), left=len(left))
     return {
@@ -61,6 +63,9 @@ def _plan(runtime: Runtime, spec: JobSpec, folder: Folder) -> Plan:
     old = load_plan(folder)
     if old is None:
         _refuse_strangers(folder)
+    elif old.job != spec.job_id and runtime.board.state(old.job) is JobState.RUNNING:
+        msg = f"{old.job} is at work in {spec.output!r}; wait for its end, or choose another folder"
+        raise JobConflict(msg, field="output")
     version = runtime.registry.resolve(spec.version)
     if old is not None and old.job == spec.job_id and load_manifest(folder) is None:
         version = old.version  # an unfinished job keeps the version that it began with

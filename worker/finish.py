@@ -13,7 +13,6 @@ from munjang import __version__
 from munjang.bulk import ERRORS, MANIFEST
 from worker.reading.staging import STAGED
 from worker.storage import CHUNK, TEMPORARY
-from worker.writing.result import ERRORS as SHARD_ERRORS
 from worker.writing.result import errors_name, forget_result, load_result
 
 if TYPE_CHECKING:
@@ -60,12 +59,13 @@ def check_shards(
 def write_manifest(plan: Plan, results: Sequence[ShardResult], folder: Folder) -> dict[str, Any]:
     """Put the error files together and write the manifest; what it says.
 
-    The staged input and what killed workers left under temporary names are removed.
+    The staged input and what killed workers left under temporary names are removed. The shards' records and bad rows
+    stay, so that a part that is lost later can be made again alone.
     """
     write_errors(results, folder)
     manifest = _manifest(plan, results)
     folder.write(MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=2).encode())
-    for leftover in (STAGED, SHARD_ERRORS, TEMPORARY):
+    for leftover in (STAGED, TEMPORARY):
         folder.remove(leftover)
     return manifest
 
@@ -73,7 +73,7 @@ def write_manifest(plan: Plan, results: Sequence[ShardResult], folder: Folder) -
 def write_errors(results: Sequence[ShardResult], folder: Folder) -> None:
     """Put the bad rows of some shards into one file, in the input's order."""
     with folder.create(ERRORS) as path, path.open("wb") as target:
-        for result in results:
+        for result in (one for one in results if one.failed):
             with folder.open(errors_name(result.number)) as errors:
                 shutil.copyfileobj(errors, target, CHUNK)
 

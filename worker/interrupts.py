@@ -9,8 +9,9 @@ class Reason(Enum):
     """What ends a step before its work is done."""
 
     SHUTDOWN = "the worker shuts down"
-    ENDED = "the job was cancelled, or failed in another step"
+    ENDED = "the job has ended: cancelled, failed in another step, or done"
     STOPPED = "the step was stopped by a command to its worker"
+    OVERTAKEN = "another worker has done the step meanwhile"
 
 
 class Interrupted(BaseException):

@@ -17,7 +17,7 @@ from rq import get_current_job
 from munjang.bulk import ERRORS
 from munjang.bulk.record import JobState
 from munjang.bulk.spec import JobSpec, absolute
-from munjang.errors import EngineUnavailable, JobConflict, JobError
+from munjang.errors import EngineUnavailable, InvalidJob, JobConflict, JobError
 from worker.begin import begin
 from worker.finish import check_shards, load_manifest, write_errors, write_manifest
 from worker.interrupts import Interrupted, Reason
@@ -58,6 +58,7 @@ def embed_shard(job_id: str, output: str, fingerprint: str, number: int) -> dict
     """Do one shard of a planned job, unless it is finished or the job has ended.
 
     Raises:
+        InvalidJob: there is no such shard, or the input has changed or must not be read.
         JobConflict: the output folder holds another plan.
     """
     runtime = current()
@@ -65,7 +66,10 @@ def embed_shard(job_id: str, output: str, fingerprint: str, number: int) -> dict
         state = runtime.board.state(job_id)
         if state is not JobState.RUNNING:
             return _skipped(job_id, state)
-        folder, plan = _open_plan(runtime, output, fingerprint)
+        folder, plan = _open_plan(runtime, job_id, output, fingerprint)
+        if not 0 <= number < len(plan.shards):
+            msg = f"the job has no shard {number}"
+            raise InvalidJob(msg)
         result = load_result(folder, number)
         if result is None:
             result = _run_shard(runtime, plan, folder, number)
@@ -85,7 +89,7 @@ def finish_file(job_id: str, output: str, fingerprint: str) -> dict[str, Any]:
         state = runtime.board.state(job_id)
         if state is not JobState.RUNNING:
             return _skipped(job_id, state)
-        folder, plan = _open_plan(runtime, output, fingerprint)
+        folder, plan = _open_plan(runtime, job_id, output, fingerprint)
         results, missing = check_shards(plan, folder, runtime.interrupts.poll, deep=True)
         if missing:
             for number in missing:
@@ -109,6 +113,8 @@ _COUNTS = {"rows_done": "rows", "rows_failed": "rows_failed", "tokens_done": "to
 
 def _run_shard(runtime: Runtime, plan: Plan, folder: Folder, number: int) -> ShardResult:
     settings, metrics = runtime.settings, runtime.metrics
+    for segment in plan.shards[number].segments:  # the plan lies where others may write
+        confine(plan.files[segment.file].url, split_roots(settings.input_roots), "input")
     shard = ShardJob(plan, number, folder, runtime.name)
     seen = [0, 0, 0]
 
@@ -157,12 +163,12 @@ def _check_error_rate(runtime: Runtime, plan: Plan, folder: Folder, failed: int)
         raise JobError(msg)
 
 
-def _open_plan(runtime: Runtime, output: str, fingerprint: str) -> tuple[Folder, Plan]:
+def _open_plan(runtime: Runtime, job_id: str, output: str, fingerprint: str) -> tuple[Folder, Plan]:
     output = absolute(output)
     confine(output, split_roots(runtime.settings.output_roots), "output")
     folder = Folder(output)
     plan = load_plan(folder)
-    if plan is None or plan.fingerprint != fingerprint:
+    if plan is None or (plan.job, plan.fingerprint) != (job_id, fingerprint):
         msg = f"the plan in {output!r} is gone, or that of other work"
         raise JobConflict(msg, field="output")
     return folder, plan
@@ -194,6 +200,7 @@ def _step(runtime: Runtime, step: str, job_id: str, shard: int = -1, *, begun: b
         outcome = "done"
     except Interrupted as error:
         outcome = "interrupted"
+        log.info("step interrupted", step=step, job=job_id, shard=shard, why=str(error))
         if error.reason is Reason.STOPPED:
             runtime.board.end(job_id, JobState.CANCELLED, error.reason.value)
         raise

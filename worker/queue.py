@@ -102,7 +102,7 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
                 raise InvalidJob(msg)  # noqa: TRY301 - handled as any other wrong job
             return self.func(*self.args, **self.kwargs)
         except Interrupted as error:
-            if error.reason is Reason.ENDED:
+            if error.reason in {Reason.ENDED, Reason.OVERTAKEN}:
                 return {"stopped": str(error)}
             self.failure = error
             if error.reason is Reason.SHUTDOWN:

@@ -30,8 +30,8 @@ def _is_below(url: str, root: str) -> bool:
     if "::" in url or ("://" in url) != ("://" in root):
         return False
     if "://" in url:
-        return all(_within(_plain(form), _plain(root)) for form in (url, unquote(url)))
-    return _within(os.path.realpath(url), os.path.realpath(root))
+        return all(is_within(_plain(form), _plain(root)) for form in (url, unquote(url)))
+    return is_within(os.path.realpath(url), os.path.realpath(root))
 
 
 def _plain(url: str) -> str:
@@ -39,5 +39,6 @@ def _plain(url: str) -> str:
     return f"{scheme}://{posixpath.normpath(rest)}"
 
 
-def _within(path: str, root: str) -> bool:
+def is_within(path: str, root: str) -> bool:
+    """Whether a path without links is a root, or below it."""
     return path == root or path.startswith(root.rstrip("/") + "/")

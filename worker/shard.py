@@ -13,9 +13,10 @@ from munjang.encoder.postprocess import packed
 from munjang.errors import InvalidJob
 from munjang.vectors import unpack
 from worker.encoding import BlockEncoder
+from worker.interrupts import Interrupted, Reason
 from worker.reading.rows import read_blocks
 from worker.storage import sha256_of
-from worker.writing.result import Part, ShardResult, save_errors
+from worker.writing.result import Part, ShardResult, load_result, save_errors
 from worker.writing.writer import open_writer, part_names
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class ShardJob:
             report: is told at the beginning and after every batch.
 
         Raises:
+            Interrupted: another worker, which took this one for dead, has done the shard.
             InvalidJob: the input does not hold the rows that were planned: it changed.
             EngineUnavailable: the model fails whatever the text.
             OSError: the input cannot be read, or the output cannot be written.
@@ -121,6 +123,7 @@ class ShardJob:
             finally:
                 writer.close()
             self._check_rows()
+            self._check_alone()
             parts = tuple(_part(name, path) for name, path in zip(names, paths, strict=True))
         save_errors(self._folder, self._number, self.tally.errors)
         return self._commit(parts)
@@ -152,6 +155,11 @@ class ShardJob:
         if found != self._shard.rows:
             msg = f"the input has changed: shard {self._number} has {found} rows, and {self._shard.rows} were planned"
             raise InvalidJob(msg, field="input")
+
+    def _check_alone(self) -> None:
+        """Leave what another worker has committed as it is: its files may be in the manifest already."""
+        if load_result(self._folder, self._number) is not None:
+            raise Interrupted(Reason.OVERTAKEN)
 
     def _commit(self, parts: tuple[Part, ...]) -> ShardResult:
         result = ShardResult(

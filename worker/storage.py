@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import fsspec
 
-from munjang.errors import InvalidJob
+from munjang.errors import InvalidJob, JobConflict
+from worker.roots import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ TEMPORARY = ".munjang/tmp"
 
 
 class Folder:
-    """A folder for one job's files. Names are relative, with forward slashes.
+    """A folder for one job's files. Names are relative, with forward slashes; one that leads out is a JobConflict.
 
     Attributes:
         url: as the job names it.
@@ -44,6 +45,7 @@ class Folder:
         self._fs, root = open_fs(url, field)
         self._root = str(root).rstrip("/")
         self.local = is_local(self._fs)
+        self._real = os.path.realpath(self._root) if self.local else ""
 
     def path(self, name: str) -> str:
         """A file's path or URL, as other programs understand it."""
@@ -119,7 +121,12 @@ class Folder:
         self._fs.mv(temporary, self._at(name))
 
     def _at(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        """Where a file is. Names and links may be another's, who may write here and no further: none leads out."""
+        path = f"{self._root}/{name}"
+        if ".." in name.split("/") or (self.local and not is_within(os.path.realpath(path), self._real)):
+            msg = f"{name!r} leads out of the output folder {self.url!r}"
+            raise JobConflict(msg, field="output")
+        return path
 
 
 def open_fs(url: str, field: str) -> tuple[Any, str]:

@@ -135,11 +135,11 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             raise
 
     def handle_exception(self, job: BulkJob, *exc_info: Any) -> None:
-        """Log why a step failed; what munjang raised on purpose needs no traceback."""
+        """Log why a step failed; what munjang raised on purpose needs no traceback, an interruption no second line."""
         error = exc_info[1]
         if isinstance(error, Interrupted):
-            log.info("step interrupted", rq=job.id, why=str(error))
-        elif isinstance(error, MunjangError):
+            return
+        if isinstance(error, MunjangError):
             log.error("step failed", rq=job.id, error=str(error), reason=error.reason, attempts_left=job.retries_left)
         else:
             log.error("step failed", rq=job.id, attempts_left=job.retries_left, exc_info=exc_info)

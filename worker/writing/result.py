@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from worker.writing.plain import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from worker.storage import Folder
 
@@ -73,14 +73,16 @@ def forget_result(folder: Folder, number: int) -> None:
     folder.remove(_name(number))
 
 
-def save_errors(folder: Folder, number: int, errors: Iterable[dict[str, object]]) -> None:
-    """Write a shard's bad rows."""
+def save_errors(folder: Folder, number: int, errors: Sequence[dict[str, object]]) -> None:
+    """Write a shard's bad rows, if there are any."""
+    if not errors:
+        return
     lines = [dumps(error) + "\n" for error in errors]
     folder.write(errors_name(number), "".join(lines).encode("utf-8", "backslashreplace"))
 
 
 def errors_name(number: int) -> str:
-    """Where a shard's bad rows are."""
+    """Where a shard's bad rows are; nowhere if it has none."""
     return f"{ERRORS}/{number:06d}.jsonl"
 
 

@@ -14,6 +14,7 @@ import pytest
 from munjang.encoder.postprocess import OutputOptions, finish
 from munjang.errors import EngineUnavailable, UnknownPrompt, UnsupportedDimensions
 from munjang.vectors import Precision, quantize_int8
+from worker.interrupts import Interrupted, Reason
 from worker.shard import ShardJob
 from worker.storage import Folder
 
@@ -258,6 +259,24 @@ def test_rows_are_batched_by_length_so_that_little_is_padding(
     in_file_order = sum(10 * 122 for _ in range(0, 1024, 10))
     assert len(encoder.batches) < 0.3 * 1024 / 10
     assert result.tokens < in_file_order / 3
+
+
+def test_a_shard_that_another_worker_has_committed_is_left_as_it_is(
+    jsonl: Rows, plan_of: Callable[..., Plan], encoder: FakeEncoder
+) -> None:
+    plan = plan_of(jsonl(sentences(10)))
+    folder = Folder(plan.spec.output)
+
+    def do() -> None:
+        ShardJob(plan, 0, folder, "시험").run(encoder, max_chars=1000, poll=lambda: None, report=lambda _: None)
+
+    do()
+    before = folder.read(".munjang/shards/000000.json")
+    with pytest.raises(Interrupted) as caught:
+        do()
+    assert caught.value.reason is Reason.OVERTAKEN
+    assert folder.read(".munjang/shards/000000.json") == before
+    assert folder.names(".munjang/tmp") == []
 
 
 def test_a_model_that_fails_on_everything_is_no_row_s_fault(

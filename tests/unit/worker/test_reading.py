@@ -226,7 +226,9 @@ def test_an_output_that_the_input_would_take_in_is_refused_before_it_is_there(
     assert caught.value.field == "output"
 
 
-@pytest.mark.parametrize(("pattern", "output"), [("", ".출력"), ("*.jsonl", "출력"), ("**/a.jsonl", "출력"), ("", "../밖")])
+@pytest.mark.parametrize(
+    ("pattern", "output"), [("", ".출력"), ("*.jsonl", "출력"), ("**/a.jsonl", "출력"), ("", "../밖")]
+)
 def test_an_output_beside_the_input_s_files_is_fine(
     tmp_path: Path, plan_of: Callable[..., Plan], pattern: str, output: str
 ) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from munjang.errors import InvalidJob
+from munjang.errors import InvalidJob, JobConflict
 from worker.storage import TEMPORARY, Folder
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -52,6 +49,21 @@ def test_what_is_not_there_is_told_as_such(folder: Folder) -> None:
     assert folder.size("없음") is None
     assert folder.names("없음") == []
     folder.remove("없음")
+
+
+def test_no_name_and_no_link_leads_out_of_the_folder(folder: Folder, tmp_path: Path) -> None:
+    (tmp_path / "비밀").write_text("비밀", encoding="utf-8")
+    with pytest.raises(JobConflict, match="leads out"):
+        folder.read("../비밀")
+    if folder.local:
+        Path(folder.url).mkdir()
+        (Path(folder.url) / "link").symlink_to(tmp_path / "비밀")
+        with pytest.raises(JobConflict, match="leads out"):
+            folder.open("link")
+        (tmp_path / "다른 이름").symlink_to(folder.url)
+        same = Folder(str(tmp_path / "다른 이름"))
+        same.write("a", b"1")
+        assert folder.read("a") == same.read("a") == b"1"
 
 
 def test_an_unknown_kind_of_storage_is_refused() -> None:
