@@ -7,25 +7,22 @@ rq: `pip install 'munjang[jobs]'`.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import RedisError
 from redis.retry import Retry
-from rq import Queue
-from rq.exceptions import DeserializationError, NoSuchJobError
-from rq.job import Job as RqJob
 
-from munjang.bulk import EMBED_FILE, QUEUE
-from munjang.bulk.record import JOBS, Job, JobState, done_key, job_key, new_fields, parse_job, rq_key, running_key
-from munjang.bulk.serializer import PlainJson
-from munjang.bulk.spec import POSITIONAL, JobSpec
-from munjang.errors import InvalidJob, JobNotFound, QueueUnavailable
+from munjang.bulk.record import Job, JobState
+from munjang.client.job_store import JobStore
+from munjang.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from munjang.bulk.spec import JobSpec
 
 SOCKET_SECONDS = 5.0
 """How long one answer of Redis is waited for."""
@@ -33,10 +30,11 @@ SOCKET_SECONDS = 5.0
 RETRIES = 3
 """How often a failed call is tried again before the queue counts as unavailable."""
 
+PATIENCE_SECONDS = 60.0
+"""For how long a watch goes on without Redis: as long as a restart takes."""
+
 PAGE = 1000
 """The most jobs of one listing."""
-
-_ACTIVE = (b"queued", b"running")
 
 
 class JobQueue:
@@ -69,7 +67,7 @@ class JobQueue:
         except ValueError as error:
             msg = f"the address of the job queue is not valid: {error}"
             raise QueueUnavailable(msg) from error
-        self._queue = Queue(QUEUE, connection=self._redis, serializer=PlainJson)
+        self._store = JobStore(self._redis)
 
     def submit(self, spec: JobSpec) -> tuple[Job, bool]:
         """Put a job into the queue; the job, and whether the same work was queued or running already.
@@ -77,8 +75,8 @@ class JobQueue:
         Work that has ended is queued again: the worker finds what is finished and does the rest, or nothing.
         """
         with _redis_errors():
-            existing = self._enqueue(spec, spec.job_id)
-            return self._read(spec.job_id), existing
+            existing = self._store.enqueue(spec)
+            return self._store.read(spec.job_id), existing
 
     def get(self, name: str) -> Job:
         """A job by its id, or by the id that `rq enqueue` printed.
@@ -88,14 +86,12 @@ class JobQueue:
             InvalidJob: the RQ job's arguments are not those of a job.
         """
         with _redis_errors():
-            return self._read(self._resolve(name))
+            return self._store.read(self._store.resolve(name))
 
     def recent(self, limit: int = 100, offset: int = 0) -> list[Job]:
         """Jobs, newest first, at most `limit` (and 1,000) after the first `offset`."""
         with _redis_errors():
-            self._adopt_waiting()
-            ids = self._redis.zrevrange(JOBS, offset, offset + max(1, min(limit, PAGE)) - 1)
-            return [job for name in ids if (job := self._read_or_forget(name.decode()))]
+            return self._store.page(max(1, min(limit, PAGE)), offset)
 
     def cancel(self, name: str) -> Job:
         """Stop a job at its next batch; finished shards stay. An ended job is left as it is.
@@ -104,9 +100,9 @@ class JobQueue:
             JobNotFound, InvalidJob: as for `get`.
         """
         with _redis_errors():
-            job_id = self._resolve(name)
-            self._cancel(job_id)
-            return self._read(job_id)
+            job_id = self._store.resolve(name)
+            self._store.cancel(job_id)
+            return self._store.read(job_id)
 
     def retry(self, name: str) -> Job:
         """Queue a failed or cancelled job again: it goes on from its finished shards. Other jobs are left as they are.
@@ -119,17 +115,29 @@ class JobQueue:
             return self.submit(job.spec)[0]
         return job
 
-    def watch(self, name: str, interval: float = 0.5) -> Iterator[Job]:
-        """The job as it stands, then at every change, until it has ended; looked at every `interval` seconds.
+    def watch(self, name: str, interval: float = 0.5, patience: float = PATIENCE_SECONDS) -> Iterator[Job]:
+        """The job as it stands, then at every change, until it has ended.
+
+        Args:
+            name: the job's id, or the id that `rq enqueue` printed.
+            interval: seconds between two looks.
+            patience: for how many seconds Redis may be away, once the job was seen.
 
         Raises:
             JobNotFound, InvalidJob: as for `get`.
         """
         job = self.get(name)
         yield job
+        seen = time.monotonic()
         while not job.state.ended:
             time.sleep(interval)
-            now = self.get(job.id)
+            try:
+                now = self.get(job.id)
+            except QueueUnavailable:
+                if time.monotonic() - seen > patience:
+                    raise
+                continue
+            seen = time.monotonic()
             if now != job:
                 job = now
                 yield job
@@ -137,133 +145,11 @@ class JobQueue:
     def depth(self) -> tuple[int, int]:
         """How many steps (plans, shards, ends of jobs) wait, and how many workers are at one."""
         with _redis_errors():
-            started = self._queue.started_job_registry
-            return int(self._redis.llen(self._queue.key)), int(self._redis.zcard(started.key))
+            return self._store.depth()
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
-
-    def _enqueue(self, spec: JobSpec, job_id: str) -> bool:
-        while True:
-            with self._redis.pipeline() as pipe:
-                try:
-                    pipe.watch(job_key(job_id))
-                    if self._is_active(pipe, job_id):
-                        return True
-                    pipe.multi()
-                    _write_new(pipe, spec, job_id, job_id)
-                    arguments = spec.model_dump(mode="json", exclude_defaults=True, exclude=set(POSITIONAL))
-                    self._queue.enqueue_call(
-                        EMBED_FILE,
-                        (spec.input, spec.output),
-                        arguments,
-                        job_id=job_id,
-                        description=f"{job_id}: embed {spec.input}",
-                        pipeline=pipe,
-                    )
-                    pipe.execute()
-                except WatchError:
-                    continue
-                return False
-
-    def _is_active(self, pipe: Any, job_id: str) -> bool:
-        state, rq_id = pipe.hmget(job_key(job_id), "state", "rq_id")
-        if state == b"queued":  # unless somebody emptied the queue
-            return bool(pipe.exists(RqJob.key_for((rq_id or b"").decode())))
-        return state in _ACTIVE
-
-    def _cancel(self, job_id: str) -> None:
-        while True:
-            with self._redis.pipeline() as pipe:
-                try:
-                    pipe.watch(job_key(job_id))
-                    state, rq_id = pipe.hmget(job_key(job_id), "state", "rq_id")
-                    if state not in _ACTIVE:
-                        return
-                    pipe.multi()
-                    ended = {
-                        "state": str(JobState.CANCELLED),
-                        "message": "cancelled on request",
-                        "ended_at": time.time(),
-                    }
-                    pipe.hset(job_key(job_id), mapping=ended)
-                    pipe.lrem(self._queue.key, 0, rq_id or b"")
-                    pipe.execute()
-                except WatchError:
-                    continue
-                return
-
-    def _resolve(self, name: str) -> str:
-        if self._redis.exists(job_key(name)):
-            return name
-        known = self._redis.get(rq_key(name))
-        if known:
-            return str(known.decode())
-        try:
-            rq_job = RqJob.fetch(name, connection=self._redis, serializer=PlainJson)
-        except (NoSuchJobError, ValueError):  # ValueError: not an id at all
-            msg = f"there is no job {name!r}; `munjang jobs list` shows those that the queue remembers"
-            raise JobNotFound(msg) from None
-        return self._adopt(rq_job)
-
-    def _adopt(self, rq_job: Any) -> str:
-        """Make the record of a job that `rq enqueue` put into the queue and no worker has taken yet."""
-        spec = _spec_of(rq_job)
-        job_id = spec.job_id
-        if self._redis.hsetnx(job_key(job_id), "state", str(JobState.QUEUED)):
-            with self._redis.pipeline() as pipe:
-                _write_new(pipe, spec, job_id, rq_job.id)
-                pipe.execute()
-        self._redis.set(rq_key(rq_job.id), job_id, ex=7 * 86400)
-        return job_id
-
-    def _adopt_waiting(self) -> None:
-        ids = [name.decode() for name in self._redis.lrange(self._queue.key, 0, PAGE - 1)]
-        for rq_job in RqJob.fetch_many(ids, connection=self._redis, serializer=PlainJson):
-            if rq_job and not self._redis.exists(job_key(rq_job.id)):
-                with suppress(InvalidJob, JobNotFound):  # a worker will fail it, with the reason
-                    self._adopt(rq_job)
-
-    def _read(self, job_id: str) -> Job:
-        fields, running = self._fetch(job_id)
-        if not fields:
-            msg = f"there is no job {job_id!r}"
-            raise JobNotFound(msg)
-        return parse_job(job_id, fields, running, time.time())
-
-    def _read_or_forget(self, job_id: str) -> Job | None:
-        fields, running = self._fetch(job_id)
-        if not fields:
-            self._redis.zrem(JOBS, job_id)
-            return None
-        return parse_job(job_id, fields, running, time.time())
-
-    def _fetch(self, job_id: str) -> tuple[dict[bytes, bytes], list[bytes]]:
-        with self._redis.pipeline() as pipe:
-            pipe.hgetall(job_key(job_id))
-            pipe.hvals(running_key(job_id))
-            fields, running = pipe.execute()
-        return fields, running
-
-
-def _write_new(pipe: Any, spec: JobSpec, job_id: str, rq_id: str) -> None:
-    now = time.time()
-    pipe.delete(job_key(job_id), done_key(job_id), running_key(job_id))
-    pipe.hset(job_key(job_id), mapping=new_fields(spec, rq_id, now))
-    pipe.zadd(JOBS, {job_id: now})
-
-
-def _spec_of(rq_job: Any) -> JobSpec:
-    try:
-        function = rq_job.func_name
-    except DeserializationError as error:
-        msg = f"the arguments of {rq_job.id} cannot be read: {error.__cause__}"
-        raise InvalidJob(msg) from error
-    if function != EMBED_FILE:
-        msg = f"{rq_job.id} is a job of {function!r}, not a bulk job"
-        raise JobNotFound(msg)
-    return JobSpec.of_call(rq_job.args, rq_job.kwargs)
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from munjang.errors import QueueUnavailable
 from munjang.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -128,6 +130,25 @@ def test_with_the_default_settings_a_killed_worker_s_shard_is_done_within_90_s_o
     bench.finish(job_id, seconds=90)
     assert time.monotonic() - killed < 90
     check_every_row_once(bench, 5000)
+
+
+def test_who_watches_a_job_sees_its_end_over_a_restart_of_redis(frail_bench: Any) -> None:
+    bench = frail_bench
+    bench.gate.touch()
+    worker = bench.start()
+    job_id = bench.submit(bench.write(2000))
+    bench.forwarding(worker)
+    watch = bench.queue.watch(job_id, interval=0.1)
+    assert next(watch).state == "running"
+    bench.server.kill()
+    starting = threading.Timer(3, bench.server.start)
+    starting.start()
+    bench.gate.unlink()
+    assert [job.state for job in watch][-1] == "succeeded"
+    starting.join()
+    bench.server.kill()
+    with pytest.raises(QueueUnavailable):
+        next(bench.queue.watch(job_id))
 
 
 def test_an_idle_worker_outlives_redis(frail_bench: Any) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import signal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rq import Queue
 from rq.job import Job
 
 from munjang.bulk import EMBED_FILE, QUEUE
+from munjang.bulk.record import JOBS, job_key, new_fields, rq_key
 from munjang.bulk.serializer import PlainJson
 from munjang.client.jobs import JobQueue
 from munjang.errors import InvalidJob, JobNotFound, QueueUnavailable
+
+if TYPE_CHECKING:
+    from munjang.bulk.spec import JobSpec
 
 
 def test_rq_s_command_line_our_own_queue_and_python_make_the_same_files(bench: Any) -> None:
@@ -72,6 +77,41 @@ def test_a_job_that_rq_enqueued_is_seen_before_a_worker_takes_it(bench: Any) -> 
     assert bench.queue.get(rq_id) == bench.queue.get(job.id) == job
     assert bench.queue.cancel(rq_id).state == "cancelled"
     assert bench.queue.depth() == (0, 0)
+    assert bench.redis.ttl(f"rq:job:{rq_id}") > 0
+
+
+def test_looking_at_a_job_at_the_moment_that_a_worker_takes_it_changes_nothing(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rq_id = bench.rq(EMBED_FILE, "/in.jsonl", str(bench.folder / "출력"))
+    taken = {"state": "running", "rq_id": rq_id, "created_at": "1", "started_at": "2"}
+
+    def fields(spec: JobSpec, rq_id: str, now: float) -> dict[str, Any]:
+        bench.redis.hset(job_key(spec.job_id), mapping=taken | {"spec": spec.model_dump_json()})
+        bench.redis.zadd(JOBS, {spec.job_id: 1})
+        return new_fields(spec, rq_id, now)
+
+    monkeypatch.setattr("munjang.client.job_store.new_fields", fields)
+    assert bench.queue.get(rq_id).state == "running"
+    [job] = bench.queue.recent()
+    assert job.state == "running"
+
+
+def test_work_that_rq_enqueues_again_is_seen_to_wait_and_what_is_forgotten_is_not(bench: Any) -> None:
+    path = bench.write(3)
+    worker = bench.start()
+    first = bench.rq(EMBED_FILE, str(path), str(bench.folder / "출력"))
+    job_id = bench.finish(first).id
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(30)
+    again = bench.rq(EMBED_FILE, str(path), str(bench.folder / "출력"))
+    assert bench.queue.get(again).state == "queued"
+    assert bench.queue.get(again).id == job_id
+    bench.start()
+    assert bench.finish(again).message == "nothing was left to do"
+    bench.redis.delete(job_key(job_id), rq_key(again))
+    with pytest.raises(JobNotFound, match="no longer remembered"):
+        bench.queue.get(again)
 
 
 def test_jobs_are_listed_newest_first_and_in_pages(bench: Any) -> None:
@@ -79,6 +119,9 @@ def test_jobs_are_listed_newest_first_and_in_pages(bench: Any) -> None:
     ids = [bench.submit(path, f"출력{number}") for number in range(5)]
     assert [job.id for job in bench.queue.recent()] == ids[::-1]
     assert [job.id for job in bench.queue.recent(limit=2, offset=1)] == [ids[3], ids[2]]
+    bench.redis.delete(f"rq:queue:{QUEUE}", job_key(ids[4]), job_key(ids[2]))
+    assert [job.id for job in bench.queue.recent(limit=2)] == [ids[3], ids[1]]
+    assert [job.id for job in bench.queue.recent(limit=2, offset=2)] == [ids[0]]
 
 
 def test_an_unknown_job_or_a_wrong_one_is_told_as_such(bench: Any) -> None:
