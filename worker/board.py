@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from rq.job import Job as RqJob
 
-from munjang.bulk.record import JOBS, JobState, ShardProgress, done_key, job_key, new_fields, rq_key, running_key
+from munjang.bulk.record import (
+    JOBS,
+    RUNNING,
+    JobState,
+    ShardProgress,
+    done_key,
+    job_key,
+    new_fields,
+    rq_key,
+    running_key,
+)
 
 if TYPE_CHECKING:
     from munjang.bulk.spec import JobSpec
@@ -33,6 +43,7 @@ if state == 'queued' or state == 'running' then redis.call('HSET', KEYS[1], 'cre
 redis.call('HSET', KEYS[1], 'state', 'running', 'started_at', ARGV[4])
 redis.call('PERSIST', KEYS[1]); redis.call('PERSIST', KEYS[2]); redis.call('PERSIST', KEYS[3])
 redis.call('ZADD', KEYS[4], redis.call('HGET', KEYS[1], 'created_at'), ARGV[3])
+redis.call('SADD', KEYS[5], ARGV[3])
 return 0
 """
 
@@ -89,7 +100,8 @@ class Board:
         self._redis.set(rq_key(rq_id), job_id, ex=self._keep)
         return Claim(
             self._claim(
-                keys=[*_keys(job_id), JOBS], args=[rq_id, RqJob.redis_job_namespace_prefix, job_id, now, *fields]
+                keys=[*_keys(job_id), JOBS, RUNNING],
+                args=[rq_id, RqJob.redis_job_namespace_prefix, job_id, now, *fields],
             )
         )
 
@@ -151,10 +163,17 @@ class Board:
         """Let another RQ job be the one that the job was begun by."""
         self._redis.hset(job_key(job_id), "rq_id", rq_id)
 
-    def running_jobs(self) -> list[str]:
-        """The ids of all running jobs."""
-        ids = [found.decode() for found in self._redis.zrange(JOBS, 0, -1)]
-        return [job_id for job_id in ids if self.state(job_id) is JobState.RUNNING]
+    def running_jobs(self) -> dict[str, str]:
+        """The ids of all running jobs, and the RQ jobs that they were begun by."""
+        ids = sorted(found.decode() for found in self._redis.smembers(RUNNING))
+        with self._redis.pipeline() as pipe:
+            for job_id in ids:
+                pipe.hmget(job_key(job_id), "state", "rq_id")
+            found = dict(zip(ids, pipe.execute(), strict=True))
+        ended = [job_id for job_id, (state, _) in found.items() if state != b"running"]
+        if ended:
+            self._redis.srem(RUNNING, *ended)
+        return {job_id: (rq_id or b"").decode() for job_id, (_, rq_id) in found.items() if job_id not in ended}
 
     def spec_json(self, job_id: str) -> bytes:
         """A job's spec as JSON; empty if it is not known."""

@@ -11,6 +11,7 @@ class Reason(Enum):
     SHUTDOWN = "the worker shuts down"
     ENDED = "the job has ended: cancelled, failed in another step, or done"
     STOPPED = "the step was stopped by a command to its worker"
+    EXPIRED = "the step took longer than its time limit"
     OVERTAKEN = "another worker has done the step meanwhile"
 
 

@@ -139,6 +139,18 @@ def _run_shard(runtime: Runtime, plan: Plan, folder: Folder, number: int) -> Sha
         raise
     metrics.shard_seconds.observe(result.seconds)
     metrics.truncated.inc(result.truncated)
+    seconds = max(result.seconds, 0.001)
+    log.info(
+        "shard finished",
+        job=plan.job,
+        shard=number,
+        version=plan.version,
+        rows=result.rows,
+        failed=result.failed,
+        seconds=result.seconds,
+        rows_per_second=round(result.rows / seconds, 1),
+        tokens_per_second=round(result.tokens / seconds, 1),
+    )
     return result
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rq import Queue
 from rq.job import Job
 from rq.registry import ScheduledJobRegistry
-from rq.timeouts import BaseTimeoutException
+from rq.timeouts import BaseTimeoutException, JobTimeoutException
 
 from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE
 from munjang.bulk.record import JobState
@@ -104,6 +104,9 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         except Interrupted as error:
             if error.reason in {Reason.ENDED, Reason.OVERTAKEN}:
                 return {"stopped": str(error)}
+            if error.reason is Reason.EXPIRED:
+                self.failure = JobTimeoutException(str(error))
+                raise self.failure from error
             self.failure = error
             if error.reason is Reason.SHUTDOWN:
                 self.retries_left = (self.retries_left or 0) + 1
@@ -138,6 +141,8 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
             return f"{self.description}: given up, because its worker died again and again"
         if isinstance(self.failure, BaseTimeoutException):
             return f"{self.description}: took longer than {self.timeout} s"
+        if isinstance(self.failure, OSError) and self.failure.strerror:
+            return f"{self.description}: {self.failure.strerror}; the worker's log says where"
         return f"{self.description}: {type(self.failure).__name__}; the worker's log says more"
 
 

@@ -10,7 +10,7 @@ from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE
 from munjang.bulk.spec import POSITIONAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from munjang.bulk.spec import JobSpec
     from worker.plan import Plan
@@ -21,6 +21,9 @@ RESULT_SECONDS = 3600
 
 CHUNK = 500
 """Steps that go into the queue in one transaction."""
+
+MOST_LOOKED_AT = 20_000
+"""In a longer queue nobody looks for steps that are missing: by the time that it is shorter, they still are."""
 
 _QUEUED = JobStatus.QUEUED.encode()
 _RUNNING = {JobStatus.STARTED.encode(), JobStatus.SCHEDULED.encode()}
@@ -74,14 +77,25 @@ class Steps:
             description=f"{job_id}: embed {spec.input}",
         )
 
-    def idle(self) -> bool:
-        """Whether nothing waits and nothing runs."""
-        with self._queue.connection.pipeline() as pipe:
-            pipe.llen(self._queue.key)
-            pipe.llen(self._queue.intermediate_queue_key)
-            pipe.zcard(self._queue.started_job_registry.key)
-            pipe.zcard(self._queue.scheduled_job_registry.key)
-            return not any(pipe.execute())
+    def lost(self, jobs: Mapping[str, str]) -> set[str]:
+        """Those of some running jobs of which no step waits or runs.
+
+        Args:
+            jobs: the RQ jobs that they were begun by, by their ids.
+        """
+        queue = self._queue
+        with queue.connection.pipeline() as pipe:
+            pipe.llen(queue.key)
+            pipe.lrange(queue.key, 0, MOST_LOOKED_AT)
+            pipe.lrange(queue.intermediate_queue_key, 0, -1)
+            pipe.zrange(queue.started_job_registry.key, 0, -1)
+            pipe.zrange(queue.scheduled_job_registry.key, 0, -1)
+            waiting, *found = pipe.execute()
+        if waiting > MOST_LOOKED_AT:
+            return set()
+        alive = {name.decode().split(":")[0] for names in found for name in names}  # a running one's is ID:EXECUTION
+        alive |= {rq_id.rpartition("-")[0] for rq_id in alive}  # a shard's or an end's begins with the job's
+        return {job_id for job_id, rq_id in jobs.items() if not {job_id, rq_id} & alive}
 
     def _shard(self, plan: Plan, number: int, timeout: float | None) -> Any:
         shard = plan.shards[number]

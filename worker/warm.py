@@ -31,6 +31,7 @@ from munjang.bulk.serializer import PlainJson, loads
 from munjang.bulk.spec import JobSpec
 from munjang.errors import MunjangError
 from worker.interrupts import Interrupted, Reason
+from worker.limits import PolledDeathPenalty
 from worker.pulse import Pulse
 from worker.queue import BulkJob, BulkQueue
 
@@ -52,6 +53,7 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
 
     job_class = BulkJob
     queue_class = BulkQueue
+    death_penalty_class = PolledDeathPenalty
 
     def __init__(self, runtime: Runtime, pulse_connection: Any) -> None:
         """Prepare to work.
@@ -63,7 +65,7 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         DefaultSerializer.loads = staticmethod(loads)  # so that no forgotten path of RQ unpickles in this process
         self.runtime = runtime
         self._pulse_connection = pulse_connection
-        self._lost = False
+        self._lost: set[str] = set()
         settings = runtime.settings
         super().__init__(
             [QUEUE],
@@ -179,14 +181,11 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
 
     def _go_on_with_lost_jobs(self) -> None:
         """Begin running jobs again of which no step waits or runs, seen twice in a row: Redis lost its last writes."""
-        if not self.runtime.steps.idle():
-            self._lost = False
-            return
-        lost = self.runtime.board.running_jobs()
-        if lost and self._lost:
-            for job_id in lost:
-                log.warning("a running job had no steps left in the queue, and is taken up again", job=job_id)
-                self.runtime.board.take_over(job_id, job_id)
-                spec = JobSpec.model_validate_json(self.runtime.board.spec_json(job_id))
-                self.runtime.steps.enqueue_plan(spec, job_id)
-        self._lost = bool(lost)
+        running = self.runtime.board.running_jobs()
+        lost = self.runtime.steps.lost(running) if running else set()
+        for job_id in lost & self._lost:
+            log.warning("a running job had no steps left in the queue, and is taken up again", job=job_id)
+            self.runtime.board.take_over(job_id, job_id)
+            spec = JobSpec.model_validate_json(self.runtime.board.spec_json(job_id))
+            self.runtime.steps.enqueue_plan(spec, job_id)
+        self._lost = lost - self._lost

@@ -1,6 +1,7 @@
 """How a bulk job stands: its states, its progress, and how they are kept in Redis. Reads and writes no Redis itself.
 
 munjang:jobs                 sorted set of job ids by the time they were made
+munjang:running              set of the ids of jobs that were begun; those that have ended are taken out
 munjang:job:<id>             hash: spec, state, version, totals, counts of committed shards, times, message
 munjang:job:<id>:done        set of the numbers of committed shards
 munjang:job:<id>:running     hash: number of a shard being worked on → its `ShardProgress` as JSON
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 JOBS = "munjang:jobs"
 """The key of the sorted set of job ids."""
+
+RUNNING = "munjang:running"
+"""The key of the set of jobs that may be running."""
 
 STALE_SECONDS = 60.0
 """A running shard that reported nothing for so long is not counted: its worker is gone."""

@@ -15,7 +15,18 @@ from rq.job import Job as RqJob
 from rq.job import JobStatus
 
 from munjang.bulk import EMBED_FILE, QUEUE
-from munjang.bulk.record import JOBS, Job, JobState, done_key, job_key, new_fields, parse_job, rq_key, running_key
+from munjang.bulk.record import (
+    JOBS,
+    RUNNING,
+    Job,
+    JobState,
+    done_key,
+    job_key,
+    new_fields,
+    parse_job,
+    rq_key,
+    running_key,
+)
 from munjang.bulk.serializer import PlainJson
 from munjang.bulk.spec import POSITIONAL, JobSpec
 from munjang.errors import InvalidJob, JobNotFound
@@ -71,6 +82,7 @@ class JobStore:
             fields = {"state": str(JobState.CANCELLED), "message": "cancelled on request", "ended_at": time.time()}
             pipe.multi()
             pipe.hset(job_key(job_id), mapping=fields)
+            pipe.srem(RUNNING, job_id)
             pipe.lrem(self._queue.key, 0, rq_id or b"")
             pipe.expire(RqJob.key_for((rq_id or b"").decode()), KEEP_SECONDS)
 

@@ -160,6 +160,22 @@ def test_a_time_limit_ends_the_step_and_is_no_row_s_error(bench: Any) -> None:
     assert not list((bench.folder / "출력" / ".munjang").glob("errors/*"))
 
 
+def test_a_time_limit_holds_also_where_something_caught_it(bench: Any) -> None:
+    bench.gate.touch()
+    (bench.folder / "deaf").touch()
+    bench.start(STEP_ATTEMPTS="1")
+    rq_id = bench.rq("--timeout", "1", EMBED_FILE, str(bench.write(1000)), str(bench.folder / "출력"))
+    bench.until(lambda: bench.trace("deaf"), "a time-out that is caught")
+    bench.gate.unlink()
+    assert "took longer than 1 s" in bench.finish(rq_id, "failed").message
+    assert len(bench.trace("forward")) == 1
+
+
+def test_a_step_without_a_time_limit_is_taken_for_what_it_is(bench: Any) -> None:
+    bench.start()
+    bench.finish(bench.rq("--timeout", "-1", EMBED_FILE, str(bench.write(1000)), str(bench.folder / "출력")))
+
+
 def test_a_job_fails_past_its_error_rate_and_succeeds_below_it(bench: Any) -> None:
     path = bench.folder / "입력.txt"
     path.write_text("".join("문장\n" if number % 4 else "\n" for number in range(400)), encoding="utf-8")

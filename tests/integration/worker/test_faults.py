@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 import signal
+import sys
 import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rq import Queue
 
+from munjang.bulk import EMBED_FILE, QUEUE
+from munjang.bulk.serializer import PlainJson
 from munjang.errors import QueueUnavailable
 from munjang.settings import WorkerSettings
 
@@ -187,6 +195,8 @@ def test_a_redis_that_forgot_everything_is_told_again_from_the_output_folder(ben
 def test_steps_that_were_lost_from_the_queue_are_queued_again(bench: Any) -> None:
     bench.gate.touch()
     worker = bench.start()
+    queue = Queue(QUEUE, connection=bench.redis, serializer=PlainJson)
+    queue.enqueue_in(timedelta(hours=1), EMBED_FILE, "/in", "/out")  # others have work in the queue meanwhile
     job_id = bench.submit(bench.write(4000))
     bench.forwarding(worker)
     bench.redis.delete("rq:queue:munjang")
@@ -226,20 +236,20 @@ def test_a_broken_model_is_no_row_s_fault_and_the_process_begins_anew(bench: Any
     assert bench.logs().count("worker ready") >= 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits a running process, as Linux alone can")
 def test_a_full_disk_fails_the_job_with_the_reason_and_a_retry_goes_on(bench: Any) -> None:
-    bench.gate.touch()
+    bench.gate.write_text(str(bench.folder / "출력"))
     worker = bench.start(STEP_ATTEMPTS="1")
     job_id = bench.submit(bench.write(3000))
-    bench.forwarding(worker)
-    shards = bench.folder / "출력" / ".munjang" / "shards"
-    shards.mkdir(parents=True, exist_ok=True)
-    aside = shards.rename(bench.folder / "beiseite")
-    shards.touch()  # a file where a folder must be: nothing can be committed
+    bench.until(lambda: bench.trace("held"), "the second shard")
+    _, hard = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
     bench.gate.unlink()
     job = bench.finish(job_id, "failed")
-    assert "shard 1 of 3" in job.message
-    shards.unlink()
-    aside.rename(shards)
+    assert "shard 2 of 3" in job.message
+    assert os.strerror(errno.EFBIG) in job.message
+    assert len(bench.parts()) == 1
+    assert not list((bench.folder / "출력" / ".munjang" / "tmp").iterdir())
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (hard, hard))
     bench.queue.retry(job_id)
     bench.finish(job_id)
     check_every_row_once(bench, 3000)
