@@ -7,34 +7,29 @@ They run in munjang's own workers, look at the output folder first, and so may b
 
 from __future__ import annotations
 
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from rq import get_current_job
 
-from munjang.bulk import ERRORS
+from munjang.bulk import ERRORS, MANIFEST
 from munjang.bulk.record import JobState
 from munjang.bulk.spec import JobSpec, absolute
-from munjang.errors import EngineUnavailable, InvalidJob, JobConflict, JobError
+from munjang.errors import InvalidJob, JobConflict, JobError
 from worker.begin import begin
+from worker.counted import run_shard
 from worker.finish import check_shards, load_manifest, write_errors, write_manifest
-from worker.interrupts import Interrupted, Reason
 from worker.mirror import mirror
 from worker.plan import load_plan
 from worker.roots import confine, split_roots
 from worker.runtime import current
-from worker.shard import ShardJob
+from worker.step import step, time_limit
 from worker.storage import Folder
 from worker.writing.result import load_result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from worker.plan import Plan
     from worker.runtime import Runtime
-    from worker.shard import Tally
     from worker.writing.result import ShardResult
 
 log = structlog.get_logger("munjang.worker")
@@ -50,7 +45,7 @@ def embed_file(*args: Any, **kwargs: Any) -> dict[str, Any]:
     runtime = current()
     spec = JobSpec.of_call(args, kwargs)
     job = get_current_job()
-    with _step(runtime, "plan", spec.job_id, begun=False):
+    with step(runtime, "plan", spec.job_id, begun=False):
         return begin(runtime, spec, job.id if job else spec.job_id, job.timeout if job else None)
 
 
@@ -62,7 +57,7 @@ def embed_shard(job_id: str, output: str, fingerprint: str, number: int) -> dict
         JobConflict: the output folder holds another plan.
     """
     runtime = current()
-    with _step(runtime, "shard", job_id, number):
+    with step(runtime, "shard", job_id, number):
         state = runtime.board.state(job_id)
         if state is not JobState.RUNNING:
             return _skipped(job_id, state)
@@ -72,7 +67,7 @@ def embed_shard(job_id: str, output: str, fingerprint: str, number: int) -> dict
             raise InvalidJob(msg)
         result = load_result(folder, number)
         if result is None:
-            result = _run_shard(runtime, plan, folder, number)
+            result = run_shard(runtime, plan, folder, number)
         _report(runtime, plan, folder, result)
     return {"job": job_id, "shard": number, "rows": result.rows, "failed": result.failed}
 
@@ -85,16 +80,17 @@ def finish_file(job_id: str, output: str, fingerprint: str) -> dict[str, Any]:
         JobError: more rows failed than the job allows.
     """
     runtime = current()
-    with _step(runtime, "finish", job_id):
+    with step(runtime, "finish", job_id):
         state = runtime.board.state(job_id)
         if state is not JobState.RUNNING:
             return _skipped(job_id, state)
         folder, plan = _open_plan(runtime, job_id, output, fingerprint)
         results, missing = check_shards(plan, folder, runtime.interrupts.poll, deep=True)
         if missing:
+            folder.remove(MANIFEST)
             for number in missing:
                 runtime.board.shard_undone(job_id, number)
-            runtime.steps.enqueue_shards(plan, missing, _timeout())
+            runtime.steps.enqueue_shards(plan, missing, time_limit())
             log.warning("shards are missing or damaged and are done again", job=job_id, shards=missing)
             return {"job": job_id, "missing": len(missing)}
         failed = sum(result.failed for result in results)
@@ -111,49 +107,6 @@ _COUNTS = {"rows_done": "rows", "rows_failed": "rows_failed", "tokens_done": "to
 """The record's counts, and where the manifest has them."""
 
 
-def _run_shard(runtime: Runtime, plan: Plan, folder: Folder, number: int) -> ShardResult:
-    settings, metrics = runtime.settings, runtime.metrics
-    for segment in plan.shards[number].segments:  # the plan lies where others may write
-        confine(plan.files[segment.file].url, split_roots(settings.input_roots), "input")
-    shard = ShardJob(plan, number, folder, runtime.name)
-    seen = [0, 0, 0]
-
-    def report(tally: Tally) -> None:
-        runtime.activity.progress = tally.progress(runtime.name)
-        for index, (count, metric) in enumerate(
-            [
-                (tally.rows, metrics.rows.labels("encoded")),
-                (tally.failed, metrics.rows.labels("failed")),
-                (tally.tokens, metrics.tokens),
-            ]
-        ):
-            metric.inc(count - seen[index])
-            seen[index] = count
-
-    try:
-        encoder = runtime.models.get(plan.version)
-        result = shard.run(encoder, max_chars=settings.max_row_chars, poll=runtime.interrupts.poll, report=report)
-    except EngineUnavailable:
-        runtime.models.drop()
-        runtime.broken = True
-        raise
-    metrics.shard_seconds.observe(result.seconds)
-    metrics.truncated.inc(result.truncated)
-    seconds = max(result.seconds, 0.001)
-    log.info(
-        "shard finished",
-        job=plan.job,
-        shard=number,
-        version=plan.version,
-        rows=result.rows,
-        failed=result.failed,
-        seconds=result.seconds,
-        rows_per_second=round(result.rows / seconds, 1),
-        tokens_per_second=round(result.tokens / seconds, 1),
-    )
-    return result
-
-
 def _report(runtime: Runtime, plan: Plan, folder: Folder, result: ShardResult) -> None:
     """Count the shard; after the last one the job's end is queued."""
     done, failed = runtime.board.shard_done(plan.job, result)
@@ -162,7 +115,7 @@ def _report(runtime: Runtime, plan: Plan, folder: Folder, result: ShardResult) -
         return
     _check_error_rate(runtime, plan, folder, failed)
     if done >= len(plan.shards):
-        runtime.steps.enqueue_finish(plan, _timeout())
+        runtime.steps.enqueue_finish(plan, time_limit())
 
 
 def _check_error_rate(runtime: Runtime, plan: Plan, folder: Folder, failed: int) -> None:
@@ -188,37 +141,3 @@ def _open_plan(runtime: Runtime, job_id: str, output: str, fingerprint: str) -> 
 
 def _skipped(job_id: str, state: JobState | None) -> dict[str, Any]:
     return {"job": job_id, "skipped": f"the job is {state or 'not known'}"}
-
-
-def _timeout() -> float | None:
-    """The time limit of the step in hand, which its further steps get too."""
-    job = get_current_job()
-    return job.timeout if job else None
-
-
-@contextmanager
-def _step(runtime: Runtime, step: str, job_id: str, shard: int = -1, *, begun: bool = True) -> Iterator[None]:
-    """Say what the process is at, and count how it ended.
-
-    The heart-beat stops a step whose job has ended; of a job that is not `begun` by this step it must not hear yet.
-    """
-    runtime.activity.job_id, runtime.activity.shard = job_id if begun else "", shard
-    runtime.activity.progress = None
-    outcome = "failed"
-    started = time.monotonic()
-    try:
-        runtime.interrupts.poll()
-        yield
-        outcome = "done"
-    except Interrupted as error:
-        outcome = "interrupted"
-        log.info("step interrupted", step=step, job=job_id, shard=shard, why=str(error))
-        if error.reason is Reason.STOPPED:
-            runtime.board.end(job_id, JobState.CANCELLED, error.reason.value)
-        raise
-    finally:
-        runtime.activity.job_id, runtime.activity.shard = "", -1
-        if shard >= 0:
-            runtime.board.shard_stopped(job_id, shard)
-        runtime.metrics.steps.labels(step, outcome).inc()
-        log.debug("step ended", step=step, job=job_id, shard=shard, outcome=outcome, seconds=time.monotonic() - started)

@@ -109,6 +109,8 @@ def test_work_that_rq_enqueues_again_is_seen_to_wait_and_what_is_forgotten_is_no
     assert bench.queue.get(again).id == job_id
     bench.start()
     assert bench.finish(again).message == "nothing was left to do"
+    rq_job = Job.fetch(again, connection=bench.redis, serializer=PlainJson)
+    bench.until(lambda: rq_job.get_status() == "finished", "the end for RQ, too")
     bench.redis.delete(job_key(job_id), rq_key(again))
     with pytest.raises(JobNotFound, match="no longer remembered"):
         bench.queue.get(again)
