@@ -13,8 +13,8 @@ from worker.shard import ShardJob
 if TYPE_CHECKING:
     from worker.plan import Plan
     from worker.runtime import Runtime
-    from worker.shard import Tally
     from worker.storage import Folder
+    from worker.tally import Tally
     from worker.writing.result import ShardResult
 
 log = structlog.get_logger("munjang.worker")

@@ -1,4 +1,4 @@
-"""Texts of a block into vectors: check, tokenise, batch by length, forward. A bad row becomes a problem, never an end.
+"""Tokens of a block into vectors: batches by length, forwards. A row that the model fails on becomes a problem.
 
 The batches of a block depend on its texts alone, so a row's vector does not depend on shards, workers or resumptions.
 """
@@ -12,31 +12,21 @@ import numpy as np
 from rq.timeouts import BaseTimeoutException
 
 from munjang.encoder.plan import plan
-from munjang.errors import EngineUnavailable, UnknownPrompt
+from munjang.errors import EngineUnavailable
+from worker.preparing import failure
 from worker.reading.block import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from munjang.encoder.contract import Encoder, Tokens
-    from worker.reading.block import Block
+    from worker.preparing import Prepared
 
 PROBE = "문장"
 """A text that every model can encode: if it fails, the model is broken and not the row."""
-
-MESSAGE_CHARS = 300
-"""The most of a library's message that goes into the error file."""
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A block's tokenised rows: tokens by position, and the rows that have none."""
-
-    block: Block
-    tokens: dict[int, Tokens]
-    problems: dict[int, Problem]
 
 
 @dataclass(slots=True)
@@ -44,7 +34,8 @@ class Encoded:
     """A block's vectors.
 
     Attributes:
-        block: the rows.
+        first: the first row's number in the whole input.
+        table: id and carried columns of all rows.
         positions: the rows that have a vector, ascending.
         vectors: raw float32 [len(positions), dimensions], as the model gives them.
         problems: why the others have none, by position.
@@ -52,7 +43,8 @@ class Encoded:
         truncated: how many of those texts were cut.
     """
 
-    block: Block
+    first: int
+    table: pa.Table
     positions: list[int]
     vectors: NDArray[np.float32]
     problems: dict[int, Problem]
@@ -61,16 +53,13 @@ class Encoded:
 
 
 class BlockEncoder:
-    """Encodes blocks with one encoder and one set of options."""
+    """Encodes blocks with one encoder."""
 
     def __init__(
         self,
         encoder: Encoder,
         *,
-        prompt_name: str,
-        cut: bool,
         batch_tokens: int,
-        max_chars: int,
         poll: Callable[[], None] = lambda: None,
         forwarded: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -78,42 +67,16 @@ class BlockEncoder:
 
         Args:
             encoder: the model.
-            prompt_name: the prompt to put before each text; "" is the model's default.
-            cut: cut texts at the model's limit; else such a row is a problem.
             batch_tokens: the most tokens of one forward, padding included.
-            max_chars: longer texts are a problem.
             poll: called between batches; what it raises goes through.
             forwarded: told the rows of every batch that was run.
         """
         self._encoder = encoder
-        self._prompt_name = prompt_name
-        self._cut = cut
         self._budget = batch_tokens
-        self._max_chars = max_chars
         self._poll = poll
         self._forwarded = forwarded
 
-    def prepare(self, block: Block) -> Prepared:
-        """Check and tokenise a block; may run beside `encode` on another thread."""
-        problems = dict(block.problems)
-        good: dict[int, str] = {}
-        for position, text in enumerate(block.texts):
-            if position in problems:
-                continue
-            problem = self._check(text)
-            if problem:
-                problems[position] = problem
-            else:
-                good[position] = str(text)
-        tokens = self._tokenize(good, problems)
-        if not self._cut:
-            limit = self._encoder.info.max_tokens
-            for position in [position for position, found in tokens.items() if found.truncated]:
-                del tokens[position]
-                problems[position] = Problem("TEXT_TOO_LONG", f"the text has more than the model's {limit} tokens")
-        return Prepared(block, tokens, problems)
-
-    def encode(self, prepared: Prepared) -> Encoded:
+    def __call__(self, prepared: Prepared) -> Encoded:
         """Run the model.
 
         Raises:
@@ -131,46 +94,14 @@ class BlockEncoder:
             failed.setdefault(int(index), Problem("ENCODE_FAILED", "the model gave values that are not finite"))
         kept = [index for index in range(len(order)) if index not in failed]
         return Encoded(
-            block=prepared.block,
+            first=prepared.first,
+            table=prepared.table,
             positions=[order[index] for index in kept],
-            vectors=rows[kept],
+            vectors=rows[kept] if failed else rows,
             problems=prepared.problems | {order[index]: problem for index, problem in failed.items()},
             tokens=sum(len(tokens[index]) for index in kept),
             truncated=sum(tokens[index].truncated for index in kept),
         )
-
-    def _check(self, text: object) -> Problem | None:
-        if text is None:
-            return Problem("NULL_TEXT", "the text is null")
-        if not isinstance(text, str):
-            return Problem("NOT_TEXT", f"the text column holds {type(text).__name__}")
-        if not text.strip():
-            return Problem("EMPTY_TEXT", "the text is empty or only white space")
-        if len(text) > self._max_chars:
-            return Problem("TEXT_TOO_LONG", f"the text has {len(text)} characters; at most {self._max_chars} are read")
-        if not _is_valid(text):
-            return Problem("INVALID_TEXT", "the text is not valid in the file's encoding, or holds unpaired surrogates")
-        return None
-
-    def _tokenize(self, texts: dict[int, str], problems: dict[int, Problem]) -> dict[int, Tokens]:
-        if not texts:
-            return {}
-        try:
-            found = self._encoder.tokenize(list(texts.values()), self._prompt_name)
-            return dict(zip(texts, found, strict=True))
-        except UnknownPrompt:
-            raise
-        except Exception:  # noqa: BLE001 - one text that breaks the tokenizer must not take the others with it
-            return self._tokenize_singly(texts, problems)
-
-    def _tokenize_singly(self, texts: dict[int, str], problems: dict[int, Problem]) -> dict[int, Tokens]:
-        tokens = {}
-        for position, text in texts.items():
-            try:
-                tokens[position] = self._encoder.tokenize([text], self._prompt_name)[0]
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's problem
-                problems[position] = _failure(error)
-        return tokens
 
     def _forward(
         self, batch: Sequence[int], tokens: Sequence[Tokens], rows: NDArray[np.float32], failed: dict[int, Problem]
@@ -183,7 +114,7 @@ class BlockEncoder:
         except Exception as error:  # noqa: BLE001 - whatever a text does to the model, the other rows go on
             if len(batch) == 1:
                 self._require_engine(error)
-                failed[batch[0]] = _failure(error)
+                failed[batch[0]] = failure(error)
                 return
             self._poll()
             half = len(batch) // 2
@@ -196,19 +127,5 @@ class BlockEncoder:
         except BaseTimeoutException:
             raise
         except Exception as error:  # noqa: BLE001 - any failure of the probe means the same
-            msg = f"the model fails on every text: {_failure(error).message}"
+            msg = f"the model fails on every text: {failure(error).message}"
             raise EngineUnavailable(msg) from cause
-
-
-def _is_valid(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _failure(error: Exception) -> Problem:
-    return Problem("ENCODE_FAILED", f"{type(error).__name__}: {error}"[:MESSAGE_CHARS])

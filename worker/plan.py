@@ -47,7 +47,7 @@ class Segment(_Record):
         end: where it ends, in the same unit.
         rows: how many rows it has.
         staged: the file below the output folder that holds it instead, or "".
-        sha256: of its lines, for text files; "" for Parquet.
+        sha256: of its lines, for text files; of the file's footer for Parquet.
     """
 
     file: int

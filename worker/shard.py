@@ -1,70 +1,34 @@
-"""One shard's rows read, encoded, written and committed. The next block is prepared while the model works on one."""
+"""One shard's rows read, encoded, written and committed."""
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from munjang.bulk.record import ShardProgress
 from munjang.encoder.postprocess import packed
 from munjang.errors import InvalidJob
 from munjang.vectors import unpack
 from worker.encoding import BlockEncoder
 from worker.interrupts import Interrupted, Reason
-from worker.reading.rows import read_blocks
+from worker.pipeline import run_pipeline
+from worker.preparing import Preparer, join
+from worker.reading.rows import read_pieces
 from worker.storage import sha256_of
+from worker.tally import Tally
 from worker.writing.result import Part, ShardResult, load_result, save_errors
 from worker.writing.writer import open_writer, part_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from munjang.encoder.contract import Encoder
-    from worker.encoding import Encoded, Prepared
+    from worker.encoding import Encoded
     from worker.plan import Plan, Shard
+    from worker.preparing import Prepared
+    from worker.reading.block import Block
     from worker.storage import Folder
     from worker.writing.writer import ShardWriter
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a shard came to so far; `ahead` counts the rows of the block in hand."""
-
-    rows: int = 0
-    failed: int = 0
-    tokens: int = 0
-    truncated: int = 0
-    ahead: int = 0
-    begun: float = field(default_factory=time.monotonic)
-    errors: list[dict[str, object]] = field(default_factory=list)
-
-    def add(self, encoded: Encoded) -> None:
-        """Count a block."""
-        self.ahead = 0
-        self.rows += len(encoded.positions)
-        self.failed += len(encoded.problems)
-        self.tokens += encoded.tokens
-        self.truncated += encoded.truncated
-        ids = encoded.block.table.column("id")
-        for position, problem in sorted(encoded.problems.items()):
-            row_id = ids[position].as_py()
-            row = {"row": encoded.block.first + position, "id": row_id, "reason": problem.reason}
-            self.errors.append(row | {"message": problem.message})
-
-    @property
-    def seconds(self) -> float:
-        """Since the shard was begun."""
-        return time.monotonic() - self.begun
-
-    def progress(self, worker: str) -> ShardProgress:
-        """As others are told."""
-        done = self.rows + self.failed + self.ahead
-        rate = done / self.seconds if self.seconds > 0 else 0.0
-        return ShardProgress(done, self.failed, self.tokens, rate, worker, time.time())
 
 
 class ShardJob:
@@ -95,31 +59,18 @@ class ShardJob:
             EngineUnavailable: the model fails whatever the text.
             OSError: the input cannot be read, or the output cannot be written.
         """
-        spec = self._plan.spec
-
-        def forwarded(rows: int) -> None:
-            self.tally.ahead += rows
-            report(self.tally)
-
-        blocks = BlockEncoder(
-            encoder,
-            prompt_name=spec.prompt_name,
-            cut=spec.truncation == "end",
-            batch_tokens=self._plan.batch_tokens,
-            max_chars=max_chars,
-            poll=poll,
-            forwarded=forwarded,
-        )
         report(self.tally)
-        names = part_names(spec.format, self._number)
+        names = part_names(self._plan.spec.format, self._number)
         with ExitStack() as stack:
             paths = tuple(stack.enter_context(self._folder.create(name)) for name in names)
             writer = open_writer(self._plan, paths, self._metadata())
             try:
-                with closing(self._prepared(blocks)) as ahead:
-                    for prepared in ahead:
-                        self._write(blocks.encode(prepared), writer, encoder)
-                        report(self.tally)
+                with closing(read_pieces(self._plan, self._shard, self._folder)) as pieces:
+                    run_pipeline(
+                        self._preparing(pieces, encoder, max_chars),
+                        self._encoding(encoder, poll, report),
+                        self._writing(writer, encoder),
+                    )
             finally:
                 writer.close()
             self._check_rows()
@@ -128,27 +79,50 @@ class ShardJob:
         save_errors(self._folder, self._number, self.tally.errors)
         return self._commit(parts)
 
-    def _prepared(self, blocks: BlockEncoder) -> Generator[Prepared]:
-        """Blocks read and tokenised, always one ahead of the one that the model works on."""
-        rows = read_blocks(self._plan, self._shard, self._folder)
+    def _preparing(self, pieces: Iterator[Block], encoder: Encoder, max_chars: int) -> Callable[[], Prepared | None]:
+        """What gives the next block, read and tokenised piece by piece."""
+        spec = self._plan.spec
+        preparer = Preparer(encoder, prompt_name=spec.prompt_name, cut=spec.truncation == "end", max_chars=max_chars)
 
         def prepare() -> Prepared | None:
-            block = next(rows, None)
-            return None if block is None else blocks.prepare(block)
+            parts: list[Prepared] = []
+            while sum(map(len, parts)) < self._plan.block_rows and (piece := next(pieces, None)):
+                parts.append(preparer(piece))
+            return join(parts) if parts else None
 
-        with ThreadPoolExecutor(1, "prepare") as pool:
-            ahead = pool.submit(prepare)
-            while prepared := ahead.result():
-                ahead = pool.submit(prepare)
-                yield prepared
+        return prepare
 
-    def _write(self, encoded: Encoded, writer: ShardWriter, encoder: Encoder) -> None:
-        self.tally.add(encoded)
-        if encoded.positions:
-            data = packed(encoded.vectors, self._plan.options, encoder.info)
-            precision = self._plan.spec.precision
-            vectors = unpack(data, len(encoded.positions), self._plan.dimensions, precision)
-            writer.write(encoded.block.table.take(encoded.positions), vectors)
+    def _encoding(
+        self, encoder: Encoder, poll: Callable[[], None], report: Callable[[Tally], None]
+    ) -> Callable[[Prepared], Encoded]:
+        """What runs the model on a block, and tells of it."""
+
+        def forwarded(rows: int) -> None:
+            self.tally.ahead += rows
+            report(self.tally)
+
+        encode = BlockEncoder(encoder, batch_tokens=self._plan.batch_tokens, poll=poll, forwarded=forwarded)
+
+        def encode_and_count(prepared: Prepared) -> Encoded:
+            encoded = encode(prepared)
+            self.tally.add(encoded)
+            report(self.tally)
+            return encoded
+
+        return encode_and_count
+
+    def _writing(self, writer: ShardWriter, encoder: Encoder) -> Callable[[Encoded], None]:
+        """What writes a block in the job's precision."""
+        plan = self._plan
+
+        def write(encoded: Encoded) -> None:
+            count = len(encoded.positions)
+            if count:
+                data = packed(encoded.vectors, plan.options, encoder.info)
+                vectors = unpack(data, count, plan.dimensions, plan.spec.precision)
+                writer.write(encoded.table.take(encoded.positions) if encoded.problems else encoded.table, vectors)
+
+        return write
 
     def _check_rows(self) -> None:
         found = self.tally.rows + self.tally.failed

@@ -30,7 +30,8 @@ from munjang.registry import Registry
 from munjang.settings import WorkerSettings
 from worker.encoding import BlockEncoder
 from worker.planning import PlanSettings, make_plan
-from worker.reading.rows import read_blocks
+from worker.preparing import Preparer
+from worker.reading.rows import read_pieces
 from worker.shard import ShardJob
 from worker.storage import Folder
 
@@ -138,12 +139,13 @@ def plan_of(path: Path, folder: Folder, registry: str):
 def model_time(path: Path, folder: Folder, registry: str, encoder) -> float:
     """Seconds a row that the starter model takes for the first rows of a file, tokenising included."""
     plan = plan_of(path, folder, registry)
-    blocks = BlockEncoder(encoder, prompt_name="", cut=True, batch_tokens=plan.batch_tokens, max_chars=10_000)
+    prepare = Preparer(encoder, prompt_name="", cut=True, max_chars=10_000)
+    encode = BlockEncoder(encoder, batch_tokens=plan.batch_tokens)
     seconds = rows = 0.0
     for shard in plan.shards:
-        for block in read_blocks(plan, shard, folder):
+        for block in read_pieces(plan, shard, folder):
             begun = time.perf_counter()
-            rows += len(blocks.encode(blocks.prepare(block)).positions)
+            rows += len(encode(prepare(block)).positions)
             seconds += time.perf_counter() - begun
             if rows >= SAMPLE:
                 return seconds / rows

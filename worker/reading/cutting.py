@@ -18,7 +18,7 @@ from worker.plan import InputFile, Segment, Shard
 from worker.reading.block import Columns
 from worker.reading.delimited import columns_of
 from worker.reading.lines import Lines
-from worker.reading.parquet import describe
+from worker.reading.parquet import describe, footer_digest
 from worker.reading.staging import STAGED, Stage
 from worker.reading.streams import HashingStream, decompressed, open_source
 from worker.storage import CHUNK
@@ -171,7 +171,7 @@ class ParquetCutter:
         """
         staged = f"{STAGED}/{file:05d}.parquet" if source.compression else ""
         if not staged:
-            rows = self._describe(source, "")
+            rows, footer = self._describe(source, "")
         with open_source(source.url) as opened:
             raw = HashingStream(opened, self._poll)
             plain = decompressed(raw, source.compression)
@@ -180,19 +180,22 @@ class ParquetCutter:
                     shutil.copyfileobj(plain, target, CHUNK)
             sha256 = raw.finish()
         if staged:
-            rows = self._describe(source, staged)
+            rows, footer = self._describe(source, staged)
         start = 0
         while start < rows:
             end = min(rows, start + self._cutter.room)
-            self._cutter.add(Segment(file=file, start=start, end=end, rows=end - start, staged=staged))
+            segment = Segment(file=file, start=start, end=end, rows=end - start, staged=staged, sha256=footer)
+            self._cutter.add(segment)
             start = end
         return InputFile(url=source.url, size=raw.size, sha256=sha256)
 
-    def _describe(self, source: Source, staged: str) -> int:
+    def _describe(self, source: Source, staged: str) -> tuple[int, str]:
+        """How many rows a file has, and the sha256 of its footer."""
         with self._folder.open(staged) if staged else open_source(source.url) as opened:
+            footer = footer_digest(opened, source.url)
             columns, rows = describe(opened, self._spec, source.url)
         if self.columns.text and columns != self.columns:
             msg = f"input: the columns of {source.url!r} are not those of the first file, or of other types"
             raise InvalidJob(msg, field="input")
         self.columns = columns
-        return rows
+        return rows, footer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,6 +23,12 @@ TEXT = "\0text"
 
 BUFFER = 1 << 20
 
+TAIL = 8
+"""The bytes after the footer: its length, and what marks the file as Parquet."""
+
+MOST_ROWS = 8192
+"""Rows of one table, however small they are."""
+
 
 def describe(file: IO[bytes], spec: JobSpec, url: str) -> tuple[Columns, int]:
     """The columns of a job, and the number of rows.
@@ -39,8 +47,26 @@ def describe(file: IO[bytes], spec: JobSpec, url: str) -> tuple[Columns, int]:
     return columns, int(parquet.metadata.num_rows)
 
 
-def read_rows(file: IO[bytes], url: str, columns: Columns, rows: range, batch: int) -> Iterator[pa.Table]:
-    """Some rows as tables of at most `batch` rows: the text column as TEXT, then id and carried columns.
+def footer_digest(file: IO[bytes], url: str) -> str:
+    """The sha256 of a file's footer, in hexadecimal: it names place, size and range of all that is in the file.
+
+    Raises:
+        InvalidJob: the file has none.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - TAIL))
+    length = int.from_bytes(file.read(TAIL)[:4], "little")
+    if size < TAIL + length:
+        msg = f"input: {url!r} is not a Parquet file that can be read: it is too short"
+        raise InvalidJob(msg, field="input")
+    file.seek(size - TAIL - length)
+    digest = hashlib.sha256(file.read(length)).hexdigest()
+    file.seek(0)
+    return digest
+
+
+def read_rows(file: IO[bytes], url: str, columns: Columns, rows: range, size: int) -> Iterator[pa.Table]:
+    """Some rows as tables of about `size` bytes at most: the text column as TEXT, then id and carried columns.
 
     The columns have the output's types, whatever strings and dictionaries the file has them as.
 
@@ -51,6 +77,7 @@ def read_rows(file: IO[bytes], url: str, columns: Columns, rows: range, batch: i
     groups, skip = _groups(parquet.metadata, rows)
     names = list(dict.fromkeys([columns.text, *([columns.id] if columns.id else []), *columns.carried]))
     left = len(rows)
+    batch = _batch_rows(parquet.metadata, groups, names, size)
     with _damage(url):
         for found in parquet.iter_batches(batch_size=batch, row_groups=groups, columns=names):
             kept = found.slice(min(skip, len(found)), left)
@@ -106,6 +133,16 @@ def _groups(metadata: Any, rows: range) -> tuple[list[int], int]:
             groups.append(index)
         position += count
     return groups, skip
+
+
+def _batch_rows(metadata: Any, groups: list[int], names: list[str], size: int) -> int:
+    """How many rows of some groups and columns are about so many bytes."""
+    rows = stored = 0
+    for group in (metadata.row_group(index) for index in groups):
+        rows += group.num_rows
+        parts = (group.column(index) for index in range(group.num_columns))
+        stored += sum(part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] in names)
+    return max(1, min(MOST_ROWS, size * rows // max(1, stored)))
 
 
 def _as_output(table: pa.Table, columns: Columns) -> pa.Table:

@@ -1,45 +1,55 @@
-"""A shard's rows as blocks: its segments opened one after another, their rows put together to whole blocks."""
+"""A shard's rows: its segments opened one after another, read in pieces that bound what is in memory."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from munjang.errors import InvalidJob
 from worker.reading.block import make_block
 from worker.reading.lines import Lines
-from worker.reading.parquet import block_of, read_rows
+from worker.reading.parquet import block_of, footer_digest, read_rows
 from worker.reading.streams import HashingStream, decompressed, open_source
 from worker.reading.text import text_format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from worker.plan import Plan, Segment, Shard
     from worker.reading.block import Block
     from worker.storage import Folder
 
+PIECE_CHARS = 4 << 20
+"""A piece ends once its texts have so many characters, however few rows that are."""
 
-def read_blocks(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Block]:
-    """The rows of a shard as blocks of `plan.block_rows`, the last one of what is left.
+
+def read_pieces(plan: Plan, shard: Shard, folder: Folder) -> Generator[Block]:
+    """The rows of a shard in pieces. Each block of `plan.block_rows` is one piece, or several where texts are long.
 
     Raises:
         InvalidJob: the input is not what was planned.
         OSError: the input cannot be read.
     """
-    if plan.format == "parquet":
-        yield from _parquet_blocks(plan, shard, folder)
-        return
+    pieces = _parquet_pieces if plan.format == "parquet" else _text_pieces
+    yield from pieces(plan, shard, folder)
+
+
+def _text_pieces(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Block]:
     columns = plan.chosen
-    records = _records(plan, shard, folder)
-    first = shard.first_row
-    while found := list(islice(records, plan.block_rows)):
-        yield make_block(first, found, columns)
-        first += len(found)
+    first, room = shard.first_row, plan.block_rows
+    piece: list[Any] = []
+    characters = 0
+    for record in _records(plan, shard, folder):
+        piece.append(record)
+        if isinstance(record, dict) and isinstance(text := record.get(columns.text), str):
+            characters += len(text)
+        if len(piece) == room or characters >= PIECE_CHARS:
+            yield make_block(first, piece, columns)
+            first += len(piece)
+            room = (room - len(piece)) or plan.block_rows
+            piece, characters = [], 0
+    if piece:
+        yield make_block(first, piece, columns)
 
 
 def _records(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Any]:
@@ -55,29 +65,21 @@ def _records(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Any]:
                 raise _changed(plan.files[segment.file].url)
 
 
-def _parquet_blocks(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Block]:
+def _parquet_pieces(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Block]:
     columns = plan.chosen
-    first = shard.first_row
-    waiting: list[pa.Table] = []
-    for table in _tables(plan, shard, folder):
-        waiting.append(table)
-        while sum(map(len, waiting)) >= plan.block_rows:
-            joined = pa.concat_tables(waiting)
-            yield block_of(first, joined.slice(0, plan.block_rows), columns)
-            first += plan.block_rows
-            waiting = [joined.slice(plan.block_rows)]
-    joined = pa.concat_tables(waiting) if waiting else None
-    if joined is not None and len(joined):
-        yield block_of(first, joined, columns)
-
-
-def _tables(plan: Plan, shard: Shard, folder: Folder) -> Iterator[pa.Table]:
+    first, room = shard.first_row, plan.block_rows
     for segment in shard.segments:
         url = plan.files[segment.file].url
         with folder.open(segment.staged) if segment.staged else open_source(url) as file:
-            if not segment.staged and file.seek(0, os.SEEK_END) != plan.files[segment.file].size:
+            if not segment.staged and footer_digest(file, url) != segment.sha256:
                 raise _changed(url)
-            yield from read_rows(file, url, plan.chosen, range(segment.start, segment.end), plan.block_rows)
+            for table in read_rows(file, url, columns, range(segment.start, segment.end), PIECE_CHARS):
+                start = 0
+                while start < len(table):
+                    piece = table.slice(start, room)
+                    yield block_of(first, piece, columns)
+                    first, start = first + len(piece), start + len(piece)
+                    room = (room - len(piece)) or plan.block_rows
 
 
 def _open(segment: Segment, plan: Plan, folder: Folder) -> IO[bytes]:

@@ -15,7 +15,7 @@ from worker.reading import lines as lines_module
 from worker.reading.block import Problem
 from worker.reading.delimited import Delimited
 from worker.reading.lines import Lines
-from worker.reading.rows import read_blocks
+from worker.reading.rows import read_pieces
 from worker.storage import Folder
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def rows_by_block(plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pyt
         plan = plan_of(path, shard_rows=rows, output=str(tmp_path / "출력"), **options)
         found: list[Any] = []
         for shard in plan.shards:
-            for block in read_blocks(plan, shard, Folder(plan.spec.output)):
+            for block in read_pieces(plan, shard, Folder(plan.spec.output)):
                 found += [
                     (text, position in block.problems)
                     for position, text in zip(range(len(block)), block.texts, strict=True)

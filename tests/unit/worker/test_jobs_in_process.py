@@ -248,6 +248,22 @@ def test_batches_do_not_depend_on_how_the_input_is_cut(
     assert seen[0] == seen[1]
 
 
+def test_batches_do_not_depend_on_how_many_pieces_a_block_is_read_in(
+    jsonl: Rows, run: Callable[..., Any], encoder: FakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[Any] = sentences(1500)
+    rows[700] = {"id": 700, "text": None}
+    path, seen = jsonl(rows), []
+    for characters in (1 << 20, 1000):
+        monkeypatch.setattr("worker.reading.rows.PIECE_CHARS", characters)
+        encoder.batches.clear()
+        out = tmp_path / str(characters)
+        run(path, output=str(out), carry_columns="text")
+        seen.append((encoder.batches[:], [part.read_bytes() for part in sorted(out.glob("part-*"))]))
+        assert json.loads((out / "errors.jsonl").read_text(encoding="utf-8"))["row"] == 700
+    assert seen[0] == seen[1]
+
+
 def test_rows_are_batched_by_length_so_that_little_is_padding(
     jsonl: Rows, plan_of: Callable[..., Plan], encoder: FakeEncoder
 ) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from munjang.errors import InvalidJob
-from worker.reading.rows import read_blocks
+from worker.reading.rows import read_pieces
 from worker.storage import Folder
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def test_columns_keep_the_types_of_parquet(tmp_path: Path, plan_of: Callable[...
     })  # fmt: skip
     pq.write_table(table, tmp_path / "입력.parquet")
     plan = plan_of(tmp_path / "입력.parquet", text_column="sentence", id_column="key", carry_columns="tags,sentence")
-    [block] = read_blocks(plan, plan.shards[0], Folder(plan.spec.output))
+    [block] = read_pieces(plan, plan.shards[0], Folder(plan.spec.output))
     assert block.texts == ["하나", "둘"]
     assert block.table.schema.field("id").type == pa.int32()
     assert block.table.column("tags").to_pylist() == [["a"], []]
@@ -95,7 +95,7 @@ def test_a_damaged_page_fails_the_job_by_name_and_a_storage_s_refusal_can_be_tri
     plan = plan_of(path, output=str(tmp_path / "둘"))
     monkeypatch.setattr("worker.reading.rows.open_source", Refusing)
     with pytest.raises(OSError, match="no answer"):
-        list(read_blocks(plan, plan.shards[0], Folder(plan.spec.output)))
+        list(read_pieces(plan, plan.shards[0], Folder(plan.spec.output)))
 
 
 def test_values_that_json_lacks_are_written_as_json(tmp_path: Path, run: Callable[..., Any], output: str) -> None:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -15,7 +16,7 @@ import pytest
 import zstandard
 
 from munjang.errors import InvalidJob
-from worker.reading.rows import read_blocks
+from worker.reading.rows import read_pieces
 from worker.storage import Folder
 
 if TYPE_CHECKING:
@@ -66,18 +67,20 @@ COMPRESSIONS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
 
 
 def read(plan: Plan) -> tuple[list[Any], list[Any], list[int]]:
-    """Texts, ids, and the lengths of the blocks."""
-    texts, ids, lengths = [], [], []
+    """Texts, ids, and the lengths of the blocks; no piece may reach over the end of a block."""
+    texts, ids = [], []
+    lengths: Counter[int] = Counter()
     for shard in plan.shards:
         first = shard.first_row
-        for block in read_blocks(plan, shard, Folder(plan.spec.output)):
+        for block in read_pieces(plan, shard, Folder(plan.spec.output)):
             assert block.first == first
             assert not block.problems
+            assert first // plan.block_rows == (first + len(block) - 1) // plan.block_rows
+            lengths[first // plan.block_rows] += len(block)
             first += len(block)
             texts += block.texts
             ids += block.table.column("id").to_pylist()
-            lengths.append(len(block))
-    return texts, ids, lengths
+    return texts, ids, list(lengths.values())
 
 
 @pytest.mark.parametrize("suffix", COMPRESSIONS)
@@ -251,6 +254,21 @@ def test_a_compressed_file_that_breaks_off_is_refused(
         plan_of(path)
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_long_texts_are_read_in_pieces_and_no_more_than_one_piece_at_a_time(
+    tmp_path: Path, plan_of: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("worker.reading.rows.PIECE_CHARS", 100_000)
+    texts = [chr(ord("가") + number) * 20_000 for number in range(50)]
+    path = tmp_path / f"입력.{kind}"
+    path.write_bytes(FORMATS[kind][0](texts))
+    plan = plan_of(path)
+    pieces = [block.texts for block in read_pieces(plan, plan.shards[0], Folder(plan.spec.output))]
+    assert [text for piece in pieces for text in piece] == texts
+    assert len(pieces) >= 10
+    assert max(sum(map(len, piece)) for piece in pieces) <= 120_000
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_an_input_that_changes_after_planning_is_noticed(
     tmp_path: Path, plan_of: Callable[..., Plan], kind: str
@@ -258,6 +276,8 @@ def test_an_input_that_changes_after_planning_is_noticed(
     path = tmp_path / f"입력.{kind}"
     path.write_bytes(FORMATS[kind][0](TEXTS))
     plan = plan_of(path)
-    path.write_bytes(FORMATS[kind][0](["다른 " + text for text in TEXTS]))
+    changed = FORMATS[kind][0]([text.replace("문장", "글월") for text in TEXTS])
+    assert len(changed) == path.stat().st_size
+    path.write_bytes(changed)
     with pytest.raises(InvalidJob, match="changed"):
         read(plan)
