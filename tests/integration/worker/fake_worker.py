@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bucket
+
 import worker.begin
 import worker.jobs
 import worker.process
@@ -89,6 +91,7 @@ def held(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 if __name__ == "__main__":
+    bucket.register()
     worker.supervisor.PAUSE_SECONDS = 0.5
     worker.begin.make_plan = held("plan", worker.begin.make_plan)
     worker.jobs.write_manifest = held("finish", worker.jobs.write_manifest)

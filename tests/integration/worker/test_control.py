@@ -140,13 +140,23 @@ def test_an_output_of_other_work_is_refused_with_the_difference(
 def test_ten_jobs_take_one_model_load(bench: Any) -> None:
     port = free_port()
     bench.start(WORKER_METRICS_PORT=str(port))
-    path = bench.write(5)
+    path = bench.folder / "입력.txt"
+    path.write_text("하나\n둘\n\n셋\n넷\n", encoding="utf-8")
     for job_id in [bench.submit(path, f"출력{number}") for number in range(10)]:
         bench.finish(job_id)
-    lines = metrics(port)
-    assert "munjang_worker_model_loads_total 1.0" in lines
-    assert 'munjang_worker_rows_total{outcome="encoded"} 50.0' in lines
-    assert 'munjang_queue_steps{state="waiting"} 0.0' in lines
+    assert {
+        "munjang_worker_model_loads_total 1.0",
+        'munjang_worker_rows_total{outcome="encoded"} 40.0',
+        'munjang_worker_rows_total{outcome="failed"} 10.0',
+        "munjang_worker_tokens_total 130.0",  # a character each and two special ones
+        "munjang_worker_shard_seconds_count 10.0",
+        'munjang_worker_steps_total{outcome="done",step="shard"} 10.0',
+        'munjang_queue_steps{state="waiting"} 0.0',
+    } <= set(metrics(port))
+    [shard, *_] = bench.said("shard finished")
+    assert (shard["rows"], shard["failed"], shard["version"]) == (4, 1, 1)
+    assert shard["rows_per_second"] > 0
+    assert shard["tokens_per_second"] > 0
     assert len(bench.trace("load")) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ from rq import Queue
 
 from munjang.bulk import EMBED_FILE, QUEUE
 from munjang.bulk.serializer import PlainJson
+from munjang.bulk.spec import JobSpec
 from munjang.errors import QueueUnavailable
 from munjang.settings import WorkerSettings
 
@@ -63,6 +65,41 @@ def test_a_job_whose_workers_were_all_killed_goes_on_with_new_ones(bench: Any) -
     bench.start()
     bench.finish(job_id)
     check_every_row_once(bench, 5000)
+
+
+def test_a_killed_worker_s_shard_is_done_again_in_an_object_store_too(bench: Any) -> None:
+    store = bench.folder / "bucket"
+    (store / "안").mkdir(parents=True)
+    (store / "안" / "입력.jsonl.gz").write_bytes(gzip.compress(bench.write(3000).read_bytes()))
+    bench.gate.write_text(str(store / "안" / "출력"))
+    roots = {"INPUT_ROOTS": "bucket://안", "OUTPUT_ROOTS": "bucket://안"}
+    worker = bench.start(**roots)
+    spec = JobSpec(input="bucket://안/*.gz", output="bucket://안/출력")
+    job_id = bench.queue.submit(spec)[0].id
+    bench.until(lambda: bench.trace("held"), "the second shard")
+    kill(worker)
+    bench.gate.unlink()
+    bench.start(**roots)
+    bench.finish(job_id)
+    refused = bench.queue.submit(spec.model_copy(update={"output": "bucket://밖"}))[0].id
+    assert "outside" in bench.finish(refused, "failed").message
+    (store / "안" / "출력").rename(bench.folder / "출력")
+    check_every_row_once(bench, 3000)
+    assert not (bench.folder / "출력" / ".munjang" / "input").exists()
+
+
+def test_a_step_that_takes_longer_than_a_lease_stays_with_its_worker(bench: Any) -> None:
+    bench.gate.touch()
+    busy = bench.start(LEASE_SECONDS="4")
+    job_id = bench.submit(bench.write(100))
+    bench.forwarding(busy)
+    bench.start(LEASE_SECONDS="4")
+    lease = bench.until(lambda: bench.redis.zrange("rq:wip:munjang", 0, -1, withscores=True), "the lease")[0][1]
+    bench.until(lambda: bench.redis.zrange("rq:wip:munjang", 0, -1, withscores=True)[0][1] > lease + 5, "its renewal")
+    bench.gate.unlink()
+    bench.finish(job_id)
+    assert {pid for pid, _ in bench.trace("forward")} == {busy.pid}
+    assert bench.manifest()["rows_encoded"] == 100
 
 
 def test_a_worker_that_is_killed_while_it_plans_is_replaced(bench: Any) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rq import Queue
@@ -13,11 +16,12 @@ from rq.job import Job
 from munjang.bulk import EMBED_FILE, QUEUE
 from munjang.bulk.record import JOBS, job_key, new_fields, rq_key
 from munjang.bulk.serializer import PlainJson
+from munjang.bulk.spec import JobSpec
+from munjang.cli.main import main
 from munjang.client.jobs import JobQueue
 from munjang.errors import InvalidJob, JobNotFound, QueueUnavailable
 
-if TYPE_CHECKING:
-    from munjang.bulk.spec import JobSpec
+RQ = Path(sys.executable).with_name("rq")
 
 
 def test_rq_s_command_line_our_own_queue_and_python_make_the_same_files(bench: Any) -> None:
@@ -36,6 +40,52 @@ def test_rq_s_command_line_our_own_queue_and_python_make_the_same_files(bench: A
     assert [row["id"] for row in bench.rows("피클")] == list(range(1500))
 
 
+OPTIONS = {
+    "version": "1",
+    "prompt_name": "query",
+    "normalize": False,
+    "dimensions": 4,
+    "precision": "float16",
+    "truncation": "none",
+    "text_column": "본문",
+    "id_column": "번호",
+    "carry_columns": ("제목", "날짜"),
+    "format": "npy",
+    "max_error_rate": 0.25,
+    "input_format": "csv",
+    "encoding": "cp949",
+    "quoting": "none",
+    "shard_rows": 2048,
+}
+FLAGS = [
+    *("--version", "1", "--prompt", "query", "--no-normalize", "--dimensions", "4", "--precision", "float16"),
+    *("--truncation", "none", "--text-column", "본문", "--id-column", "번호", "--carry", "제목", "--carry", "날짜"),
+    *("--format", "npy", "--max-error-rate", "0.25", "--input-format", "csv", "--encoding", "cp949"),
+    *("--quoting", "none", "--shard-rows", "2048"),
+]
+
+
+def test_every_option_means_the_same_by_every_way_in_and_the_work_is_one_job(
+    bench: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert OPTIONS.keys() == JobSpec.model_fields.keys() - {"input", "output"}
+    source, output = "/in.csv", str(bench.folder / "출력")
+    written = OPTIONS | {"carry_columns": "제목,날짜"}
+    words = [f"{name}={value}" for name, value in written.items() if name != "normalize"] + ["normalize=false"]
+    assert main(["jobs", "submit", "--redis", bench.url, source, output, *FLAGS]) == 0
+    job = bench.queue.get(capsys.readouterr().out.strip())
+    typed = [":" + json.dumps(source), output, *(f"{name}:={json.dumps(OPTIONS[name])}" for name in OPTIONS)]
+    for rq_id in (
+        bench.rq(EMBED_FILE, source, output, *words),
+        bench.rq("-S", "json", EMBED_FILE, *typed),
+        Queue(QUEUE, connection=bench.redis).enqueue(EMBED_FILE, source, output=output, **OPTIONS).id,
+    ):
+        assert bench.queue.get(rq_id) == job
+    assert bench.queue.submit(JobSpec.of_call((source, output), OPTIONS)) == (job, True)
+    assert {name: getattr(job.spec, name) for name in OPTIONS} == OPTIONS
+    assert [found.id for found in bench.queue.recent()] == [job.id]
+
+
 def test_rq_s_own_programs_read_results_and_progress_in_the_format_that_they_sent(bench: Any) -> None:
     path = bench.write(10)
     bench.start()
@@ -46,6 +96,9 @@ def test_rq_s_own_programs_read_results_and_progress_in_the_format_that_they_sen
         assert job.return_value()["rows"] == 10
         assert job.meta["state"] == "succeeded"
         assert job.meta["rows_done"] == 10
+    shown = subprocess.run([RQ, "info", "--url", bench.url], check=True, capture_output=True, text=True, timeout=60)
+    assert "munjang" in shown.stdout
+    assert "1 workers, 1 queues" in shown.stdout
 
 
 def test_work_that_is_queued_or_running_is_not_done_twice(bench: Any) -> None:
