@@ -23,9 +23,13 @@ from munjang.client.jobs import JobQueue
 from munjang.registry import Description, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 PROGRAM = Path(__file__).with_name("fake_worker.py")
+sys.path.insert(0, str(PROGRAM.parent))
+
+from forked import Forked  # noqa: E402 - tests are no packages: it lies beside this file
+
 RQ = Path(sys.executable).with_name("rq")
 WAIT = 60.0
 HASTE = {"HEARTBEAT_SECONDS": "0.5", "LEASE_SECONDS": "2", "MAINTENANCE_SECONDS": "1", "SHARD_ROWS": "1024"}
@@ -47,7 +51,7 @@ class Bench:
     folder: Path
     url: str
     registry: Registry
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.queue = JobQueue(self.url)
@@ -55,14 +59,18 @@ class Bench:
         self.gate = self.folder / "gate"
         self.broken = self.folder / "broken"
 
-    def start(self, *before: str, **settings: str) -> subprocess.Popen[bytes]:
-        """Start a worker with some settings, by another command before its own if one is given."""
-        given = HASTE | {"HOME": str(self.folder), "REGISTRY": self.registry.url, "REDIS_URL": self.url}
-        names = {f"MUNJANG_{name}": value for name, value in (given | {"LOG_FORMAT": "json"} | settings).items()}
+    def start(self, **settings: str) -> Forked:
+        """Start a worker with some settings."""
+        process = Forked(self.environment(settings), self.folder / f"log-{len(self.processes)}")
+        self.processes.append(process)
+        return process
+
+    def start_fresh(self, *before: str, **settings: str) -> subprocess.Popen[bytes]:
+        """Start it as a program of its own, which may start itself again; by another command before its own."""
         log = (self.folder / f"log-{len(self.processes)}").open("wb")
         process = subprocess.Popen(
             [*before, sys.executable, str(PROGRAM)],
-            env={**os.environ, **names, "FAKE_FOLDER": str(self.folder)},
+            env=os.environ | self.environment(settings),
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -70,13 +78,19 @@ class Bench:
         self.processes.append(process)
         return process
 
+    def environment(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """A worker's settings as variables."""
+        given = HASTE | {"HOME": str(self.folder), "REGISTRY": self.registry.url, "REDIS_URL": self.url}
+        names = {f"MUNJANG_{name}": value for name, value in (given | {"LOG_FORMAT": "json"} | settings).items()}
+        return names | {"FAKE_FOLDER": str(self.folder)}
+
     def trace(self, what: str) -> list[tuple[int, int]]:
         """The process id and version of every forward or load so far."""
         file = self.folder / "trace"
         lines = file.read_text().splitlines() if file.exists() else []
         return [(int(line.split()[1]), int(line.split()[2])) for line in lines if line.startswith(what)]
 
-    def forwarding(self, process: subprocess.Popen[bytes]) -> None:
+    def forwarding(self, process: Forked | subprocess.Popen[bytes]) -> None:
         """Wait until a worker is at a forward."""
         until(lambda: process.pid in [pid for pid, _ in self.trace("forward")], "a forward")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import bucket
 
 import worker.begin
+import worker.connection
 import worker.jobs
 import worker.process
 import worker.supervisor
@@ -31,22 +32,25 @@ if TYPE_CHECKING:
 
     from munjang.encoder.contract import Tokens
 
-FOLDER = Path(os.environ["FAKE_FOLDER"])
 DEADLY = "죽"
 
 
+def folder() -> Path:
+    return Path(os.environ["FAKE_FOLDER"])
+
+
 def trace(what: str, version: int) -> None:
-    with (FOLDER / "trace").open("a") as file:
+    with (folder() / "trace").open("a") as file:
         file.write(f"{what} {os.getpid()} {version}\n")
 
 
 def shut() -> bool:
     """Whether the gate is there and holds."""
     try:
-        folder = (FOLDER / "gate").read_text()
+        output = (folder() / "gate").read_text()
     except FileNotFoundError:
         return False
-    return not folder or any(Path(folder).glob("part-*"))
+    return not output or any(Path(output).glob("part-*"))
 
 
 class HeldEncoder(FakeEncoder):
@@ -60,7 +64,7 @@ class HeldEncoder(FakeEncoder):
             self.pause()
         if any(len(tokens) > 2 and chr(tokens.ids[1]) == DEADLY for tokens in batch):
             os.kill(os.getpid(), signal.SIGKILL)
-        self.failing = (FOLDER / "broken").exists()
+        self.failing = (folder() / "broken").exists()
         return super().forward(batch)
 
     def pause(self) -> None:
@@ -68,7 +72,7 @@ class HeldEncoder(FakeEncoder):
         try:
             time.sleep(0.01)
         except Exception:
-            if not (FOLDER / "deaf").exists():
+            if not (folder() / "deaf").exists():
                 raise
             trace("deaf", self.seed)
 
@@ -83,17 +87,23 @@ def held(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     def wait(*args: Any, **kwargs: Any) -> Any:
         trace(what, 0)
-        while (FOLDER / f"{what}-gate").exists():
+        while (folder() / f"{what}-gate").exists():
             time.sleep(0.01)
         return function(*args, **kwargs)
 
     return wait
 
 
-if __name__ == "__main__":
+def run(arguments: list[str]) -> int:
+    """Be a worker; its exit status."""
     bucket.register()
     worker.supervisor.PAUSE_SECONDS = 0.5
+    worker.connection.LAST_TRIES = 1.0
     worker.begin.make_plan = held("plan", worker.begin.make_plan)
     worker.jobs.write_manifest = held("finish", worker.jobs.write_manifest)
     worker.process._loader = lambda _registry, _settings: load
-    sys.exit(main(sys.argv[1:]))
+    return main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ from rq import Queue
 from munjang.bulk import EMBED_FILE, QUEUE
 from munjang.bulk.serializer import PlainJson
 from munjang.bulk.spec import JobSpec
+from munjang.cli.stack.valkey import find_packed
 from munjang.errors import QueueUnavailable
 from munjang.settings import WorkerSettings
 
@@ -103,14 +105,17 @@ def test_a_step_that_takes_longer_than_a_lease_stays_with_its_worker(bench: Any)
 
 
 def test_a_worker_that_is_killed_while_it_plans_is_replaced(bench: Any) -> None:
-    job_id = bench.submit(bench.write(80_000))
+    gate = bench.folder / "plan-gate"
+    gate.touch()
+    job_id = bench.submit(bench.write(3000))
     worker = bench.start()
-    bench.until(lambda: bench.state(job_id) == "running", "the plan's beginning")
+    bench.until(lambda: bench.trace("plan"), "the plan's beginning")
+    assert bench.state(job_id) == "running"
     kill(worker)
-    assert not bench.parts()
-    bench.start(SHARD_ROWS="20000")
+    gate.unlink()
+    bench.start(SHARD_ROWS="2048")
     bench.finish(job_id)
-    check_every_row_once(bench, 80_000)
+    check_every_row_once(bench, 3000)
 
 
 def test_a_row_that_kills_its_worker_fails_the_job_and_not_every_worker_for_ever(bench: Any) -> None:
@@ -161,7 +166,12 @@ def test_redis_is_killed_and_started_again_while_a_job_is_planned_or_finished(fr
     assert worker.poll() is None
 
 
-def test_with_the_default_settings_a_killed_worker_s_shard_is_done_within_90_s_of_the_kill(bench: Any) -> None:
+def test_with_the_default_settings_a_killed_worker_s_shard_is_done_within_90_s_of_the_kill(
+    bench: Any, redis_binary: Path
+) -> None:
+    packed = find_packed()
+    if packed and Path(packed) != redis_binary:
+        pytest.skip("how long a lease is does not depend on the server, and was shown on the embedded one")
     bench.gate.touch()
     names = ("heartbeat_seconds", "lease_seconds", "maintenance_seconds")
     usual = {name.upper(): str(WorkerSettings.model_fields[name].default) for name in names}
@@ -262,7 +272,7 @@ def test_a_damaged_part_is_found_at_the_end_and_made_again(bench: Any) -> None:
 
 def test_a_broken_model_is_no_row_s_fault_and_the_process_begins_anew(bench: Any) -> None:
     bench.broken.touch()
-    worker = bench.start()
+    worker = bench.start_fresh()
     job_id = bench.submit(bench.write(100))
     bench.until(lambda: len(bench.trace("load")) >= 2, "a new load")
     bench.broken.unlink()

@@ -30,7 +30,7 @@ def pid_of(name: str) -> int:
 
 def test_several_processes_share_the_work_and_dead_ones_are_replaced(bench: Any) -> None:
     bench.gate.touch()
-    parent = bench.start(WORKER_PROCESSES="2")
+    parent = bench.start_fresh(WORKER_PROCESSES="2")
     job_id = bench.submit(bench.write(6000))
     bench.until(lambda: len({pid for pid, _ in bench.trace("forward")}) == 2, "two processes")
     os.kill(bench.trace("forward")[0][0], signal.SIGKILL)
@@ -45,7 +45,7 @@ def test_several_processes_share_the_work_and_dead_ones_are_replaced(bench: Any)
 
 def test_processes_whose_parent_was_killed_end_by_themselves(bench: Any) -> None:
     bench.gate.touch()
-    parent = bench.start(WORKER_PROCESSES="2")
+    parent = bench.start_fresh(WORKER_PROCESSES="2")
     job_id = bench.submit(bench.write(1))
     bench.until(lambda: bench.trace("held") and len(names(bench)) == 2, "one that works and one that waits")
     parent.kill()
@@ -58,7 +58,7 @@ def test_processes_whose_parent_was_killed_end_by_themselves(bench: Any) -> None
 
 def test_a_worker_outlives_the_shell_that_started_it(bench: Any) -> None:
     bench.gate.touch()
-    shell = bench.start("sh", "-c", '"$@" & wait', "sh")
+    shell = bench.start_fresh("sh", "-c", '"$@" & wait', "sh")
     job_id = bench.submit(bench.write(2000))
     bench.until(lambda: bench.trace("held"), "a forward")
     [name] = names(bench)
