@@ -60,7 +60,7 @@ class ShardJob:
             OSError: the input cannot be read, or the output cannot be written.
         """
         report(self.tally)
-        names = part_names(self._plan.spec.format, self._number)
+        names = part_names(self._plan.spec.format, self._number, len(self._plan.shards))
         with ExitStack() as stack:
             paths = tuple(stack.enter_context(self._folder.create(name)) for name in names)
             writer = open_writer(self._plan, paths, self._metadata())

@@ -102,7 +102,7 @@ def _takes_output(spec: JobSpec, *, folder: bool) -> bool:
     if folder:
         output, root = _real(spec.output), _real(spec.input)
         return output == root or (output.startswith(root + "/") and not _hidden(output[len(root) :]))
-    names = (MANIFEST, ERRORS, *part_names(spec.format, 0))
+    names = (MANIFEST, ERRORS, *part_names(spec.format, 0, 1))
     pattern = glob_translate(spec.input)
     return any(re.match(pattern, f"{spec.output}/{name}") for name in names)
 

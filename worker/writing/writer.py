@@ -25,9 +25,9 @@ class ShardWriter(Protocol):
         """Finish the files."""
 
 
-def part_names(output_format: str, number: int) -> tuple[str, ...]:
-    """The files of one shard, in the order that a writer takes their paths."""
-    stem = f"part-{number:05d}"
+def part_names(output_format: str, number: int, shards: int) -> tuple[str, ...]:
+    """The files of one of so many shards, in the order that a writer takes their paths; sorted, they are in order."""
+    stem = f"part-{number:0{max(5, len(str(shards - 1)))}d}"
     match output_format:
         case "jsonl":
             return (f"{stem}.jsonl",)

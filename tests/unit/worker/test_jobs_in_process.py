@@ -17,6 +17,7 @@ from munjang.vectors import Precision, quantize_int8
 from worker.interrupts import Interrupted, Reason
 from worker.shard import ShardJob
 from worker.storage import Folder
+from worker.writing.writer import part_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,6 +195,13 @@ def test_the_manifest_names_every_file_with_its_sha256(jsonl: Rows, run: Callabl
     assert [shard["first_row"] for shard in manifest["shards"]] == [0, 1024, 2048]
     assert manifest["options"]["precision"] == "float32"
     assert manifest["version"] == 7
+
+
+def test_files_sorted_by_name_are_in_order_however_many_there_are() -> None:
+    for shards in (1, 100_000, 100_001, 2_000_000):
+        names = [part_names("parquet", number, shards)[0] for number in range(0, shards, max(1, shards // 1000))]
+        assert names == sorted(names)
+    assert part_names("npy", 7, 10) == ("part-00007.npy", "part-00007.ids.jsonl")
 
 
 def test_nothing_but_the_plan_and_the_output_is_left_in_the_folder(
