@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -17,7 +18,8 @@ from munjang.cli.stack.ports import free_port
 from munjang.client.jobs import JobQueue
 from munjang.encoder.encode import encode
 from tests.bench.speed import texts
-from tests.bench.speed.stats import timed
+from tests.bench.speed.stats import interleave, ratio, summary, timed
+from worker.planning import BLOCK_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,28 +31,51 @@ SECONDS = 600
 
 
 def measure(context: Context) -> dict[str, Any]:
-    """Rows a second of a file, from its submission to its last row on disk, warm; and of the bare encoder."""
+    """Rows a second of a file, from its submission to its last row on disk, warm; and of the bare encoder.
+
+    The encoder is measured twice: on all texts at once, and on the blocks that the worker sorts by length. What lies
+    between the two is padding, what lies between the second and the file is the queue, reading and writing.
+    """
     some = texts.take(context.texts, 200 if context.quick else 4000)
     folder = context.work / "bulk"
     folder.mkdir()
     _write(folder / "warm.jsonl", some[:100])
-    _write(folder / "texts.jsonl", some)
+    encoder = context.encoder()
+    encode(encoder, some[:64])
+    parts = [some[at : at + BLOCK_ROWS] for at in range(0, len(some), BLOCK_ROWS)]
     with _queue(folder) as url, _worker(context, url, folder):
         queue = JobQueue(url)
         _finish(queue, folder, "warm")
-        job = _finish(queue, folder, "texts")
+        names = (f"texts-{number}" for number in itertools.count())
+        contestants = {
+            "file": lambda: _job(queue, folder, next(names), some),
+            "blocks": lambda: {"seconds": timed(lambda: [encode(encoder, part) for part in parts])},
+            "whole": lambda: {"seconds": timed(lambda: encode(encoder, some))},
+        }
+        rounds = interleave(contestants, context.rounds, SECONDS)
         queue.close()
-    encoder = context.encoder()
-    encode(encoder, some[:64])
-    alone = len(some) / timed(lambda: encode(encoder, some))
-    whole = (job.ended_at - job.created_at).total_seconds()
+    encoder.close()
+    seconds = {name: [found["seconds"] for found in each] for name, each in rounds.items()}
     return {
         "rows": len(some),
-        "seconds": whole,
-        "rows_per_second": len(some) / whole,
-        "in_process_per_second": alone,
-        "share_of_in_process": len(some) / whole / alone,
+        "block_rows": BLOCK_ROWS,
+        "seconds": summary(seconds["file"]),
+        "seconds_beside_shards": summary([found["beside_shards"] for found in rounds["file"]]),
+        "rows_per_second": summary([len(some) / each for each in seconds["file"]]),
+        "in_process_per_second": summary([len(some) / each for each in seconds["whole"]]),
+        "in_blocks_per_second": summary([len(some) / each for each in seconds["blocks"]]),
+        "share_of_in_process": ratio(seconds["whole"], seconds["file"]),
+        "share_of_blocks": ratio(seconds["blocks"], seconds["file"]),
     }
+
+
+def _job(queue: JobQueue, folder: Path, name: str, some: list[str]) -> dict[str, float]:
+    """Seconds of one job over some texts, and how many of them no shard was worked on."""
+    _write(folder / f"{name}.jsonl", some)
+    job = _finish(queue, folder, name)
+    manifest = json.loads((folder / name / "manifest.json").read_text("utf-8"))
+    whole = (job.ended_at - job.created_at).total_seconds()
+    return {"seconds": whole, "beside_shards": whole - sum(shard["seconds"] for shard in manifest["shards"])}
 
 
 def _write(path: Path, some: list[str]) -> None:

@@ -73,6 +73,18 @@ def test_a_section_that_failed_says_why_and_leaves_the_others(tmp_path):
     assert "packed bytes are 40 × faster" in text
 
 
+def test_a_file_is_held_against_the_encoder_on_the_same_blocks(tmp_path):
+    rates = {"rows_per_second": 300.0, "in_blocks_per_second": 320.0, "in_process_per_second": 380.0}
+    shares = {"share_of_blocks": 0.94, "share_of_in_process": 0.79}
+    seconds = {"seconds": summary([13.0, 14.0, 13.5]), "seconds_beside_shards": summary([0.05])}
+    found = {name: summary([rate]) for name, rate in rates.items()} | shares | seconds
+    page.write({"bulk": section(rows=4000, block_rows=1024, **found)}, tmp_path)
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "in 13.5 [13–14] s, of which 0.05 s before" in text
+    assert "94% of our encoder's speed in process on the blocks" in text
+    assert "| our encoder in process, blocks of 1,024 texts | 320 |" in text
+
+
 def test_a_quick_run_is_called_one(tmp_path):
     found = section(skipped="No CUDA device here.")
     page.write({"gpu": found | {"machine": MACHINE | {"quick": True}}}, tmp_path)
