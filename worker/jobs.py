@@ -19,7 +19,7 @@ from munjang.errors import InvalidJob, JobConflict, JobError
 from worker.begin import begin
 from worker.counted import run_shard
 from worker.finish import check_shards, load_manifest, write_errors, write_manifest
-from worker.mirror import mirror
+from worker.mirror import mirror_job
 from worker.plan import load_plan
 from worker.roots import confine, split_roots
 from worker.runtime import current
@@ -98,7 +98,7 @@ def finish_file(job_id: str, output: str, fingerprint: str) -> dict[str, Any]:
         manifest = load_manifest(folder) or write_manifest(plan, results, folder)
         counts = {name: manifest[field] for name, field in _COUNTS.items()}
         runtime.board.end(job_id, JobState.SUCCEEDED, shards_done=len(results), **counts)
-        mirror(runtime.connection, runtime.board.owner(job_id), {"job": job_id} | runtime.board.counts(job_id))
+        mirror_job(runtime.connection, runtime.board, job_id)
         log.info("job finished", job=job_id, version=plan.version, **counts)
         return {"job": job_id, "output": output, "version": plan.version, **counts}
 

@@ -13,7 +13,7 @@ from rq import worker_registration
 from munjang.bulk.record import JobState
 from worker.board import Board
 from worker.interrupts import Reason
-from worker.mirror import mirror
+from worker.mirror import mirror, mirror_job
 
 if TYPE_CHECKING:
     from rq.executions import Execution
@@ -86,8 +86,9 @@ class Pulse:
         state = self._board.state(job_id)
         if state is not None and state is not JobState.RUNNING:
             self._runtime.interrupts.set(Reason.ENDED)
+            mirror_job(self._redis, self._board, job_id)
             return
         if shard >= 0 and progress is not None:
             self._board.shard_running(job_id, shard, progress)
             mirror(self._redis, self._job.id, {"job": job_id, "shard": shard, "rows_done": progress.rows})
-            mirror(self._redis, self._board.owner(job_id), {"job": job_id} | self._board.counts(job_id))
+            mirror_job(self._redis, self._board, job_id)

@@ -28,6 +28,7 @@ from munjang.errors import (
 )
 from worker import jobs, runtime
 from worker.interrupts import Interrupted, Reason
+from worker.mirror import mirror_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,9 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         super()._handle_failure(exc_string, pipeline, *args, **kwargs)
         job_id = self._bulk_job()
         if job_id and not isinstance(self.failure, Interrupted):
-            runtime.current().board.end(job_id, JobState.FAILED, self._message())
+            board = runtime.current().board
+            board.end(job_id, JobState.FAILED, self._message())
+            mirror_job(self.connection, board, job_id)
 
     def _bulk_job(self) -> str:
         """The id of the job that this is a step of; "" if it is none."""

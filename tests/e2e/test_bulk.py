@@ -17,6 +17,7 @@ import pytest
 
 from munjang.bulk import EMBED_FILE, QUEUE
 from munjang.client import Client
+from munjang.client.job_client import JobClient
 from munjang.client.jobs import JobQueue
 
 WAIT = 300
@@ -45,16 +46,19 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture
-def served(start_server, starter_registry, cache):
-    """Vectors of texts by a server on the same model."""
+def server(start_server, starter_registry, cache, redis_url):
+    """The address of a server on the same model, in front of the same queue."""
+    started = start_server(starter_registry, cache=cache, redis_url=redis_url)
+    with Client(started.target) as client:
+        client.wait_ready(240)
+    return started.target
 
-    def encode(texts):
-        with Client(start_server(starter_registry, cache=cache).target) as client:
-            client.wait_ready(240)
-            batches = [texts[at : at + 256] for at in range(0, len(texts), 256)]
-            return np.concatenate([client.encode(batch, prompt_name="query").vectors for batch in batches])
 
-    return encode
+def served(server, texts):
+    """Vectors of texts by the server."""
+    with Client(server) as client:
+        batches = [texts[at : at + 256] for at in range(0, len(texts), 256)]
+        return np.concatenate([client.encode(batch, prompt_name="query").vectors for batch in batches])
 
 
 @pytest.fixture
@@ -120,19 +124,26 @@ def write_tsv(path, texts):
 
 @pytest.mark.timeout(900)
 def test_korsts_through_rq_has_every_row_once_with_the_server_s_vectors(
-    sentences, redis_url, start_worker, served, tmp_path
+    sentences, redis_url, start_worker, server, tmp_path
 ):
     start_worker()
     path = write_tsv(tmp_path / "korsts.tsv", sentences)
-    job = finished(redis_url, enqueue(redis_url, path, str(tmp_path / "out"), "prompt_name=query"))
-    assert job.progress.rows_done == len(sentences)
+    rq_id = enqueue(redis_url, path, str(tmp_path / "out"), "prompt_name=query")
+    with JobClient(server) as jobs:
+        seen = list(jobs.watch(rq_id))
+        assert jobs.recent() == [seen[-1]]
+    assert (seen[-1].state, seen[-1].progress.rows_done) == ("succeeded", len(sentences))
+    worked = [job for job in seen if job.progress.shards_running]
+    assert worked
+    assert {(job.state, job.version, job.progress.rows_total) for job in worked} == {("running", 1, len(sentences))}
+    assert all(job.progress.rows_per_second > 0 for job in worked if job.progress.rows_done)
     tables = [pq.read_table(part) for part in sorted((tmp_path / "out").glob("part-*.parquet"))]
     assert [key for table in tables for key in table["id"].to_pylist()] == [str(i) for i in range(len(sentences))]
     assert {table.schema.metadata[b"munjang.version"] for table in tables} == {b"1"}
     vectors = np.concatenate([np.stack(table["vector"].to_numpy()) for table in tables])
     assert vectors.dtype == np.float32
     spread = slice(None, None, -(-len(sentences) // ASKED))
-    assert np.einsum("ij,ij->i", vectors[spread], served(sentences[spread])).min() >= 0.9999
+    assert np.einsum("ij,ij->i", vectors[spread], served(server, sentences[spread])).min() >= 0.9999
 
 
 @pytest.mark.timeout(900)

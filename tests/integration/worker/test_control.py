@@ -42,6 +42,8 @@ def metrics(port: int) -> list[str]:
 def test_a_cancelled_job_stops_at_its_next_batch_and_keeps_finished_shards(bench: Any) -> None:
     job_id, worker = begun(bench)
     assert bench.queue.cancel(job_id).state == "cancelled"
+    rq_job = Job.fetch(job_id, connection=bench.redis, serializer=PlainJson)
+    bench.until(lambda: rq_job.get_meta().get("state") == "cancelled", "meta data for dashboards")
     bench.gate.unlink()
     bench.until(lambda: bench.queue.depth() == (0, 0), "the end of all steps")
     kept = stamps(bench)

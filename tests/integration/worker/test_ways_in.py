@@ -93,9 +93,13 @@ def test_rq_s_own_programs_read_results_and_progress_in_the_format_that_they_sen
         rq_id = bench.rq(*options, EMBED_FILE, str(path), str(bench.folder / serializer))
         bench.finish(rq_id)
         job = Job.fetch(rq_id, connection=bench.redis, serializer=serializer)
+        bench.until(lambda job=job: job.get_meta().get("state") == "succeeded", "meta data of the end")
         assert job.return_value()["rows"] == 10
-        assert job.meta["state"] == "succeeded"
         assert job.meta["rows_done"] == 10
+    wrong = bench.rq(EMBED_FILE, str(path), str(bench.folder / "없음"), "text_column=본문")
+    bench.finish(wrong, "failed")
+    job = Job.fetch(wrong, connection=bench.redis, serializer="pickle")
+    bench.until(lambda: job.get_meta().get("state") == "failed", "meta data of the failure")
     shown = subprocess.run([RQ, "info", "--url", bench.url], check=True, capture_output=True, text=True, timeout=60)
     assert "munjang" in shown.stdout
     assert "1 workers, 1 queues" in shown.stdout
