@@ -1,6 +1,7 @@
 """What a bulk job costs beside the model, and what sorting by length gains; writes docs/bench/bulk.json and bulk.md.
 
 A worker process with a model that takes no time goes through a million rows: its memory and time are the plumbing's.
+Then it is looked at while it has nothing to do.
 The starter model's own time is measured in the same run on a part of the rows. With MUNJANG_BENCH_QUICK set everything
 is small, and nothing is written or held to a figure of speed.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from redis import Redis
 
 from munjang.bulk.record import JobState
 from munjang.bulk.spec import JobSpec
@@ -40,6 +42,9 @@ QUICK = bool(os.environ.get("MUNJANG_BENCH_QUICK"))
 ROWS = 50_000 if QUICK else 1_000_000
 SAMPLE = 512 if QUICK else 16_384
 MIXED = 512 if QUICK else 4096
+IDLE = 6 if QUICK else 60
+"""For so many seconds a worker without work is looked at: several of its heart-beats and looks for dead workers."""
+
 WORDS = [
     "오늘",
     "서울",
@@ -94,8 +99,30 @@ def follow(queue: JobQueue, job_id: str, pid: int) -> tuple[int, int]:
     return first, most
 
 
-def plumbing(path: Path, folder: Path, registry: str, url: str) -> dict[str, float]:
-    """The figures of one job over all rows by a worker whose model takes no time."""
+def idle(pid: int, url: str) -> dict[str, float]:
+    """What a process that waits for work takes meanwhile, of this machine and of Redis."""
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def taken() -> tuple[float, int]:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        with Redis.from_url(url) as redis:
+            commands = redis.info("stats")["total_commands_processed"]
+        return (int(fields[11]) + int(fields[12])) / ticks, commands
+
+    (cpu, commands), begun = taken(), time.monotonic()
+    time.sleep(IDLE)
+    (later, more), seconds = taken(), time.monotonic() - begun
+    own = 3  # commands of each look itself: two at connecting, and INFO
+    return {
+        "seconds": seconds,
+        "cpu_share": (later - cpu) / seconds,
+        "commands_per_second": (more - commands - own) / seconds,
+        "resident_mb": resident(pid) / 1e6,
+    }
+
+
+def plumbing(path: Path, folder: Path, registry: str, url: str) -> tuple[dict[str, float], dict[str, float]]:
+    """The figures of one job over all rows by a worker whose model takes no time, and of the worker at rest."""
     settings = {"HOME": folder, "REGISTRY": registry, "REDIS_URL": url, "LOG_FORMAT": "json"}
     names = {f"MUNJANG_{name}": str(value) for name, value in settings.items()}
     program = Path(__file__).with_name("fast_worker.py")
@@ -105,6 +132,7 @@ def plumbing(path: Path, folder: Path, registry: str, url: str) -> dict[str, flo
         job_id = queue.submit(JobSpec(input=str(path), output=str(folder / "out")))[0].id
         first, most = follow(queue, job_id, worker.pid)
         job = queue.get(job_id)
+        rest = idle(worker.pid, url)
     finally:
         queue.close()
         worker.send_signal(signal.SIGTERM)
@@ -116,7 +144,7 @@ def plumbing(path: Path, folder: Path, registry: str, url: str) -> dict[str, flo
     begun, ended = job.started_at.timestamp(), job.ended_at.timestamp()
     shards = sum(shard["seconds"] for shard in manifest["shards"])
     planned = manifest["created_at"] - begun
-    return {
+    cost = {
         "rows": ROWS,
         "seconds": ended - begun,
         "us_a_row": 1e6 * (ended - begun) / ROWS,
@@ -127,6 +155,7 @@ def plumbing(path: Path, folder: Path, registry: str, url: str) -> dict[str, flo
         "most_mb": most / 1e6,
         "growth_mb": (most - first) / 1e6,
     }
+    return cost, rest
 
 
 def plan_of(path: Path, folder: Folder, registry: str):
@@ -181,7 +210,7 @@ def run_shards(path: Path, folder: Folder, registry: str, encoder) -> tuple[floa
 
 def page(figures: dict) -> str:
     """The figures as a Markdown page."""
-    cost, sort = figures["plumbing"], figures["sorting"]
+    cost, rest, sort = figures["plumbing"], figures["idle"], figures["sorting"]
     rows = [
         ("the whole job", cost["us_a_row"]),
         ("- planning: reading, hashing, cutting", cost["planning_us_a_row"]),
@@ -203,6 +232,8 @@ def page(figures: dict) -> str:
             "",
             f"The plumbing is {cost['share_of_model']:.1%} of the model's time.",
             f"Resident memory was {cost['first_shard_mb']:,.0f} MB after a shard, {cost['most_mb']:,.0f} at most.",
+            f"At rest for {rest['seconds']:.0f} s the worker took {rest['cpu_share']:.2%} of a core, and Redis "
+            + f"{rest['commands_per_second']:.1f} commands a second.",
             "",
             f"## Sorting by length: {sort['rows']:,} rows of mixed length, starter model",
             "",
@@ -223,7 +254,7 @@ def test_bulk(tmp_path, redis_url, starter_registry, monkeypatch) -> None:
     """Measure, write, and hold the figures to what is promised."""
     source = random.Random(3)  # noqa: S311 - synthetic texts
     short = write(tmp_path / "short.jsonl", [source.randint(3, 12) for _ in range(ROWS)])
-    cost = plumbing(short, tmp_path / "job", starter_registry, redis_url)
+    cost, rest = plumbing(short, tmp_path / "job", starter_registry, redis_url)
 
     settings = WorkerSettings(home=tmp_path / "home")
     encoder = VersionLoader(Registry(starter_registry), settings)(1)[1]
@@ -241,6 +272,7 @@ def test_bulk(tmp_path, redis_url, starter_registry, monkeypatch) -> None:
         "machine": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "plumbing": cost,
+        "idle": rest,
         "sorting": {
             "rows": MIXED,
             "sorted_rows_per_second": MIXED / by_length,
@@ -257,4 +289,5 @@ def test_bulk(tmp_path, redis_url, starter_registry, monkeypatch) -> None:
     (OUT / "bulk.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (OUT / "bulk.md").write_text(text, encoding="utf-8")
     assert cost["share_of_model"] < 0.10
+    assert rest["cpu_share"] < 0.01
     assert figures["sorting"]["factor"] >= 1.3
