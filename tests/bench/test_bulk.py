@@ -30,6 +30,7 @@ from munjang.client.jobs import JobQueue
 from munjang.engine.loading import VersionLoader
 from munjang.registry import Registry
 from munjang.settings import WorkerSettings
+from tests.bench.bulk_page import page
 from worker.encoding import BlockEncoder
 from worker.planning import PlanSettings, make_plan
 from worker.preparing import Preparer
@@ -206,46 +207,6 @@ def run_shards(path: Path, folder: Folder, registry: str, encoder) -> tuple[floa
     tables = [pq.read_table(part) for part in sorted(Path(folder.url).glob("part-*.parquet"))]
     assert [key for table in tables for key in table["id"].to_pylist()] == list(range(MIXED))
     return seconds, np.concatenate([np.stack(table["vector"].to_numpy()) for table in tables])
-
-
-def page(figures: dict) -> str:
-    """The figures as a Markdown page."""
-    cost, rest, sort = figures["plumbing"], figures["idle"], figures["sorting"]
-    rows = [
-        ("the whole job", cost["us_a_row"]),
-        ("- planning: reading, hashing, cutting", cost["planning_us_a_row"]),
-        ("- shards: reading, writing, syncing, hashing", cost["reading_and_writing_us_a_row"]),
-        ("- queue, verifying, manifest", cost["queue_and_end_us_a_row"]),
-        ("the starter model on the same texts", cost["model_us_a_row"]),
-    ]
-    return "\n".join(
-        [
-            "# Bulk jobs: what they cost beside the model",
-            "",
-            f"Written by `make bench` on {figures['machine']}, {figures['cores']} cores.",
-            "",
-            f"## {cost['rows']:,} short rows, JSONL to float32 Parquet, a model that takes no time",
-            "",
-            "| | µs a row |",
-            "|---|---|",
-            *(f"| {name} | {value:,.1f} |" for name, value in rows),
-            "",
-            f"The plumbing is {cost['share_of_model']:.1%} of the model's time.",
-            f"Resident memory was {cost['first_shard_mb']:,.0f} MB after a shard, {cost['most_mb']:,.0f} at most.",
-            f"At rest for {rest['seconds']:.0f} s the worker took {rest['cpu_share']:.2%} of a core, and Redis "
-            + f"{rest['commands_per_second']:.1f} commands a second.",
-            "",
-            f"## Sorting by length: {sort['rows']:,} rows of mixed length, starter model",
-            "",
-            "| batches | rows a second |",
-            "|---|---|",
-            f"| in file order | {sort['file_order_rows_per_second']:,.1f} |",
-            f"| sorted within each block | {sort['sorted_rows_per_second']:,.1f} |",
-            "",
-            f"{sort['factor']:.2f} times the throughput; the output is in file order both times.",
-            "",
-        ]
-    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads resident memory from /proc")

@@ -150,6 +150,14 @@ class Bench:
     def manifest(self, output: str = "출력") -> dict[str, Any]:
         return dict(json.loads((self.folder / output / "manifest.json").read_text(encoding="utf-8")))
 
+    def check_every_row_once(self, count: int, output: str = "출력") -> None:
+        """The ids 0 to `count`, each once and in order, and a manifest that says so."""
+        assert [row["id"] for row in self.rows(output)] == list(range(count))
+        manifest = self.manifest(output)
+        assert manifest["rows_encoded"] == count
+        assert sum(shard["rows"] for shard in manifest["shards"]) == count
+        assert [shard["number"] for shard in manifest["shards"]] == list(range(len(manifest["shards"])))
+
     def close(self) -> None:
         self.gate.unlink(missing_ok=True)
         for process in self.processes:

@@ -8,32 +8,18 @@ import os
 import resource
 import signal
 import sys
-import threading
 import time
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rq import Queue
 
-from munjang.bulk import EMBED_FILE, QUEUE
-from munjang.bulk.serializer import PlainJson
 from munjang.bulk.spec import JobSpec
 from munjang.cli.stack.valkey import find_packed
-from munjang.errors import QueueUnavailable
 from munjang.settings import WorkerSettings
 
 if TYPE_CHECKING:
     import subprocess
-
-
-def check_every_row_once(bench: Any, count: int) -> None:
-    assert [row["id"] for row in bench.rows()] == list(range(count))
-    manifest = bench.manifest()
-    assert manifest["rows_encoded"] == count
-    assert sum(shard["rows"] for shard in manifest["shards"]) == count
-    assert [shard["number"] for shard in manifest["shards"]] == list(range(len(manifest["shards"])))
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -52,7 +38,7 @@ def test_the_step_of_a_killed_worker_is_taken_over(bench: Any) -> None:
     begun = time.monotonic()
     bench.finish(job_id)
     assert time.monotonic() - begun < 90
-    check_every_row_once(bench, 5000)
+    bench.check_every_row_once(5000)
 
 
 def test_a_job_whose_workers_were_all_killed_goes_on_with_new_ones(bench: Any) -> None:
@@ -66,7 +52,7 @@ def test_a_job_whose_workers_were_all_killed_goes_on_with_new_ones(bench: Any) -
     bench.gate.unlink()
     bench.start()
     bench.finish(job_id)
-    check_every_row_once(bench, 5000)
+    bench.check_every_row_once(5000)
 
 
 def test_a_killed_worker_s_shard_is_done_again_in_an_object_store_too(bench: Any) -> None:
@@ -86,7 +72,7 @@ def test_a_killed_worker_s_shard_is_done_again_in_an_object_store_too(bench: Any
     refused = bench.queue.submit(spec.model_copy(update={"output": "bucket://밖"}))[0].id
     assert "outside" in bench.finish(refused, "failed").message
     (store / "안" / "출력").rename(bench.folder / "출력")
-    check_every_row_once(bench, 3000)
+    bench.check_every_row_once(3000)
     assert not (bench.folder / "출력" / ".munjang" / "input").exists()
 
 
@@ -115,7 +101,7 @@ def test_a_worker_that_is_killed_while_it_plans_is_replaced(bench: Any) -> None:
     gate.unlink()
     bench.start(SHARD_ROWS="2048")
     bench.finish(job_id)
-    check_every_row_once(bench, 3000)
+    bench.check_every_row_once(3000)
 
 
 def test_a_row_that_kills_its_worker_fails_the_job_and_not_every_worker_for_ever(bench: Any) -> None:
@@ -127,43 +113,6 @@ def test_a_row_that_kills_its_worker_fails_the_job_and_not_every_worker_for_ever
     bench.start(STEP_ATTEMPTS="2")
     job = bench.finish(job_id, "failed")
     assert "its worker died" in job.message
-
-
-@pytest.mark.parametrize("moment", ["forward", "report"])
-def test_redis_is_killed_and_started_again_at_any_moment(frail_bench: Any, moment: str) -> None:
-    bench = frail_bench
-    bench.gate.touch()
-    workers = [bench.start() for _ in range(2)]
-    job_id = bench.submit(bench.write(4000))
-    for worker in workers:
-        bench.forwarding(worker)
-    bench.server.kill()
-    if moment == "report":  # the work ends while nobody can be told
-        bench.gate.unlink()
-        bench.until(lambda: len(list((bench.folder / "출력/.munjang/shards").glob("*.json"))) >= 2, "two commits")
-    bench.server.start()
-    bench.gate.unlink(missing_ok=True)
-    bench.finish(job_id)
-    check_every_row_once(bench, 4000)
-    assert all(worker.poll() is None for worker in workers)
-
-
-@pytest.mark.parametrize("step", ["plan", "finish"])
-def test_redis_is_killed_and_started_again_while_a_job_is_planned_or_finished(frail_bench: Any, step: str) -> None:
-    bench = frail_bench
-    gate = bench.folder / f"{step}-gate"
-    gate.touch()
-    worker = bench.start()
-    job_id = bench.submit(bench.write(4000))
-    bench.until(lambda: bench.trace(step), f"the {step}")
-    bench.server.kill()
-    gate.unlink()
-    if step == "finish":  # all is written while nobody can be told
-        bench.until((bench.folder / "출력" / "manifest.json").exists, "the manifest")
-    bench.server.start()
-    bench.finish(job_id)
-    check_every_row_once(bench, 4000)
-    assert worker.poll() is None
 
 
 def test_with_the_default_settings_a_killed_worker_s_shard_is_done_within_90_s_of_the_kill(
@@ -184,73 +133,7 @@ def test_with_the_default_settings_a_killed_worker_s_shard_is_done_within_90_s_o
     bench.gate.unlink()
     bench.finish(job_id, seconds=90)
     assert time.monotonic() - killed < 90
-    check_every_row_once(bench, 5000)
-
-
-def test_who_watches_a_job_sees_its_end_over_a_restart_of_redis(frail_bench: Any) -> None:
-    bench = frail_bench
-    bench.gate.touch()
-    worker = bench.start()
-    job_id = bench.submit(bench.write(2000))
-    bench.forwarding(worker)
-    watch = bench.queue.watch(job_id, interval=0.1)
-    assert next(watch).state == "running"
-    bench.server.kill()
-    starting = threading.Timer(3, bench.server.start)
-    starting.start()
-    bench.gate.unlink()
-    assert [job.state for job in watch][-1] == "succeeded"
-    starting.join()
-    bench.server.kill()
-    with pytest.raises(QueueUnavailable):
-        next(bench.queue.watch(job_id))
-
-
-def test_an_idle_worker_outlives_redis(frail_bench: Any) -> None:
-    bench = frail_bench
-    worker = bench.start()
-    bench.until(lambda: "worker ready" in bench.logs(), "the worker")
-    bench.server.kill()
-    bench.until(lambda: "waiting for Redis" in bench.logs(), "the loss")
-    bench.server.start()
-    bench.finish(bench.submit(bench.write(10)))
-    assert worker.poll() is None
-
-
-def test_a_worker_without_redis_still_ends_on_request(frail_bench: Any) -> None:
-    bench = frail_bench
-    worker = bench.start()
-    bench.until(lambda: "worker ready" in bench.logs(), "the worker")
-    bench.server.kill()
-    bench.until(lambda: "waiting for Redis" in bench.logs(), "the loss")
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == 0
-
-
-def test_a_redis_that_forgot_everything_is_told_again_from_the_output_folder(bench: Any) -> None:
-    bench.gate.touch()
-    worker = bench.start()
-    job_id = bench.submit(bench.write(4000))
-    bench.forwarding(worker)
-    bench.redis.flushall()
-    bench.gate.unlink()
-    bench.until((bench.folder / "출력" / "manifest.json").exists, "the manifest")
-    bench.finish(job_id)
-    check_every_row_once(bench, 4000)
-
-
-def test_steps_that_were_lost_from_the_queue_are_queued_again(bench: Any) -> None:
-    bench.gate.touch()
-    worker = bench.start()
-    queue = Queue(QUEUE, connection=bench.redis, serializer=PlainJson)
-    queue.enqueue_in(timedelta(hours=1), EMBED_FILE, "/in", "/out")  # others have work in the queue meanwhile
-    job_id = bench.submit(bench.write(4000))
-    bench.forwarding(worker)
-    bench.redis.delete("rq:queue:munjang")
-    bench.gate.unlink()
-    bench.finish(job_id)
-    check_every_row_once(bench, 4000)
-    assert "taken up again" in bench.logs()
+    bench.check_every_row_once(5000)
 
 
 def test_a_damaged_part_is_found_at_the_end_and_made_again(bench: Any) -> None:
@@ -267,7 +150,7 @@ def test_a_damaged_part_is_found_at_the_end_and_made_again(bench: Any) -> None:
     first.write_bytes(data)
     bench.gate.unlink()
     bench.finish(job_id)
-    check_every_row_once(bench, 3000)
+    bench.check_every_row_once(3000)
 
 
 def test_a_broken_model_is_no_row_s_fault_and_the_process_begins_anew(bench: Any) -> None:
@@ -277,7 +160,7 @@ def test_a_broken_model_is_no_row_s_fault_and_the_process_begins_anew(bench: Any
     bench.until(lambda: len(bench.trace("load")) >= 2, "a new load")
     bench.broken.unlink()
     bench.finish(job_id)
-    check_every_row_once(bench, 100)
+    bench.check_every_row_once(100)
     assert bench.manifest()["rows_failed"] == 0
     assert worker.poll() is None
     assert bench.logs().count("worker ready") >= 2
@@ -299,4 +182,4 @@ def test_a_full_disk_fails_the_job_with_the_reason_and_a_retry_goes_on(bench: An
     resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (hard, hard))
     bench.queue.retry(job_id)
     bench.finish(job_id)
-    check_every_row_once(bench, 3000)
+    bench.check_every_row_once(3000)

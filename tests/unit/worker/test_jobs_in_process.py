@@ -12,10 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from munjang.encoder.postprocess import OutputOptions, finish
-from munjang.errors import EngineUnavailable, UnknownPrompt, UnsupportedDimensions
+from munjang.errors import UnknownPrompt, UnsupportedDimensions
 from munjang.vectors import Precision, quantize_int8
-from worker.interrupts import Interrupted, Reason
-from worker.shard import ShardJob
 from worker.storage import Folder
 from worker.writing.writer import part_names
 
@@ -230,94 +228,6 @@ def test_an_output_at_a_url_is_the_same(
     assert remote.names() == ["errors.jsonl", "manifest.json", *[f"part-0000{number}.parquet" for number in range(3)]]
     for name in remote.names()[2:]:
         assert remote.read(name) == (Path(output) / name).read_bytes()
-
-
-@pytest.mark.parametrize("shard_rows", [1, 2048, 100_000])
-def test_int8_is_bit_identical_whatever_the_shards_size(
-    jsonl: Rows, run: Callable[..., Any], tmp_path: Path, shard_rows: int
-) -> None:
-    path = jsonl(sentences(5000))
-    vectors = []
-    for name, rows in (("하나", 1024), ("둘", shard_rows)):
-        run(path, output=str(tmp_path / name), precision="int8", shard_rows=rows, format="npy")
-        vectors.append(read_output(tmp_path / name, "npy", "int8")[1].tobytes())
-    assert vectors[0] == vectors[1]
-
-
-def test_batches_do_not_depend_on_how_the_input_is_cut(
-    jsonl: Rows, run: Callable[..., Any], encoder: FakeEncoder, tmp_path: Path
-) -> None:
-    path = jsonl(sentences(5000))
-    seen = []
-    for rows in (1024, 3072):
-        encoder.batches.clear()
-        run(path, output=str(tmp_path / str(rows)), shard_rows=rows)
-        seen.append(sorted(encoder.batches))
-    assert seen[0] == seen[1]
-
-
-def test_batches_do_not_depend_on_how_many_pieces_a_block_is_read_in(
-    jsonl: Rows, run: Callable[..., Any], encoder: FakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows: list[Any] = sentences(1500)
-    rows[700] = {"id": 700, "text": None}
-    path, seen = jsonl(rows), []
-    for characters in (1 << 20, 1000):
-        monkeypatch.setattr("worker.reading.rows.PIECE_CHARS", characters)
-        encoder.batches.clear()
-        out = tmp_path / str(characters)
-        run(path, output=str(out), carry_columns="text")
-        seen.append((encoder.batches[:], [part.read_bytes() for part in sorted(out.glob("part-*"))]))
-        assert json.loads((out / "errors.jsonl").read_text(encoding="utf-8"))["row"] == 700
-    assert seen[0] == seen[1]
-
-
-def test_rows_are_batched_by_length_so_that_little_is_padding(
-    jsonl: Rows, plan_of: Callable[..., Plan], encoder: FakeEncoder
-) -> None:
-    rows = [{"text": "가" * (120 if number % 10 == 0 else 8)} for number in range(1024)]
-    plan = plan_of(jsonl(rows), batch_tokens=1280)
-    result = ShardJob(plan, 0, Folder(plan.spec.output), "시험").run(
-        encoder, max_chars=1000, poll=lambda: None, report=lambda _: None
-    )
-    in_file_order = sum(10 * 122 for _ in range(0, 1024, 10))
-    assert len(encoder.batches) < 0.3 * 1024 / 10
-    assert result.tokens < in_file_order / 3
-
-
-def test_a_shard_that_another_worker_has_committed_is_left_as_it_is(
-    jsonl: Rows, plan_of: Callable[..., Plan], encoder: FakeEncoder
-) -> None:
-    plan = plan_of(jsonl(sentences(10)))
-    folder = Folder(plan.spec.output)
-
-    def do() -> None:
-        ShardJob(plan, 0, folder, "시험").run(encoder, max_chars=1000, poll=lambda: None, report=lambda _: None)
-
-    do()
-    before = folder.read(".munjang/shards/000000.json")
-    with pytest.raises(Interrupted) as caught:
-        do()
-    assert caught.value.reason is Reason.OVERTAKEN
-    assert folder.read(".munjang/shards/000000.json") == before
-    assert folder.names(".munjang/tmp") == []
-
-
-def test_a_model_that_fails_on_everything_is_no_row_s_fault(
-    jsonl: Rows, run: Callable[..., Any], encoder: FakeEncoder
-) -> None:
-    encoder.failing = True
-    with pytest.raises(EngineUnavailable):
-        run(jsonl(sentences(100)))
-    assert len(encoder.batches) < 15
-
-
-def test_a_batch_too_large_for_memory_is_halved_until_it_fits(
-    jsonl: Rows, run: Callable[..., Any], encoder: FakeEncoder
-) -> None:
-    encoder.memory_tokens = 300
-    manifest = run(jsonl(sentences(200)))
-    assert manifest["rows_failed"] == 0
 
 
 def test_what_the_version_cannot_give_is_refused_before_the_input_is_read(
