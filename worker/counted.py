@@ -25,6 +25,7 @@ def run_shard(runtime: Runtime, plan: Plan, folder: Folder, number: int) -> Shar
 
     Raises:
         InvalidJob: the input has changed, or must not be read.
+        JobConflict: this worker's registry has another model under the version's number.
         EngineUnavailable: the model fails whatever the text; this process is to end.
     """
     settings = runtime.settings
@@ -33,7 +34,7 @@ def run_shard(runtime: Runtime, plan: Plan, folder: Folder, number: int) -> Shar
     shard = ShardJob(plan, number, folder, runtime.name)
     report = _Counter(runtime)
     try:
-        encoder = runtime.models.get(plan.version)
+        encoder = runtime.models.get(plan.version, plan.identity["model"])
         result = shard.run(encoder, max_chars=settings.max_row_chars, poll=runtime.interrupts.poll, report=report)
     except EngineUnavailable:
         runtime.models.drop()

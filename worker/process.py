@@ -22,6 +22,7 @@ from worker.connection import connect_briefly, connect_patiently
 from worker.interrupts import Interrupts
 from worker.metrics import Metrics
 from worker.models import Models
+from worker.planning import model_digest
 from worker.queue import BulkQueue
 from worker.roots import split_roots
 from worker.runtime import Runtime, install
@@ -77,7 +78,7 @@ def make_runtime(settings: WorkerSettings, parent: int = 0) -> Runtime:
         settings=settings,
         connection=connection,
         registry=registry,
-        models=Models(_loader(registry, settings), metrics),
+        models=Models(_loader(registry, settings), lambda version: model_digest(registry.manifest(version)), metrics),
         board=Board(connection, settings.keep_seconds),
         steps=Steps(queue, settings.keep_seconds),
         metrics=metrics,

@@ -43,6 +43,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 MAINTENANCE_SECONDS = 30
 """How long one worker's maintenance keeps others from theirs, if it dies in the middle."""
 
+PAUSES = (5, 20, 60)
+"""Seconds before a step is tried for the second, third, … time where storage or the registry was away."""
+
 _WORTH_RETRYING = (RegistryUnavailable, QueueUnavailable, ModelLoadFailed, EngineUnavailable)
 
 
@@ -94,6 +97,15 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
     def stopped_callback(self) -> None:
         """None."""
         return
+
+    def get_retry_interval(self) -> int:
+        """Seconds before the next try: none where the worker ended, some where time may bring back what was missing."""
+        if self.failure is None or isinstance(self.failure, Interrupted):
+            return 0
+        if isinstance(self.failure, RegistryUnavailable | OSError):
+            tried = runtime.current().settings.step_attempts - (self.retries_left or 0)
+            return PAUSES[min(max(tried, 1), len(PAUSES)) - 1]
+        return int(super().get_retry_interval())
 
     def _execute(self) -> Any:
         """Run the step, and settle what its failure costs: a shutdown no attempt, a wrong job all of them."""

@@ -21,6 +21,7 @@ import worker.begin
 import worker.connection
 import worker.jobs
 import worker.process
+import worker.queue
 import worker.supervisor
 from munjang.testing import FakeEncoder
 from worker.__main__ import main
@@ -99,6 +100,7 @@ def run(arguments: list[str]) -> int:
     bucket.register()
     worker.supervisor.PAUSE_SECONDS = 0.5
     worker.connection.LAST_TRIES = 1.0
+    worker.queue.PAUSES = (1,)
     worker.begin.make_plan = held("plan", worker.begin.make_plan)
     worker.jobs.write_manifest = held("finish", worker.jobs.write_manifest)
     worker.process._loader = lambda _registry, _settings: load

@@ -15,6 +15,7 @@ from rq.job import Job
 from munjang.bulk import EMBED_FILE, QUEUE
 from munjang.bulk.serializer import PlainJson
 from munjang.cli.stack.ports import free_port
+from munjang.registry import Description, Registry
 
 if TYPE_CHECKING:
     import subprocess
@@ -122,6 +123,20 @@ def test_an_output_made_with_another_version_is_refused_once_the_alias_moved(ben
     job = bench.finish(bench.submit(path), "failed")
     assert "version 1, not 2" in job.message
     assert bench.versions() == {"1"}
+
+
+def test_a_worker_whose_registry_has_another_model_under_the_same_number_does_not_mix_it_in(bench: Any) -> None:
+    job_id, worker = begun(bench)
+    worker.send_signal(signal.SIGTERM)
+    bench.gate.unlink()
+    assert worker.wait(30) == 0
+    other = bench.folder / "다른 모델"
+    other.mkdir()
+    (other / "config.json").write_text('{"another": true}')
+    registry = Registry(str(bench.folder / "다른 곳"))
+    registry.publish(other, Description(dimensions=8, max_tokens=128))
+    bench.start(REGISTRY=registry.url)
+    assert "has another version 1" in bench.finish(job_id, "failed").message
 
 
 @pytest.mark.parametrize(

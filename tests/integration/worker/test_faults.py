@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from munjang.bulk import QUEUE
 from munjang.bulk.spec import JobSpec
 from munjang.cli.stack.valkey import find_packed
 from munjang.settings import WorkerSettings
@@ -164,6 +165,20 @@ def test_a_broken_model_is_no_row_s_fault_and_the_process_begins_anew(bench: Any
     assert bench.manifest()["rows_failed"] == 0
     assert worker.poll() is None
     assert bench.logs().count("worker ready") >= 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits a running process, as Linux alone can")
+def test_a_disk_that_was_full_for_a_while_needs_nobody_s_help(bench: Any) -> None:
+    bench.gate.touch()
+    worker = bench.start()
+    job_id = bench.submit(bench.write(3000))
+    bench.until(lambda: bench.trace("held"), "a forward")
+    _, hard = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+    bench.gate.unlink()
+    bench.until(lambda: bench.redis.zcard(f"rq:scheduled:{QUEUE}"), "a step that is put off")
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    bench.finish(job_id)
+    bench.check_every_row_once(3000)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits a running process, as Linux alone can")
