@@ -40,8 +40,8 @@ def check_shards(
 ) -> tuple[list[ShardResult], list[int]]:
     """The finished shards, and the numbers of those that have to be done (again): their records are removed.
 
-    A shard is finished if its record stands and its files have the recorded sizes and, if `deep` and on a disk of this
-    machine, the recorded sha256. Files elsewhere were hashed before they went there.
+    A shard is finished if its record stands, its bad rows are told of, and its files have the recorded sizes and, if
+    `deep` and on a disk of this machine, the recorded sha256. Files elsewhere were hashed before they went there.
     """
     results: list[ShardResult] = []
     missing: list[int] = []
@@ -111,6 +111,8 @@ def _shard(plan: Plan, result: ShardResult) -> dict[str, Any]:
 
 
 def _stands(result: ShardResult, folder: Folder, *, deep: bool) -> bool:
+    if result.failed and folder.size(errors_name(result.number)) is None:
+        return False
     for part in result.parts:
         if folder.size(part.name) != part.size:
             return False

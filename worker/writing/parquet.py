@@ -47,8 +47,10 @@ class ParquetWriter:
 
     def close(self) -> None:
         """See `ShardWriter.close`."""
-        self._flush()
-        self._writer.close()
+        try:
+            self._flush()
+        finally:
+            self._writer.close()
 
     def _flush(self) -> None:
         if self._waiting:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from munjang.errors import EngineUnavailable
+from worker.finish import check_shards
 from worker.interrupts import Interrupted, Reason
 from worker.shard import ShardJob
 from worker.storage import Folder
@@ -97,6 +98,22 @@ def test_a_shard_that_another_worker_has_committed_is_left_as_it_is(
     assert caught.value.reason is Reason.OVERTAKEN
     assert folder.read(".munjang/shards/000000.json") == before
     assert folder.names(".munjang/tmp") == []
+
+
+@pytest.mark.parametrize("lost", ["part-00000.parquet", ".munjang/errors/000000.jsonl", ".munjang/shards/000000.json"])
+def test_a_shard_of_which_anything_is_lost_is_not_finished(
+    jsonl: Rows, plan_of: Callable[..., Plan], encoder: FakeEncoder, lost: str
+) -> None:
+    plan = plan_of(jsonl([{"id": 1, "text": None}, *sentences(1500)]))
+    folder = Folder(plan.spec.output)
+    for number in (0, 1):
+        ShardJob(plan, number, folder, "시험").run(encoder, max_chars=1000, poll=lambda: None, report=lambda _: None)
+    assert check_shards(plan, folder, lambda: None, deep=False)[1] == []
+    folder.remove(lost)
+    results, missing = check_shards(plan, folder, lambda: None, deep=False)
+    assert missing == [0]
+    assert [result.number for result in results] == [1]
+    assert folder.read(".munjang/shards/000000.json") is None
 
 
 def test_a_model_that_fails_on_everything_is_no_row_s_fault(
