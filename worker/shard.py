@@ -50,7 +50,7 @@ class ShardJob:
         Args:
             encoder: of the plan's version.
             max_chars: longer texts are errors.
-            poll: called between batches; what it raises leaves nothing behind.
+            poll: called between batches and pieces, from two threads; what it raises leaves nothing behind.
             report: is told at the beginning and after every batch.
 
         Raises:
@@ -67,7 +67,7 @@ class ShardJob:
             try:
                 with closing(read_pieces(self._plan, self._shard, self._folder)) as pieces:
                     run_pipeline(
-                        self._preparing(pieces, encoder, max_chars),
+                        self._preparing(pieces, encoder, max_chars, poll),
                         self._encoding(encoder, poll, report),
                         self._writing(writer, encoder),
                     )
@@ -79,7 +79,9 @@ class ShardJob:
         save_errors(self._folder, self._number, self.tally.errors)
         return self._commit(parts)
 
-    def _preparing(self, pieces: Iterator[Block], encoder: Encoder, max_chars: int) -> Callable[[], Prepared | None]:
+    def _preparing(
+        self, pieces: Iterator[Block], encoder: Encoder, max_chars: int, poll: Callable[[], None]
+    ) -> Callable[[], Prepared | None]:
         """What gives the next block, read and tokenised piece by piece."""
         spec = self._plan.spec
         preparer = Preparer(encoder, prompt_name=spec.prompt_name, cut=spec.truncation == "end", max_chars=max_chars)
@@ -87,6 +89,7 @@ class ShardJob:
         def prepare() -> Prepared | None:
             parts: list[Prepared] = []
             while sum(map(len, parts)) < self._plan.block_rows and (piece := next(pieces, None)):
+                poll()
                 parts.append(preparer(piece))
             return join(parts) if parts else None
 

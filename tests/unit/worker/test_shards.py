@@ -69,6 +69,26 @@ def test_batches_do_not_depend_on_how_many_pieces_a_block_is_read_in(
     assert seen[0] == seen[1]
 
 
+def test_a_shard_of_long_texts_can_be_stopped_while_they_are_read(
+    jsonl: Rows, plan_of: Callable[..., Plan], encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.reading.rows.PIECE_CHARS", 1000)
+    plan = plan_of(jsonl([{"text": "가" * 500}] * 1000))
+    polled = []
+
+    def poll() -> None:
+        polled.append(1)
+        if len(polled) == 3:
+            raise Interrupted(Reason.ENDED)
+
+    with pytest.raises(Interrupted):
+        ShardJob(plan, 0, Folder(plan.spec.output), "시험").run(
+            encoder, max_chars=1000, poll=poll, report=lambda _: None
+        )
+    assert len(polled) == 3
+    assert encoder.batches == []
+
+
 def test_rows_are_batched_by_length_so_that_little_is_padding(
     jsonl: Rows, plan_of: Callable[..., Plan], encoder: FakeEncoder
 ) -> None:
