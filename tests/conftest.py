@@ -94,6 +94,19 @@ def redis_binary(request) -> Path:
     return request.param
 
 
+@pytest.fixture(scope="session")
+def first_redis(redis_binary) -> bool:
+    """Whether this is the first of the Redis servers."""
+    return redis_binary == redis_binaries()[0]
+
+
+@pytest.fixture
+def first_redis_only(first_redis) -> None:
+    """For what takes time and does not depend on the Redis server: it is shown on one of them."""
+    if not first_redis:
+        pytest.skip("does not depend on the Redis server, and was shown on the first")
+
+
 @pytest.fixture
 def redis_server(redis_binary, tmp_path_factory):
     """A Redis server of one test's own, to be killed and started again."""

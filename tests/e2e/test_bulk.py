@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from munjang.bulk import EMBED_FILE, QUEUE
-from munjang.cli.stack.valkey import find_packed
 from munjang.client import Client
 from munjang.client.job_client import JobClient
 from munjang.client.jobs import JobQueue
@@ -27,13 +26,6 @@ SOME = 2100
 
 ASKED = 1500
 """So many of them, spread over all, are asked of the server as well."""
-
-
-@pytest.fixture
-def first_redis(redis_binary):
-    """Whether this is the first of the Redis servers: what takes long and does not depend on the server is run once."""
-    packed = find_packed()
-    return packed is None or packed == redis_binary
 
 
 @pytest.fixture
@@ -157,10 +149,8 @@ def test_korsts_through_rq_has_every_row_once_with_the_server_s_vectors(
 
 @pytest.mark.timeout(900)
 def test_int8_is_bit_identical_whatever_the_shards_size_and_after_a_killed_worker(
-    sentences, first_redis, redis_url, start_worker, tmp_path
+    sentences, first_redis_only, redis_url, start_worker, tmp_path
 ):
-    if not first_redis:
-        pytest.skip("bits do not depend on the server, and were compared on the first one")
     path = write_tsv(tmp_path / "korsts.tsv", [text + " 그리고" * (i % 8) for i, text in enumerate(sentences[:SOME])])
     hasty = {"HEARTBEAT_SECONDS": 0.5, "LEASE_SECONDS": 2, "MAINTENANCE_SECONDS": 1}
     out = tmp_path / "two"

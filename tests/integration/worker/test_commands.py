@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     Run = Callable[..., tuple[int, str, str]]
 
 
+pytestmark = pytest.mark.usefixtures("first_redis_only")
+
+
 @pytest.fixture
 def run(bench: Any, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command of `munjang jobs`: exit status, standard output and standard error."""

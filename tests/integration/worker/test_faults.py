@@ -9,14 +9,12 @@ import resource
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from munjang.bulk import QUEUE
 from munjang.bulk.spec import JobSpec
-from munjang.cli.stack.valkey import find_packed
 from munjang.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -116,12 +114,8 @@ def test_a_row_that_kills_its_worker_fails_the_job_and_not_every_worker_for_ever
     assert "its worker died" in job.message
 
 
-def test_with_the_default_settings_a_killed_worker_s_shard_is_done_within_90_s_of_the_kill(
-    bench: Any, redis_binary: Path
-) -> None:
-    packed = find_packed()
-    if packed and Path(packed) != redis_binary:
-        pytest.skip("how long a lease is does not depend on the server, and was shown on the embedded one")
+@pytest.mark.usefixtures("first_redis_only")
+def test_with_the_default_settings_a_killed_worker_s_shard_is_done_within_90_s_of_the_kill(bench: Any) -> None:
     bench.gate.touch()
     names = ("heartbeat_seconds", "lease_seconds", "maintenance_seconds")
     usual = {name.upper(): str(WorkerSettings.model_fields[name].default) for name in names}

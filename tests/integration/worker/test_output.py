@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.usefixtures("first_redis_only")
+
+
 def stamps(bench: Any) -> dict[str, tuple[int, int]]:
     return {part.name: (part.stat().st_ino, part.stat().st_mtime_ns) for part in bench.parts()}
 

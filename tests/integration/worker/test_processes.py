@@ -9,6 +9,9 @@ import sys
 from typing import Any
 
 import psutil
+import pytest
+
+pytestmark = pytest.mark.usefixtures("first_redis_only")
 
 
 def alive(pid: int) -> bool:
