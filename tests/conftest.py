@@ -108,12 +108,24 @@ def first_redis_only(first_redis) -> None:
 
 
 @pytest.fixture
-def redis_server(redis_binary, tmp_path_factory):
+def new_redis(tmp_path_factory):
+    """Start a Redis server by its program; killed after the test."""
+    started = []
+
+    def start(binary):
+        started.append(RedisServer(binary, tmp_path_factory.mktemp("redis")))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+def redis_server(redis_binary, new_redis):
     """A Redis server of one test's own, to be killed and started again."""
-    server = RedisServer(redis_binary, tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+    return new_redis(redis_binary)
 
 
 @pytest.fixture(scope="session")

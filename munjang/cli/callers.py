@@ -1,4 +1,7 @@
-"""Calls that go on in the background while something else happens, and what became of each. For `munjang demo`."""
+"""Calls that go on in the background while something else happens, and what became of each.
+
+For `munjang demo`, and for tests that do something to a server while it is called.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,22 @@ if TYPE_CHECKING:
 class Callers:
     """Threads that encode without a pause; use it in a `with` statement.
 
+    Args:
+        client: calls the server.
+        texts: what each call encodes.
+        count: how many threads.
+        version: the version that each call asks for; empty for what the server serves.
+
     Attributes:
         answered: how many replies each version gave.
         failures: the calls that failed, by reason.
         slowest: seconds of the slowest reply.
     """
 
-    def __init__(self, client: Client, texts: Sequence[str], count: int = 2) -> None:
+    def __init__(self, client: Client, texts: Sequence[str], count: int = 2, version: int | str = "") -> None:
         self._client = client
         self._texts = list(texts)
+        self._version = version
         self._ended = threading.Event()
         self._changed = threading.Condition()
         self._threads = [threading.Thread(target=self._call, name="munjang-caller") for _ in range(count)]
@@ -59,7 +69,7 @@ class Callers:
         while not self._ended.is_set():
             begun = time.monotonic()
             try:
-                found = self._client.encode(self._texts)
+                found = self._client.encode(self._texts, version=self._version)
             except MunjangError as error:
                 with self._changed:
                     self.failures[error.reason] += 1

@@ -1,7 +1,8 @@
-"""Real server processes for end-to-end tests: started on a free port, ended by their id, their logs kept."""
+"""Real programs for end-to-end tests: started on free ports, ended by their id, their logs kept."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -16,8 +17,8 @@ WAIT = 90
 
 
 @dataclass
-class ServerProcess:
-    """A running `python -m server`, with every line of its log as it comes."""
+class Program:
+    """A running server or worker, with every line of its log as it comes."""
 
     process: subprocess.Popen[str]
     lines: list[dict] = field(default_factory=list)
@@ -50,7 +51,7 @@ class ServerProcess:
 
         with self._heard:
             assert self._heard.wait_for(lambda: found() or self._ended, WAIT), f"{event} did not come: {self.lines}"
-            assert found(), f"the server ended before {event}: {self.lines} {self.plain}"
+            assert found(), f"the program ended before {event}: {self.lines} {self.plain}"
             return found()
 
     def wait_for_count(self, event, count):
@@ -58,7 +59,7 @@ class ServerProcess:
         with self._heard:
             enough = lambda: len([line for line in self.lines if line["event"] == event]) >= count  # noqa: E731
             assert self._heard.wait_for(lambda: enough() or self._ended, WAIT), f"{event} did not come: {self.lines}"
-            assert enough(), f"the server ended before {event}: {self.lines} {self.plain}"
+            assert enough(), f"the program ended before {event}: {self.lines} {self.plain}"
 
     @property
     def target(self):
@@ -71,25 +72,44 @@ class ServerProcess:
         return self.process.wait(WAIT)
 
 
+@pytest.fixture(scope="session")
+def warm_cache(tmp_path_factory):
+    """The cache of all programs here: a model's form for this processor is made once, and later starts take a second."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def start_server(tmp_path):
-    """Start a server on a registry, with settings as keyword arguments; all are ended after the test."""
+def start_program(tmp_path, warm_cache):
+    """Start `python -m PROGRAM` on a registry, with settings as keyword arguments; all are ended after the test.
+
+    `prefix` is a command that runs the program, `variables` are others than settings.
+    """
     running = []
 
-    def start(registry, **settings):
-        given = {"home": tmp_path / "home", "registry": registry, "port": 0, "metrics_port": 0, "log_format": "json"}
+    def start(program, registry, *, prefix=(), variables=None, **settings):
+        given = {"home": tmp_path / "home", "registry": registry, "log_format": "json"}
+        given |= {"cache": warm_cache, "cache_versions": 32}
         names = {f"MUNJANG_{name.upper()}": str(value) for name, value in (given | settings).items()}
-        environment = {**os.environ, **names, "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, "-m", "server"]
         process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*map(str, prefix), sys.executable, "-m", program],
+            env={**os.environ, **names, "HF_HUB_OFFLINE": "1", **(variables or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-        running.append(ServerProcess(process))
+        running.append(Program(process))
         return running[-1]
 
     yield start
-    for server in running:
-        if server.process.poll() is None:
-            server.process.kill()
-        server.process.wait(WAIT)
-        server.process.stdout.close()
+    for program in running:
+        if program.process.poll() is None:
+            program.process.kill()
+    for program in running:
+        program.process.wait(WAIT)
+        program.process.stdout.close()
+
+
+@pytest.fixture
+def start_server(start_program):
+    """Start a server on a registry, by default on a free port and without a metrics page."""
+    return functools.partial(start_program, "server", port=0, metrics_port=0)
