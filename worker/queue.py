@@ -6,7 +6,6 @@ looked up in a list and never imported, call-backs are not run and web hooks not
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from rq import Queue
@@ -25,9 +24,11 @@ from munjang.errors import (
     MunjangError,
     QueueUnavailable,
     RegistryUnavailable,
+    VersionNotFound,
 )
 from worker import jobs, runtime
 from worker.interrupts import Interrupted, Reason
+from worker.lease import redis_time
 from worker.mirror import mirror_job
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
     """An RQ job that runs one of FUNCTIONS with plain data."""
 
     failure: BaseException | None = None
+    away = False
     timeout: float | None
     retries_left: int | None
     webhooks: list[Any]
@@ -102,10 +104,18 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         """Seconds before the next try: none where the worker ended, some where time may bring back what was missing."""
         if self.failure is None or isinstance(self.failure, Interrupted):
             return 0
-        if isinstance(self.failure, RegistryUnavailable | OSError):
+        if self.away or isinstance(self.failure, OSError):
             tried = runtime.current().settings.step_attempts - (self.retries_left or 0)
             return PAUSES[min(max(tried, 1), len(PAUSES)) - 1]
         return int(super().get_retry_interval())
+
+    def retry(self, queue: Queue, pipeline: Any) -> None:
+        """Queue the step again, or schedule it, by Redis's clock."""
+        pause = self.get_retry_interval()
+        super().retry(queue, pipeline)
+        if pause:
+            due = redis_time(queue.connection) + pause
+            pipeline.zadd(queue.scheduled_job_registry.key, {self.id: int(due)}, xx=True)
 
     def _execute(self) -> Any:
         """Run the step, and settle what its failure costs: a shutdown no attempt, a wrong job all of them."""
@@ -126,7 +136,8 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
             raise
         except Exception as error:
             self.failure = error
-            if isinstance(error, MunjangError) and not isinstance(error, _WORTH_RETRYING):
+            self.away = _no_registry(error)
+            if isinstance(error, MunjangError) and not isinstance(error, _WORTH_RETRYING) and not self.away:
                 self.retries_left = 0
             raise
 
@@ -161,6 +172,16 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         return f"{self.description}: {type(self.failure).__name__}; the worker's log says more"
 
 
+def _no_registry(error: Exception) -> bool:
+    """Whether a step failed because the registry is away; one that stands empty is, as a volume that is not mounted."""
+    if not isinstance(error, VersionNotFound):
+        return isinstance(error, RegistryUnavailable)
+    try:
+        return not runtime.current().registry.versions()
+    except RegistryUnavailable:
+        return True
+
+
 class BulkQueue(Queue):  # type: ignore[misc] # rq is not followed by mypy
     """The queue, whose jobs are `BulkJob`s with plain data whatever RQ's own commands pass."""
 
@@ -182,12 +203,12 @@ class BulkQueue(Queue):  # type: ignore[misc] # rq is not followed by mypy
         """Keep other workers from maintenance, but not for RQ's quarter of an hour if this one dies in it."""
         return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=MAINTENANCE_SECONDS))
 
-    def enqueue_due(self) -> None:
-        """Queue the jobs whose time has come: those to be retried after a while, and those scheduled."""
+    def enqueue_due(self, now: float) -> None:
+        """Queue the jobs whose time has come by Redis's clock: those to be retried later, and those scheduled."""
         registry = ScheduledJobRegistry(
             self.name, connection=self.connection, job_class=self.job_class, serializer=self.serializer
         )
-        due = registry.get_jobs_to_schedule(int(time.time()))
+        due = registry.get_jobs_to_schedule(int(now))
         found = self.job_class.fetch_many(due, connection=self.connection, serializer=self.serializer)
         for rq_id, job in zip(due, found, strict=True):
             with self.connection.pipeline() as pipe:

@@ -22,7 +22,7 @@ from rq.registry import (
     StartedJobRegistry,
 )
 from rq.serializers import DefaultSerializer
-from rq.utils import now
+from rq.utils import now as utc_now
 from rq.worker import WorkerStatus
 from rq.worker_registration import clean_worker_registry
 
@@ -31,6 +31,7 @@ from munjang.bulk.serializer import PlainJson, loads
 from munjang.bulk.spec import JobSpec
 from munjang.errors import MunjangError
 from worker.interrupts import Interrupted, Reason
+from worker.lease import lease_until, redis_time
 from worker.limits import PolledDeathPenalty
 from worker.pulse import Pulse
 from worker.queue import BulkJob, BulkQueue
@@ -92,6 +93,8 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         """Work on one step in this process, with heart-beats beside it."""
         self.runtime.interrupts.clear()
         execution: Execution = self.prepare_execution(job)
+        end = redis_time(self.connection) + self.runtime.settings.lease_seconds
+        lease_until(self.connection, job.started_job_registry, execution, end)
         with Pulse(self, job, execution, self._pulse_connection):
             self.perform_job(job, queue, execution)
         self.set_state(WorkerStatus.IDLE)
@@ -110,7 +113,7 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         """
         self.runtime.interrupts.set(Reason.SHUTDOWN)
         self._stop_requested = True
-        self._shutdown_requested_date = now()
+        self._shutdown_requested_date = utc_now()
         signal.signal(signal.SIGINT, self.request_force_stop)
         signal.signal(signal.SIGTERM, self.request_force_stop)
         if self.get_state() != WorkerStatus.BUSY and self.runtime.blocked:
@@ -150,16 +153,17 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         """Take over the steps of dead workers, queue those whose time has come, and go on with jobs that lost steps."""
         for queue in self.queues:
             if queue.acquire_maintenance_lock():
+                now = redis_time(self.connection)
                 for registry in _REGISTRIES:
                     registry(
                         queue.name, connection=self.connection, job_class=self.job_class, serializer=self.serializer
-                    ).cleanup()
+                    ).cleanup(now)
                 clean_worker_registry(queue)
                 queue.intermediate_queue.cleanup(self, queue)
-                queue.enqueue_due()
+                queue.enqueue_due(now)
                 self._go_on_with_lost_jobs()
                 queue.release_maintenance_lock()
-        self.last_cleaned_at = now()
+        self.last_cleaned_at = utc_now()
 
     def clean_group_registries(self) -> None:
         """Nothing: bulk jobs have no groups."""

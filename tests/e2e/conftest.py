@@ -74,7 +74,7 @@ class Program:
 
 @pytest.fixture(scope="session")
 def warm_cache(tmp_path_factory):
-    """The cache of all programs here: a model's form for this processor is made once, and later starts take a second."""
+    """The cache of all programs here: what a model becomes on this processor is made once, so later starts are fast."""
     return tmp_path_factory.mktemp("cache")
 
 

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest

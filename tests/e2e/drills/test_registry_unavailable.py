@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from munjang.bulk.spec import JobSpec
 from munjang.cli.callers import Callers
 from munjang.client import Client
+from munjang.client.jobs import JobQueue
 
 TEXTS = ["남자가 드럼을 쳤다.", "여자가 노래한다."]
 READABLE = "munjang_server_registry_readable"
 
 
 def take_away(registry, how):
-    """Let the registry be gone, as an unmounted volume or as a mount point that stands empty; returns how it comes back."""
+    """Let the registry be gone, as an unmounted volume, or empty, as its mount point; returns how it comes back."""
     folder = Path(registry.url)
     aside = folder.rename(folder.with_name("away"))
     if how == "empty":
@@ -58,3 +60,20 @@ def test_a_server_that_starts_without_the_registry_says_so_and_serves_once_it_is
     server.ready()
     with Client(server.target) as client:
         assert client.encode(TEXTS).version == 1
+
+
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_a_job_that_is_submitted_meanwhile_waits_for_the_registry(
+    registry, start_worker, any_redis_binary, new_redis, corpus, tmp_path, until, how
+):
+    url = new_redis(any_redis_binary).url
+    worker = start_worker(registry, url)
+    back = take_away(registry, how)
+    jobs = JobQueue(url)
+    job, _ = jobs.submit(JobSpec(input=str(corpus(100)), output=str(tmp_path / "출력")))
+    worker.wait_for("step failed", attempts_left=3)
+    back()
+    ended = until(lambda: (found := jobs.get(job.id)).state.ended and found, "the end of the job")
+    jobs.close()
+    assert ended.state == "succeeded", ended
+    assert len([line for line in worker.lines if line["event"] == "step failed"]) == 1
