@@ -50,6 +50,10 @@ class Callers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Call no more, and wait for the calls under way."""
         self._ended.set()
         for thread in self._threads:
             thread.join()

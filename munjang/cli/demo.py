@@ -1,11 +1,12 @@
-"""`munjang demo`: a tour of the whole in a temporary folder, which is gone at its end."""
+"""`munjang demo`: a tour of the whole, or a change of models, in a temporary folder that is gone at its end."""
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,13 +16,14 @@ from munjang.cli.callers import Callers
 from munjang.cli.config import read_settings
 from munjang.cli.heatmap import heat_map
 from munjang.cli.programs import spoken
+from munjang.cli.rollover import CANDIDATE
 from munjang.cli.stack.home import Home
 from munjang.cli.stack.plan import Plan, make_plan
 from munjang.cli.stack.ports import LOOPBACK
 from munjang.cli.stack.signals import Signals
 from munjang.cli.stack.stack import Interrupted, Stack
 from munjang.client import Client
-from munjang.errors import DeadlineExceeded, MunjangError
+from munjang.errors import MunjangError
 from munjang.registry import DEFAULT, Description, Registry
 from munjang.settings import UpSettings
 
@@ -36,51 +38,86 @@ SWAP_SECONDS = 120.0
 REPLIES = 20
 """So many replies of a version are waited for before the next step."""
 
-UNSET = ("MUNJANG_ALIASES", "MUNJANG_TLS_CERT", "MUNJANG_TLS_KEY", "MUNJANG_TLS_CLIENT_CA", "MUNJANG_TOKENS_FILE")
+UNSET = (
+    "MUNJANG_ALIASES",
+    "MUNJANG_KEEP_PREVIOUS",
+    "MUNJANG_TLS_CERT",
+    "MUNJANG_TLS_KEY",
+    "MUNJANG_TLS_CLIENT_CA",
+    "MUNJANG_TOKENS_FILE",
+    "MUNJANG_INPUT_ROOTS",
+    "MUNJANG_OUTPUT_ROOTS",
+)
 """Settings of another installation, which a demonstration does without."""
 
 
-def demo() -> None:
+def demo(
+    *,
+    rollover: Annotated[
+        bool,
+        typer.Option("--rollover", help="Change the model of a search, and check every promise on the way."),
+    ] = False,
+) -> None:
     """See it work in a temporary folder: encode, compare, swap the model under running calls, and go back.
+
+    With --rollover a corpus is embedded anew with another model while the first one serves; both are searched, the new
+    one is promoted, callers who pin the old one still get it, and it is retired. Exit status 1 if a promise is broken.
 
     Takes about two minutes, most of it for making the first model, and leaves nothing behind.
 
-    Example:
+    Examples:
       munjang demo
+
+      munjang demo --rollover
     """
     out = console.stdout()
     with Signals() as signals, tempfile.TemporaryDirectory(prefix="munjang-demo-") as folder:
         home = Home(Path(folder))
         with home.claimed(), console.telling() as tell:
-            plan = _plan(home)
+            plan = _plan(home, rollover=rollover)
             with Stack(plan, signals, tell) as stack:
                 try:
-                    _tour(out, stack, plan, tell)
+                    _rollover(out, stack, tell) if rollover else _tour(out, stack, tell)
                 except Interrupted:
                     raise typer.Exit(signals.exit_status) from None
     _head(out, f"Everything has ended and the folder is gone. `{spoken('munjang')} up` starts one that stays.")
 
 
-def _plan(home: Home) -> Plan:
+def _plan(home: Home, *, rollover: bool) -> Plan:
     clean = {"registry": "", "redis_url": "", "redis_port": 0, "metrics_port": 0, "worker_metrics_port": 0}
     settings = read_settings(UpSettings).model_copy(update=clean)
-    plan = make_plan(settings, home, LOOPBACK, 0, worker=False)
-    kept = {name: UpSettings.model_fields[name.removeprefix("MUNJANG_").lower()].default for name in UNSET}
-    return replace(plan, extra=kept)
+    plan = make_plan(settings, home, LOOPBACK, 0, worker=rollover)
+    kept = {name: str(UpSettings.model_fields[name.removeprefix("MUNJANG_").lower()].default) for name in UNSET}
+    return replace(plan, extra=kept | ({"MUNJANG_ALIASES": f"{DEFAULT},{CANDIDATE}"} if rollover else {}))
 
 
-def _tour(out: Console, stack: Stack, plan: Plan, tell: Callable[[str], None]) -> None:
+def _tour(out: Console, stack: Stack, tell: Callable[[str], None]) -> None:
     _head(out, "1. A registry with a first model, and a server")
-    with _timed(out, "ready"):
-        stack.publish_first(model="", wanted=False)
-        stack.start_programs()
-        with Client(plan.target) as client:
-            stack.wait_ready(client, SWAP_SECONDS)
-        tell("")
-    with Client(plan.target) as client:
+    with _started(out, stack, tell) as client:
         _encode(out, client)
         _compare(out, client)
-        _swap(out, stack, client, Registry(plan.registry))
+        _swap(out, stack, client, Registry(stack.plan.registry))
+
+
+def _rollover(out: Console, stack: Stack, tell: Callable[[str], None]) -> None:
+    from munjang.cli.rollover.drill import Drill  # noqa: PLC0415 - what a tour does without
+    from munjang.client.jobs import JobQueue  # noqa: PLC0415 - redis and rq, for the same reason
+
+    stack.start_queue(SWAP_SECONDS)
+    with _started(out, stack, tell) as client, closing(JobQueue(stack.plan.redis_url)) as queue:
+        Drill(out, stack, client, queue).run()
+
+
+@contextmanager
+def _started(out: Console, stack: Stack, tell: Callable[[str], None]) -> Iterator[Client]:
+    """Publish a first model and start the programs; a client of the server, which serves."""
+    with Client(stack.plan.target) as client:
+        with _timed(out, "ready"):
+            stack.publish_first(model="", wanted=False)
+            stack.start_programs()
+            stack.wait_ready(client, SWAP_SECONDS)
+            tell("")
+        yield client
 
 
 def _encode(out: Console, client: Client) -> None:
@@ -132,13 +169,9 @@ def _publish_copy(registry: Registry, version: int) -> int:
 
 
 def _wait(stack: Stack, callers: Callers, version: int) -> None:
-    """Wait until a version answers."""
-    deadline = time.monotonic() + SWAP_SECONDS
-    while not callers.wait(version, REPLIES, 0.5):
-        stack.check()
-        if time.monotonic() > deadline:
-            msg = f"version {version} did not answer within {SWAP_SECONDS:g} s"
-            raise DeadlineExceeded(msg)
+    """Wait until a version has given some more replies."""
+    enough = callers.answered[version] + REPLIES
+    stack.wait(f"version {version}", SWAP_SECONDS, lambda: callers.answered[version] >= enough)
 
 
 def _head(out: Console, title: str) -> None:

@@ -80,7 +80,7 @@ class Stack:
         self._tell("starting Valkey")
         command = valkey.command(valkey.find_binary(), self.plan.redis_port, self.plan.home.redis)
         self._start("valkey", command)
-        self._wait("Valkey", seconds, lambda: valkey.ready(self.plan.redis_port))
+        self.wait("Valkey", seconds, lambda: valkey.ready(self.plan.redis_port))
 
     def publish_first(self, *, model: str, wanted: bool) -> None:
         """Publish a first model if the registry is empty, or one that is `wanted` in any case.
@@ -103,7 +103,7 @@ class Stack:
         )
         relay.start()
         try:
-            self._wait("the first model", FIRST_SECONDS, lambda: child.status() is not None)
+            self.wait("the first model", FIRST_SECONDS, lambda: child.status() is not None)
         finally:
             child.kill()
             relay.join()
@@ -124,10 +124,22 @@ class Stack:
             Interrupted: asked to end.
         """
         self._tell("loading the model")
-        self._wait("the server", seconds, lambda: _serves(client))
+        self.wait("the server", seconds, lambda: _serves(client))
         if self.plan.worker:
             self._tell("waiting for the worker")
-            self._wait("the worker", seconds, lambda: answers(*self.plan.worker_metrics))
+            self.wait("the worker", seconds, lambda: answers(*self.plan.worker_metrics))
+
+    def wait(self, what: str, seconds: float, ready: Callable[[], bool]) -> None:
+        """Return when something is ready, which is looked at again and again.
+
+        Raises:
+            ChildDied: a child ended by itself.
+            Interrupted: asked to end.
+            DeadlineExceeded: time ran out.
+        """
+        for _ in self._moments(what, seconds):
+            if ready():
+                return
 
     def watch(self) -> None:
         """Return when somebody asks to end.
@@ -183,11 +195,6 @@ class Stack:
         child = Child(name, command, environment, self.plan.home.log(name), self._guard, once=once)
         self._children.append(child)
         return child
-
-    def _wait(self, what: str, seconds: float, ready: Callable[[], bool]) -> None:
-        for _ in self._moments(what, seconds):
-            if ready():
-                return
 
     def _moments(self, what: str, seconds: float) -> Iterator[None]:
         deadline = time.monotonic() + seconds

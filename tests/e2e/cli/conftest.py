@@ -131,11 +131,12 @@ class Running:
 
 
 @pytest.fixture
-def munjang():
+def munjang(warm_cache):
     """Start the command with arguments, and settings as keyword arguments."""
     running = []
 
     def start(*arguments, **settings):
+        settings = {"cache": warm_cache, "cache_versions": 32} | settings
         environment = {f"MUNJANG_{name.upper()}": str(value) for name, value in settings.items()}
         running.append(Running(arguments, environment))
         return running[-1]
