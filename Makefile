@@ -65,6 +65,7 @@ lint: setup docs-site ## Check style, types, import rules, dependencies, protos,
 	$(BIN)/python -m tools.protos stubs
 	$(BIN)/python -m tools.settings_docs --check
 	$(BIN)/python -m tools.api_docs --check
+	$(BIN)/python -m tools.sizing --check
 	$(BIN)/python -m tools.alerts --check
 
 format: setup ## Format the code and mend what ruff can mend.
@@ -80,6 +81,7 @@ protos-baseline: setup ## At a release only: make today's protos the contract th
 docs: setup ## Write the generated pages of docs/, and the alert rules for Prometheus.
 	$(BIN)/python -m tools.settings_docs
 	$(BIN)/python -m tools.api_docs
+	$(BIN)/python -m tools.sizing
 	$(BIN)/python -m tools.alerts
 
 docs-site: setup ## Build docs/ as a site into build/docs, by mkdocs; a link or an anchor that leads nowhere is an error.
@@ -91,6 +93,7 @@ constraints: | $(BIN)/python ## Pin the newest versions that fit pyproject.toml,
 bench: setup ## Measure speed, write docs/benchmarks.md; ARGS="--quick", "--peers", "--only served", "--profile FOLDER".
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.speed $(ARGS)
 	@case "$(ARGS)" in *--quick* | *--only*) ;; *) $(BIN)/python -m pytest --quiet tests/bench ;; esac
+	@$(BIN)/python -m tools.sizing
 
 wheel: setup ## Build dist/munjang-*.whl and the source distribution.
 	$(BIN)/python -m build --no-isolation --outdir dist

@@ -121,6 +121,12 @@ def first_redis_only(first_redis) -> None:
         pytest.skip("does not depend on the Redis server, and was shown on the first")
 
 
+@pytest.fixture(scope="session")
+def make_redis() -> type[RedisServer]:
+    """A Redis server of a program, in a folder; whoever makes it starts and kills it."""
+    return RedisServer
+
+
 @pytest.fixture
 def new_redis(tmp_path_factory):
     """Start a Redis server by its program, with more variables; killed after the test."""
