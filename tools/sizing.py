@@ -69,8 +69,8 @@ def values(speed: dict[str, Any], memory: dict[str, Any], bulk: dict[str, Any]) 
         "ready_start": digits(start["ready_start_seconds"]["median"]),
         "bulk_rows": digits(rows),
         "bulk_share": f"{speed['bulk']['share_of_in_process']:.0%}",
-        "bulk_hours": digits(hours),
-        "bulk_workers": str(math.ceil(10 * hours / 12)),
+        "bulk_minutes": digits(60 * hours),
+        "bulk_workers": str(math.ceil(100 * hours / 24)),
         "plumbing": digits(bulk["plumbing"]["us_a_row"]),
         "plumbing_memory": megabytes(1e6 * bulk["plumbing"]["most_mb"]),
         "sorting": digits(bulk["sorting"]["factor"]),
@@ -113,9 +113,7 @@ def _output(precision: Precision) -> str:
 
 def _gpu(found: dict[str, Any]) -> str:
     if "skipped" in found:
-        return (
-            "It was not measured: the machine has no GPU. The manifests' figures for the component `gpu` are guesses."
-        )
+        return "Not measured: the machine has none. What the component `gpu` requests and allows is a guess."
     return "Figures of a GPU are on the page [Benchmarks](benchmarks.md#gpu)."
 
 
