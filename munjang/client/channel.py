@@ -41,8 +41,8 @@ class ConnectionOptions:
         token: a bearer token, sent with every call.
         allow_insecure_token: send the token without TLS to another machine as well. Anyone on the way can read it.
         max_message_bytes: the largest message to send or receive.
-        keepalive: seconds of silence in a call after which the connection is probed; 0 turns it off. A server of grpc's
-            own defaults hangs up on callers that probe more often than every 300 s.
+        keepalive: seconds of silence in a call after which the connection is probed; 0 turns it off. Ours hang up on
+            callers that probe more often than every 10 s, servers of grpc's own defaults than every 300 s.
         health_check: leave out servers that say NOT_SERVING; None: where there are several addresses.
     """
 

@@ -96,6 +96,14 @@ def test_every_name_of_kubernetes_is_one_of_the_manifests(render):
     assert named <= known
 
 
+def test_every_drill_is_told_of_and_every_drill_told_of_exists():
+    folder = ROOT / "tests" / "e2e" / "drills"
+    told = set(re.findall(r"`(test_\w+\.py)`", PAGE))
+    assert told == {path.name for path in folder.glob("test_*.py")}
+    for name in told:
+        assert (folder / name).read_text(encoding="utf-8").startswith('"""Promise: ')
+
+
 def test_every_event_that_logs_are_searched_for_is_logged():
     sources = "".join(
         path.read_text(encoding="utf-8")

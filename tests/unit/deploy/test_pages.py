@@ -1,0 +1,87 @@
+"""Every page of the documentation: the commands, settings and metrics that it names exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from munjang.cli.main import app
+from munjang.settings import ClientSettings, ServerSettings, TrainerSettings, UpSettings, WorkerSettings
+from trainer.cli import app as trainer_app
+
+ROOT = Path(__file__).resolve().parents[3]
+OTHERS = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "deploy/README.md")]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), *OTHERS]
+LOOKED_AT_ELSEWHERE = {"operations.md", "benchmarks.md"}
+"""The one has a test of its own; the other names what was measured."""
+
+KINDS = (ServerSettings, WorkerSettings, TrainerSettings, ClientSettings, UpSettings)
+
+
+def code(page):
+    """What stands as code on a page: the lines of shell blocks, and code within sentences."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^ *```(?:sh|shell|bash)\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in re.sub(r"\\\n", " ", block).splitlines()]
+    return [*lines, *(" ".join(each.split()) for each in re.findall(r"`([^`]+)`", prose))]
+
+
+def commands(program):
+    """Every call of a program on any page, as words: what a line begins with, after values of variables or a folder."""
+    found = set()
+    for page in PAGES:
+        for line in code(page) if page.name not in LOOKED_AT_ELSEWHERE else ():
+            call = re.match(rf"(?:[A-Z_]+=\S+ )*(?:\S+/)?{program} ([^|;&#>]*)", line.strip())
+            if call and "…" not in call[1]:
+                found.add((page.name, tuple(shlex.split(call[1]))))
+    return sorted(found)
+
+
+def name_of(each):
+    """The name of a case, by its page or its words."""
+    return each if isinstance(each, str) else " ".join(each)
+
+
+def check(program, words):
+    """Assert that a command exists and has the options that it is given."""
+    path = [word for word in words[:2] if re.fullmatch("[a-z]+", word)]
+    for depth in (len(path), 1):
+        done = CliRunner().invoke(program, [*path[:depth], "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+        if done.exit_code == 0:
+            break
+    assert done.exit_code == 0, done.output
+    assert all(re.search(rf"{word}\b", done.output) for word in words if word.startswith("--"))
+
+
+@pytest.mark.parametrize(("page", "words"), commands("munjang"), ids=name_of)
+def test_a_command_of_ours_exists_with_the_options_it_is_given(page, words):
+    check(app, words)
+
+
+@pytest.mark.parametrize(("page", "words"), commands("python -m trainer"), ids=name_of)
+def test_a_command_of_the_trainer_exists_with_the_options_it_is_given(page, words):
+    check(trainer_app, words)
+
+
+def test_commands_are_found_on_the_pages_that_show_them():
+    found = {page for page, _ in commands("munjang")}
+    assert {"README.md", "quickstart.md", "concepts.md", "rollover.md", "security.md", "sizing.md"} <= found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_on_a_page_exists(page):
+    known = {f"MUNJANG_{field.upper()}" for kind in KINDS for field in kind.model_fields}
+    named = set(re.findall(r"\bMUNJANG_[A-Z_]*[A-Z]", page.read_text(encoding="utf-8")))
+    assert named <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_metric_on_a_page_exists(page, series):
+    shown = set(series) | {re.sub(r"_(bucket|total)$", "", name) for name in series}
+    named = {name for each in code(page) for name in re.findall(r"\bmunjang_(?:server|worker|queue)_\w+", each)}
+    assert named <= shown
