@@ -170,6 +170,15 @@ def test_a_service_of_ours_is_built_by_a_target_and_names_settings_that_it_has(n
     assert kind().registry == "/var/lib/munjang/registry"
 
 
+def test_every_service_that_serves_has_a_health_check_or_an_image_with_one():
+    for name, service in SERVICES.items():
+        target = service.get("build", {}).get("target")
+        checked = "healthcheck" in service or any(
+            line.startswith("HEALTHCHECK ") for line in inherited(target or "base")
+        )
+        assert checked or name in {"prometheus", "grafana"}  # nothing waits for these
+
+
 def test_the_grace_of_the_server_covers_its_drain():
     service = SERVICES["server"]
     grace = float(service["stop_grace_period"].removesuffix("s"))

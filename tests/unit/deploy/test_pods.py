@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from worker.connection import LAST_TRIES
+
+STARTED = json.loads((Path(__file__).resolve().parents[3] / "docs" / "bench" / "speed.json").read_text("utf-8"))[
+    "startup"
+]
 SERVING = ("Deployment", "StatefulSet")
 
 
@@ -102,6 +110,32 @@ def test_the_grace_covers_what_comes_before_the_drain_and_the_drain(rendered, po
     environment = {each["name"]: each.get("value") for each in container["env"]}
     needed = container["lifecycle"]["preStop"]["sleep"]["seconds"] + float(environment["MUNJANG_DRAIN_SECONDS"])
     assert spec["terminationGracePeriodSeconds"] >= needed + 10
+
+
+def test_a_worker_and_a_queue_have_time_to_end_in_order(rendered, pod_of):
+    graces = {
+        each["metadata"]["name"]: pod_of(each)["spec"]["terminationGracePeriodSeconds"] for each in rendered.workloads()
+    }
+    first_load = STARTED["first_start_seconds"]["median"]  # a worker ends once the model that it loads is loaded
+    assert graces["munjang-worker"] >= LAST_TRIES + 10 * first_load
+    assert graces["munjang-trainer"] >= 60
+    assert graces.get("munjang-valkey", 60) >= 30
+
+
+def test_probes_wait_for_what_starts(rendered, pod_of):
+    (container,) = pod_of(rendered.named("Deployment", "munjang-server"))["spec"]["containers"]
+    probe = container["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 5 * STARTED["first_start_seconds"]["median"]
+
+
+def test_no_two_pods_of_one_program_are_put_together_where_there_is_room_elsewhere(rendered, pod_of):
+    for each in rendered.of("Deployment"):
+        labels = pod_of(each)["metadata"]["labels"]
+        spread = pod_of(each)["spec"]["topologySpreadConstraints"]
+        assert "kubernetes.io/hostname" in {one["topologyKey"] for one in spread}
+        for one in spread:
+            assert one["labelSelector"]["matchLabels"].items() <= labels.items()
+            assert one["whenUnsatisfiable"] == "ScheduleAnyway"  # a full cluster still rolls
 
 
 def test_selectors_are_the_labels_of_their_own_pods_alone(rendered, pod_of):
