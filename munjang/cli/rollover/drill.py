@@ -71,30 +71,39 @@ class Drill:
         self._say(f"1. An index of {len(self._corpus.passages)} passages by version {self._old}, which serves")
         first = self._embed(self._old)
         with self._calling() as callers, self._calling(self._old) as pinned:
-            self._say("2. A new version is published and loaded beside it; nobody gets it unasked")
-            new = self._publish(first)
-            self._load(new)
-            self._say(f"3. A worker embeds the corpus anew with version {new}, while version {self._old} answers")
-            before = callers.answered[self._old]
-            second = self._embed(new)
-            _check(callers.answered[self._old] > before, "nobody was answered while the corpus was embedded")
-            _check(set(callers.answered) == {self._old}, f"somebody got version {new} before it was promoted")
-            self._say("4. Both indexes are searched")
-            compare(self._out, (first, self._ask(first.version)), (second, self._ask(second.version)))
-            self._say(f"5. Promoted: index and alias move together to version {new}")
-            self._registry.promote(DEFAULT, new, BY)
-            self._until_answered(callers, new)
-            before = callers.answered[self._old]
-            self._until_answered(callers, new)
-            _check(callers.answered[self._old] == before, f"version {self._old} still answers who asked for {DEFAULT}")
-            self._until_answered(pinned, self._old)
-            _check(set(pinned.answered) == {self._old}, f"a pinned caller got another version than {self._old}")
-            self._out.print(f"callers who pin version {self._old} are still answered by it, and by no other")
+            new = self._prepare(callers, first)
+            self._promote(callers, pinned, new)
             pinned.stop()
             self._say(f"6. Version {self._old} is retired, now that nobody pins it")
             self._retire(self._old)
             self._until_answered(callers, new)
         self._report(callers, pinned)
+
+    def _prepare(self, callers: Callers, first: Index) -> int:
+        """Publish and load the new version, embed the corpus with it and compare, while the old one answers."""
+        self._say("2. A new version is published and loaded beside it; nobody gets it unasked")
+        new = self._publish(first)
+        self._load(new)
+        self._say(f"3. A worker embeds the corpus anew with version {new}, while version {self._old} answers")
+        before = callers.answered[self._old]
+        second = self._embed(new)
+        _check(callers.answered[self._old] > before, "nobody was answered while the corpus was embedded")
+        _check(set(callers.answered) == {self._old}, f"somebody got version {new} before it was promoted")
+        self._say("4. Both indexes are searched")
+        compare(self._out, (first, self._ask(first.version)), (second, self._ask(second.version)))
+        return new
+
+    def _promote(self, callers: Callers, pinned: Callers, new: int) -> None:
+        """Let everybody get the new version but those who pin the old one."""
+        self._say(f"5. Promoted: index and alias move together to version {new}")
+        self._registry.promote(DEFAULT, new, BY)
+        self._until_answered(callers, new)
+        before = callers.answered[self._old]
+        self._until_answered(callers, new)
+        _check(callers.answered[self._old] == before, f"version {self._old} still answers who asked for {DEFAULT}")
+        self._until_answered(pinned, self._old)
+        _check(set(pinned.answered) == {self._old}, f"a pinned caller got another version than {self._old}")
+        self._out.print(f"callers who pin version {self._old} are still answered by it, and by no other")
 
     def _embed(self, version: int) -> Index:
         """Let a worker embed the corpus with a version."""
