@@ -78,7 +78,7 @@ class Gate:
         """The gRPC handler of a method with one request and one reply."""
 
         async def serve(raw: bytes, context: Any) -> bytes:
-            remaining = context.time_remaining()
+            remaining = time_left(context)
             call = self._open(rpc, context, self._default_deadline if remaining is None else remaining)
             async with _Visit(self, call):
                 self._admit(call)
@@ -92,7 +92,7 @@ class Gate:
         """The gRPC handler of a method with streams both ways; the handler reads and writes `call.context`."""
 
         async def serve(_: object, context: Any) -> None:
-            remaining = context.time_remaining()
+            remaining = time_left(context)
             call = self._open(rpc, context, NOBODY_WAITS if remaining is None else remaining)
             async with _Visit(self, call):
                 self._admit(call)
@@ -191,6 +191,15 @@ class _Visit:
             await call.context.abort(code, str(shown), details)
         else:
             gate.leave(call, _why_cancelled(call), "")
+
+
+def time_left(context: Any) -> float | None:
+    """The seconds that a call has left, or None where that cannot be told: it brought no deadline, or the clock jumped.
+
+    gRPC holds a deadline as a time of day, so when the clock is set ahead between the arrival of a call and its
+    handler, the call seems to be over. One that is over indeed, gRPC cancels by itself, by a clock that does not jump.
+    """
+    return context.time_remaining() or None
 
 
 async def within(seconds: float, work: Awaitable[bytes]) -> bytes:
