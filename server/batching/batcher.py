@@ -152,7 +152,7 @@ class Batcher:
             raise EmptyText(msg, field="texts", index=index)
         if request.expired(request.arrived):
             raise expired()
-        self._inbox.put(request, self._forward.busy_seconds, request.arrived)
+        self._inbox.put(request, self._forward.busy_seconds(request.work.lane), request.arrived)
         self._answers.begin(request)
 
     @property

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from server.batching.contract import Lane
 from server.batching.isolate import good_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -19,13 +21,34 @@ if TYPE_CHECKING:
     from server.batching.speed import SpeedMeter
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Running:
-    """The forward that runs now. `expected` seconds from `started`; `tokens` without padding."""
+    """The forward that runs now, or pauses.
+
+    Attributes:
+        started: when, by `time.monotonic()`.
+        expected: seconds that it is expected to take, without pauses.
+        tokens: of its texts, without padding.
+        parts: between as many it pauses.
+        paused: seconds of its pauses until now.
+    """
 
     started: float
     expected: float
     tokens: int
+    parts: int = 1
+    paused: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run, without pauses."""
+        return time.monotonic() - self.started - self.paused
+
+    def let_pass(self, others: Callable[[], None]) -> None:
+        """Pause while others run."""
+        begun = time.monotonic()
+        others()
+        self.paused += time.monotonic() - begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +63,7 @@ class Outcome:
 
 
 class Forward:
-    """Runs forwards, one at a time, on the engine thread.
+    """Runs forwards on the engine thread: one at a time, and others while one pauses.
 
     Attributes:
         running: the one that runs now, or None. May be read by any thread.
@@ -52,26 +75,47 @@ class Forward:
         self.running: Running | None = None
         self.succeeded = float("-inf")
 
-    @property
-    def busy_seconds(self) -> float:
-        """Seconds until the forward that runs now is expected to end; 0 if none runs."""
+    def busy_seconds(self, lane: Lane) -> float:
+        """Seconds until the engine is expected to be free for this lane; 0 if no forward runs."""
         running = self.running
-        return 0.0 if running is None else max(0.0, running.started + running.expected - time.monotonic())
+        if running is None:
+            return 0.0
+        left = max(0.0, running.expected - running.seconds)
+        return min(left, running.expected / running.parts) if lane is Lane.INTERACTIVE else left
 
-    def run(self, lease: Lease, tokens: Sequence[Tokens], *, measure: bool = True) -> Outcome:
-        """Run one forward; whatever it raises is the outcome. `measure`: learn the speed from it."""
+    def run(
+        self,
+        lease: Lease,
+        tokens: Sequence[Tokens],
+        *,
+        pause: Callable[[], None] | None = None,
+        measure: bool = True,
+    ) -> Outcome:
+        """Run one forward; whatever it raises is the outcome.
+
+        Args:
+            lease: on the version that runs.
+            tokens: of the texts.
+            pause: is called between the parts of a long forward; it may run other forwards, whose time does not count.
+            measure: learn the speed from it.
+        """
         size = sum(map(len, tokens))
-        started = time.monotonic()
-        self.running = Running(started, self._speed.curve(lease.version).seconds(size), size)
+        expected = self._speed.curve(lease.version).seconds(size)
+        pausing, self.running = self.running, Running(time.monotonic(), expected, size)
+        running = self.running
         try:
-            rows = lease.encoder.forward(tokens)
-            seconds = time.monotonic() - started
+            if pause is None or lease.encoder.parts == 1:
+                rows = lease.encoder.forward(tokens)
+            else:
+                running.parts = lease.encoder.parts
+                rows = lease.encoder.forward(tokens, partial(running.let_pass, pause))
+            seconds = running.seconds
             good = good_rows(rows, len(tokens))
         except BaseException as error:  # noqa: BLE001 - a forward may raise anything, and the engine thread must live on
-            return Outcome(started, time.monotonic() - started, error=error.with_traceback(None))
+            return Outcome(running.started, running.seconds, error=error.with_traceback(None))
         finally:
-            self.running = None
+            self.running = pausing
         self.succeeded = time.monotonic()
         if measure:
             self._speed.record(lease.version, size, seconds)
-        return Outcome(started, seconds, rows, good)
+        return Outcome(running.started, seconds, rows, good)

@@ -102,13 +102,18 @@ class Inbox:
                 self._changed.wait()
             return None
 
+    def next_interactive(self) -> Batch | None:
+        """What is to run while a bulk forward pauses, if anything: does not wait."""
+        with self._changed:
+            return None if self._stopped else self._taken(self.queue.take_interactive)
+
     def _take(self) -> Batch | Probe | None:
         if self._probes:
             return self._probes.popleft()
         self._pieces_turn = not self._pieces_turn
         if self._pieces_turn:
-            return self._take_piece() or self._take_batch()
-        return self._take_batch() or self._take_piece()
+            return self._take_piece() or self._taken(self.queue.take)
+        return self._taken(self.queue.take) or self._take_piece()
 
     def _take_piece(self) -> Batch | None:
         while self._pieces:
@@ -117,8 +122,9 @@ class Inbox:
                 return piece
         return None
 
-    def _take_batch(self) -> Batch | None:
-        batch = self.queue.take(time.monotonic())
+    def _taken(self, take: Callable[[float], Batch | None]) -> Batch | None:
+        """A batch of the queue, after those are told whose texts are too late."""
+        batch = take(time.monotonic())
         if self.queue.late:
             late, self.queue.late = self.queue.late, []
             self._on_late(late)

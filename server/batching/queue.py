@@ -60,23 +60,34 @@ class Queue:
     def take(self, now: float) -> Batch | None:
         """Take the texts of the next batch, all of one version and lane; None if nothing waits."""
         for _ in Lane:  # a lane whose texts are all late has nothing to give
-            lane = policy.next_lane(
-                interactive=self.lanes[Lane.INTERACTIVE].texts > 0,
-                bulk=self.lanes[Lane.BULK].texts > 0,
-                owed=self._owed,
-                turn=self._pace.turn(Lane.BULK, None, now),
-            )
-            taken = self.lanes[lane].take(now, self._pace, self._drop_late)
-            if taken is not None:
-                batch = Batch(taken[0], lane, taken[1])
-                self._settle(batch, now)
+            batch = self._take(self._next_lane(now, bulk=self.lanes[Lane.BULK].texts > 0), now)
+            if batch is not None:
+                self._settle(batch, now, bulk_waits=self.lanes[Lane.BULK].texts > 0)
                 return batch
         return None
+
+    def take_interactive(self, now: float) -> Batch | None:
+        """Take interactive texts to run while a bulk batch pauses; None if none wait, or bulk has its turn."""
+        if not self.lanes[Lane.INTERACTIVE].texts or self._next_lane(now, bulk=True) is Lane.BULK:
+            return None
+        batch = self._take(Lane.INTERACTIVE, now)
+        if batch is not None:
+            self._settle(batch, now, bulk_waits=True)
+        return batch
+
+    def _next_lane(self, now: float, *, bulk: bool) -> Lane:
+        interactive = self.lanes[Lane.INTERACTIVE].texts > 0
+        turn = self._pace.turn(Lane.BULK, None, now)
+        return policy.next_lane(interactive=interactive, bulk=bulk, owed=self._owed, turn=turn)
+
+    def _take(self, lane: Lane, now: float) -> Batch | None:
+        taken = self.lanes[lane].take(now, self._pace, self._drop_late)
+        return None if taken is None else Batch(taken[0], lane, taken[1])
 
     def _drop_late(self, request: Request) -> None:
         self.late.append((request, self.drop(request)))
 
-    def _settle(self, batch: Batch, now: float) -> None:
+    def _settle(self, batch: Batch, now: float, *, bulk_waits: bool) -> None:
         """Keep the account between the lanes."""
         tokens = batch.size
         self._owed = policy.owed_after(
@@ -85,7 +96,7 @@ class Queue:
             tokens,
             self._share,
             interactive_waits=self.lanes[Lane.INTERACTIVE].texts > 0,
-            bulk_waits=self.lanes[Lane.BULK].texts > 0,
+            bulk_waits=bulk_waits,
         )
         if batch.lane is Lane.INTERACTIVE:
             self.interactive.add(tokens, now)

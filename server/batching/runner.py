@@ -1,7 +1,8 @@
 """The engine thread: takes jobs and runs them until told to stop. It goes on whatever happens.
 
 The thread picks its next batch right after the last one, with no way through the event loop between them; tokenising
-before and answering after happen on other threads meanwhile.
+before and answering after happen on other threads meanwhile. While a long bulk forward pauses between its parts, the
+interactive batches that wait are run, so that they need not wait for the whole of it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from server.batching.contract import Lane
 from server.batching.request import Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from server.batching.inbox import Inbox, Probe
     from server.batching.observer import Observer
     from server.batching.queue import Queue
@@ -40,7 +44,7 @@ class Runner:
         self._casualties = casualties
         self._observer = observer
         self._thread: threading.Thread | None = None
-        self._job: Batch | Probe | None = None
+        self._jobs: list[Batch | Probe] = []  # the one that runs, and those that pause for it
 
     @property
     def alive(self) -> bool:
@@ -55,7 +59,7 @@ class Runner:
     def revive(self) -> None:
         """Start the thread again after it died, which only a defect of the interpreter or a test can cause."""
         _log.critical("the engine thread died and is started again")
-        self._recover()
+        self._recover(0)
         self.start()
 
     def join(self, seconds: float) -> bool:
@@ -65,27 +69,42 @@ class Runner:
         return not self.alive
 
     def _main(self) -> None:
-        while True:
-            try:
-                self._job = None
-                self._job = self._inbox.next()
-                if self._job is None:
-                    return
-                self._work(self._job)
-            except BaseException:  # noqa: BLE001 - this thread must not die, and what it hit is failed
-                _log.critical("a defect on the engine thread", exc_info=True)
-                self._recover()
+        while self._run(self._inbox.next):
+            pass
+
+    def _let_pass(self) -> None:
+        """A bulk forward pauses: run what is not to wait for its end."""
+        while self._run(self._inbox.next_interactive):
+            pass
+
+    def _run(self, take: Callable[[], Batch | Probe | None]) -> bool:
+        """Take a job and run it; whether there was one."""
+        running = len(self._jobs)
+        try:
+            job = take()
+            if job is None:
+                return False
+            self._jobs.append(job)
+            self._work(job)
+        except BaseException:  # noqa: BLE001 - this thread must not die, and what it hit is failed
+            _log.critical("a defect on the engine thread", exc_info=True)
+            self._recover(running)
+        del self._jobs[running:]
+        return True
 
     def _work(self, job: Batch | Probe) -> None:
         if isinstance(job, Batch):
-            self._trial.run_batch(job)
+            self._trial.run_batch(job, self._let_pass if job.lane is Lane.BULK else None)
         else:
             self._trial.run_probe(job)
 
-    def _recover(self) -> None:
-        """Fail what the defect has hit, so that nobody waits for it."""
+    def _recover(self, running: int) -> None:
+        """Fail what the defect has hit, the jobs behind the first so many or else the queue: nobody waits for it."""
         self._observer.restarted()
-        if isinstance(self._job, Batch):
-            self._casualties.defect_in_batch(self._job)
-        elif self._job is None:
+        hit = self._jobs[running:]
+        del self._jobs[running:]
+        for job in hit:
+            if isinstance(job, Batch):
+                self._casualties.defect_in_batch(job)
+        if not hit:
             self._casualties.defect_in_queue(self._inbox.reset())

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from munjang.encoder.contract import Tokens
-from munjang.encoder.layout import computed
+from munjang.encoder.layout import SHORT, computed
 from munjang.errors import TryLater
 from server.batching.admission import Admission
 from server.batching.contract import Lane, Work
@@ -82,6 +82,7 @@ class Simulation:
     """An engine whose forwards take `start_seconds` and `token_seconds` for each token, padding included.
 
     Attributes:
+        parts: between as many a bulk forward pauses for interactive calls, unless it is short.
         on_end: is called with every call that ended; it may `add` calls.
         batches: everything that was run.
         dead_tokens: tokens of texts that were run although their call was not answered in time.
@@ -90,6 +91,7 @@ class Simulation:
     settings: BatchSettings
     start_seconds: float
     token_seconds: float
+    parts: int = 1
     on_end: Callable[[Call], None] = lambda _: None
     batches: list[Batch] = field(default_factory=list)
     dead_tokens: int = 0
@@ -104,6 +106,7 @@ class Simulation:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = itertools.count()
         self._free_at = 0.0
+        self._paused: tuple[Batch, int] | None = None  # and how many of its parts are left
         self._calls: dict[Request, Call] = {}
         for tokens in (16, 1024):
             self._speed.record(1, tokens, self.seconds(tokens))
@@ -132,7 +135,7 @@ class Simulation:
         work = Work(_Lease(call.version), tokens, call.caller, call.lane, deadline)
         request = Request(work, _no_future(), self.now)
         try:
-            self._admission.check(request, self.queue, max(0.0, self._free_at - self.now), self.now)
+            self._admission.check(request, self.queue, self._busy(call.lane), self.now)
         except TryLater:
             self._end(call, "refused")
             return
@@ -141,21 +144,40 @@ class Simulation:
         self.queue.add(request)
         self._start()
 
+    def _busy(self, lane: Lane) -> float:
+        left = max(0.0, self._free_at - self.now)
+        if lane is Lane.BULK and self._paused is not None:
+            left += self._seconds(self._paused[0]) * self._paused[1] / self.parts
+        return left
+
     def _start(self) -> None:
         if self.now < self._free_at:
             return
-        batch = self.queue.take(self.now)
+        batch = self.queue.take(self.now) if self._paused is None else self.queue.take_interactive(self.now)
         for request, _ in self.queue.late:
             request.ended = True
             self._end(self._calls.pop(request), "expired", request)
         self.queue.late.clear()
         if batch is not None:
-            self._free_at = self.now + self.seconds(computed(batch.lengths, packs=True))
-            self._at(self._free_at, lambda: self._finish(batch))
+            whole = batch.lane is Lane.INTERACTIVE or batch.size <= SHORT
+            self._run(batch, 1 if whole else self.parts, 1 if whole else self.parts)
+        elif self._paused is not None:
+            paused, left = self._paused
+            self._run(paused, left, self.parts)
+
+    def _run(self, batch: Batch, left: int, parts: int) -> None:
+        """Run the next part of a batch, of which so many are left."""
+        self._free_at = self.now + self._seconds(batch) / parts
+        if parts > 1:
+            self._paused = (batch, left - 1) if left > 1 else None
+        self._at(self._free_at, self._start if left > 1 else lambda: self._finish(batch))
+
+    def _seconds(self, batch: Batch) -> float:
+        return self.seconds(computed(batch.lengths, packs=True))
 
     def _finish(self, batch: Batch) -> None:
         self.batches.append(batch)
-        self._speed.record(batch.version, batch.size, self.seconds(computed(batch.lengths, packs=True)))
+        self._speed.record(batch.version, batch.size, self._seconds(batch))
         for part in batch.parts:
             call = self._calls.get(part.request)
             late = part.request.ended or part.request.expired(self.now)

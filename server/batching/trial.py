@@ -15,6 +15,8 @@ from server.batching import isolate
 from server.batching.observer import BatchSeen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -63,8 +65,8 @@ class Trial:
         self._observer = observer
         self._broken: set[int] = set()
 
-    def run_batch(self, batch: Batch) -> None:
-        """Run a batch and see to each of its texts."""
+    def run_batch(self, batch: Batch, pause: Callable[[], None] | None = None) -> None:
+        """Run a batch and see to each of its texts. `pause` is called between the parts of its forward, if any."""
         lease = _share_lease(batch)
         if lease is None:
             return
@@ -75,7 +77,7 @@ class Trial:
             oldest = time.monotonic() - min(part.request.arrived for part in batch.parts)
             computed = lease.encoder.computed(batch.lengths)
             self._observer.batch(BatchSeen(batch.version, batch.lane, batch.texts, batch.size, computed, oldest))
-            outcome = self._run(lease, batch)
+            outcome = self._run(lease, batch, pause)
             if outcome.rows is not None and outcome.good is not None:
                 self._budget.grow(batch.size)
                 self._hand_out(batch, outcome.rows, outcome.good, outcome)
@@ -100,8 +102,8 @@ class Trial:
         if calibrate:
             self._calibrate(lease)
 
-    def _run(self, lease: Lease, batch: Batch) -> Outcome:
-        outcome = self._forward.run(lease, batch.tokens())
+    def _run(self, lease: Lease, batch: Batch, pause: Callable[[], None] | None) -> Outcome:
+        outcome = self._forward.run(lease, batch.tokens(), pause=pause)
         self._observer.forward(batch.version, batch.lane, outcome.seconds, outcome.error is None)
         return outcome
 

@@ -72,8 +72,8 @@ def overload(engine: tuple[float, float, float], load: float) -> dict[str, float
     }
 
 
-def beside(engine: tuple[float, float, float], callers: int, *, streams: int) -> dict[str, float]:
-    """Short calls in a closed loop beside streams that keep the engine full."""
+def beside(engine: tuple[float, float, float], callers: int, *, streams: int, parts: int) -> dict[str, float]:
+    """Short calls in a closed loop beside streams of mixed lengths that keep the engine full."""
     source, latencies, done = random.Random(3), [], [0]  # noqa: S311 - simulated traffic
 
     def ended(call: Call) -> None:
@@ -88,9 +88,9 @@ def beside(engine: tuple[float, float, float], callers: int, *, streams: int) ->
         return Call(at, [source.randint(8, 32)], caller)
 
     def stream(at: float) -> Call:
-        return Call(at, [source.randint(8, 32) for _ in range(256)], "stream", Lane.BULK)
+        return Call(at, [mixed(source) for _ in range(256)], "stream", Lane.BULK)
 
-    simulation = Simulation(BatchSettings(), engine[0], engine[1], on_end=ended)
+    simulation = Simulation(BatchSettings(), engine[0], engine[1], parts=parts, on_end=ended)
     for number in range(callers):
         simulation.add(short(number / 100, f"caller {number}"))
     for _ in range(streams):
@@ -99,6 +99,7 @@ def beside(engine: tuple[float, float, float], callers: int, *, streams: int) ->
     return {
         "callers": callers,
         "streams": streams,
+        "parts_of_a_forward": parts,
         "p50_ms": 1e3 * quantile(latencies, 0.5),
         "p99_ms": 1e3 * quantile(latencies, 0.99),
         "bulk_tokens_per_second": done[0] / 60,
@@ -126,6 +127,7 @@ class FreeEncoder:
     """An encoder that takes no time."""
 
     info = ModelInfo(384, 512)
+    parts = 1
 
     def __init__(self) -> None:
         self._rows = np.ones((4096, 384), np.float32)
@@ -228,7 +230,11 @@ def measure() -> dict:
         "policy": {
             name: {
                 "open_loop": [overload(engine, load) for load in loads],
-                "beside_bulk": [beside(engine, callers, streams=n) for callers in (1, 8) for n in (0, 2)],
+                "beside_bulk": [
+                    beside(engine, callers, streams=streams, parts=parts)
+                    for callers in (1, 8)
+                    for streams, parts in ((0, 1), (2, 1), (2, 6))
+                ],
                 "greedy_caller": greedy(engine),
             }
             for name, engine in ENGINES.items()

@@ -91,8 +91,12 @@ def test_below_the_capacity_nearly_nothing_is_refused():
     assert sum(call.outcome == "answered" for call in calls) > 0.99 * len(calls)
 
 
-def beside(*, bulk, callers=8):
-    """Latencies of short calls in a closed loop, with or without two streams that keep the engine full."""
+def short_text(source):
+    return source.randint(8, 32)
+
+
+def beside(*, bulk, callers=8, parts=6):
+    """The p99 of short calls in a closed loop, with or without two streams of such lengths that saturate the engine."""
     source = random.Random(3)  # noqa: S311 - simulated traffic
     latencies = []
 
@@ -107,24 +111,46 @@ def beside(*, bulk, callers=8):
         return Call(at, [source.randint(8, 32)], caller)
 
     def stream(at):
-        return Call(at, [source.randint(8, 32) for _ in range(256)], "stream", Lane.BULK)
+        return Call(at, [bulk(source) for _ in range(256)], "stream", Lane.BULK)
 
-    simulation = Simulation(BatchSettings(), *CPU, on_end=ended)
+    simulation = Simulation(BatchSettings(), *CPU, parts=parts, on_end=ended)
     for number in range(callers):
         simulation.add(short(number / 100, f"부른이{number}"))
-    for _ in range(2 * bulk):
+    for _ in range(2 if bulk else 0):
         simulation.add(stream(0.0))
     simulation.run(20)
     return percentile(latencies, 0.99), simulation
 
 
-def test_short_calls_beside_a_saturating_stream_are_nearly_as_fast_as_alone():
-    alone, _ = beside(bulk=False)
+@pytest.mark.parametrize("callers", [1, 8])
+@pytest.mark.parametrize("lengths", [short_text, mixed])
+def test_short_calls_beside_a_saturating_stream_are_nearly_as_fast_as_alone(lengths, callers):
+    alone, _ = beside(bulk=None, callers=callers)
 
-    crowded, simulation = beside(bulk=True)
+    crowded, simulation = beside(bulk=lengths, callers=callers)
 
     assert crowded <= 3 * alone
     assert sum(batch.size for batch in simulation.batches if batch.lane is Lane.BULK) > 0
+
+
+def test_without_pauses_they_would_wait_for_the_long_texts_of_a_stream():
+    whole, _ = beside(bulk=mixed, parts=1)
+
+    paused, _ = beside(bulk=mixed)
+
+    assert paused < 0.5 * whole
+
+
+def test_a_forward_that_pauses_keeps_the_share_of_bulk():
+    """Interactive calls that never cease use each pause, and the bulk forward ends nevertheless."""
+    simulation = Simulation(BatchSettings(), *CPU, parts=6)
+    for number in range(4000):
+        simulation.add(Call(number / 1000, [16], f"부른이{number % 7}"))
+    stream = Call(0.1, [512] * 8, "stream", Lane.BULK)
+    simulation.add(stream)
+    simulation.run(4)
+
+    assert stream.outcome == "answered"
 
 
 def test_one_greedy_caller_does_not_slow_down_the_others():
