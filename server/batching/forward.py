@@ -53,8 +53,9 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a forward ended: with rows float32 [n, D] and which of them are finite, or with an error."""
+    """How a forward of so many tokens ended: rows float32 [n, D] and which of them are finite, or an error."""
 
+    tokens: int
     started: float
     seconds: float
     rows: NDArray[np.float32] | None = None
@@ -83,21 +84,13 @@ class Forward:
         left = max(0.0, running.expected - running.seconds)
         return min(left, running.expected / running.parts) if lane is Lane.INTERACTIVE else left
 
-    def run(
-        self,
-        lease: Lease,
-        tokens: Sequence[Tokens],
-        *,
-        pause: Callable[[], None] | None = None,
-        measure: bool = True,
-    ) -> Outcome:
+    def run(self, lease: Lease, tokens: Sequence[Tokens], pause: Callable[[], None] | None = None) -> Outcome:
         """Run one forward; whatever it raises is the outcome.
 
         Args:
             lease: on the version that runs.
             tokens: of the texts.
             pause: is called between the parts of a long forward; it may run other forwards, whose time does not count.
-            measure: learn the speed from it.
         """
         size = sum(map(len, tokens))
         expected = self._speed.curve(lease.version).seconds(size)
@@ -112,10 +105,13 @@ class Forward:
             seconds = running.seconds
             good = good_rows(rows, len(tokens))
         except BaseException as error:  # noqa: BLE001 - a forward may raise anything, and the engine thread must live on
-            return Outcome(running.started, running.seconds, error=error.with_traceback(None))
+            return Outcome(size, running.started, running.seconds, error=error.with_traceback(None))
         finally:
             self.running = pausing
         self.succeeded = time.monotonic()
-        if measure:
-            self._speed.record(lease.version, size, seconds)
-        return Outcome(running.started, seconds, rows, good)
+        return Outcome(size, running.started, seconds, rows, good)
+
+    def learn(self, version: int, outcome: Outcome) -> None:
+        """Learn a version's speed from a forward that succeeded. Apart from `run`, so that no answer waits for it."""
+        if outcome.error is None:
+            self._speed.record(version, outcome.tokens, outcome.seconds)

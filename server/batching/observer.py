@@ -44,7 +44,7 @@ class Observer:
     """
 
     def batch(self, seen: BatchSeen) -> None:
-        """A batch was formed and is about to run."""
+        """A batch was formed and has run."""
 
     def forward(self, version: int, lane: Lane, seconds: float, ok: bool) -> None:
         """A forward ended. `ok` is False where it raised."""

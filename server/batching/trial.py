@@ -8,7 +8,6 @@ sixteen forwards of ever fewer texts, between which others have their turn, and 
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Protocol
 
 from server.batching import isolate
@@ -74,14 +73,13 @@ class Trial:
             if batch.version in self._broken:
                 self._break(batch.version, "forwards fail")
                 return
-            oldest = time.monotonic() - min(part.request.arrived for part in batch.parts)
-            computed = lease.encoder.computed(batch.lengths)
-            self._observer.batch(BatchSeen(batch.version, batch.lane, batch.texts, batch.size, computed, oldest))
-            outcome = self._run(lease, batch, pause)
+            outcome = self._forward.run(lease, batch.tokens(), pause)
             if outcome.rows is not None and outcome.good is not None:
-                self._budget.grow(batch.size)
                 self._hand_out(batch, outcome.rows, outcome.good, outcome)
+                self._keep_books(batch, lease, outcome)
+                self._budget.grow(batch.size)
             else:
+                self._keep_books(batch, lease, outcome)
                 self._judge(batch, lease, outcome)
 
     def run_probe(self, probe: Probe) -> None:
@@ -102,10 +100,13 @@ class Trial:
         if calibrate:
             self._calibrate(lease)
 
-    def _run(self, lease: Lease, batch: Batch, pause: Callable[[], None] | None) -> Outcome:
-        outcome = self._forward.run(lease, batch.tokens(), pause=pause)
+    def _keep_books(self, batch: Batch, lease: Lease, outcome: Outcome) -> None:
+        """Measure and tell of a forward; after its answers are on their way, since nobody waits for this."""
+        self._forward.learn(batch.version, outcome)
+        oldest = outcome.started - min(part.request.arrived for part in batch.parts)
+        computed = lease.encoder.computed(batch.lengths)
+        self._observer.batch(BatchSeen(batch.version, batch.lane, batch.texts, batch.size, computed, oldest))
         self._observer.forward(batch.version, batch.lane, outcome.seconds, outcome.error is None)
-        return outcome
 
     def _hand_out(self, batch: Batch, rows: NDArray[np.float32], good: NDArray[np.bool_], outcome: Outcome) -> None:
         """Answer the texts with finite rows; the others are tried once more, each alone."""
@@ -142,6 +143,7 @@ class Trial:
         for _ in range(2):
             try:
                 outcome = self._forward.run(lease, lease.encoder.tokenize([PROBE_TEXT]))
+                self._forward.learn(lease.version, outcome)
             except Exception as tokenize_error:  # noqa: BLE001 - an encoder that cannot even tokenise does not work
                 error = tokenize_error
                 continue
@@ -160,8 +162,8 @@ class Trial:
         """Measure a larger forward; the first of its shape may compile something, so the second counts."""
         tokens = lease.encoder.tokenize([PROBE_TEXT])
         batch = tokens * max(1, min(_CALIBRATION_TOKENS, self._budget.now) // len(tokens[0]))
-        for measure in (False, True):
-            self._forward.run(lease, batch, measure=measure)
+        self._forward.run(lease, batch)
+        self._forward.learn(lease.version, self._forward.run(lease, batch))
 
 
 def _share_lease(batch: Batch) -> Lease | None:

@@ -151,9 +151,8 @@ class Rig:
     async def occupy(self) -> asyncio.Task:
         """Let the engine be busy with one text until the gate is opened."""
         self.encoder.gate.clear()
-        before = len(self.recorder.named("batch"))
         task = self.encode(["바쁨"])
-        await self.eventually(lambda: len(self.recorder.named("batch")) > before)
+        await self.eventually(lambda: self.batcher.load.running_tokens > 0)
         return task
 
     async def eventually(self, true) -> None:
