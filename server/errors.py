@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DOMAIN: Final = "munjang"
 DETAILS_KEY: Final = "grpc-status-details-bin"
+REQUEST_ID_KEY: Final = "x-request-id"
 UNEXPECTED: Final = errors.InternalError.reason
 
 CODES: Final[dict[type[errors.MunjangError], grpc.StatusCode]] = {

@@ -82,7 +82,7 @@ class EncodeStream:
             work = self._encode.answer(request.request, faults, message, Lane.BULK, partial(_serialize, name))
             return await within(seconds, work)
         except Exception as error:  # noqa: BLE001 - an error belongs to its message and does not end the stream
-            shown = self._gate.visible(message, error)
+            shown = self._gate.visits.visible(message, error)
             return self._failure(name or self._id_of(raw), shown)
         finally:
             call.texts += message.texts
