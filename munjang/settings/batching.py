@@ -24,9 +24,9 @@ class BatchSettings(EngineSettings):
         "can get. Raise it where bulk work falls behind.",
     )
     bulk_turn_seconds: Seconds = Field(
-        default=0.01,
-        description="How long one bulk batch may run while interactive calls are about: the most that they wait for "
-        "it, one long text apart. Raise it for more bulk throughput, lower it for interactive latency.",
+        default=0.008,
+        description="How long one bulk batch, or a part of one that can pause, may run while interactive calls are "
+        "about: the most that they wait for it. Raise it for more bulk throughput, lower it for interactive latency.",
     )
     bulk_yield_seconds: Annotated[float, Field(ge=0)] = Field(
         default=30.0,

@@ -107,7 +107,7 @@ class Admission:
     def _run_seconds(self, tokens: float, request: Request, *, in_one: bool) -> float:
         """Seconds of the forwards of so many tokens; `in_one`: nobody else's texts may join the last of them."""
         curve = self._speed.curve(request.version)
-        turn = self._pace.turn(request.work.lane, request.version, request.arrived)
+        turn = self._pace.turn(request.work.lane, request.version, request.arrived, request.parts)
         whole, rest = divmod(tokens, turn)
         return whole * curve.seconds(turn) + (curve.seconds(rest if in_one else turn) if rest else 0.0)
 

@@ -52,7 +52,7 @@ class LaneQueue:
         first = self.callers.first(pace.quantum, horizon, late)
         if first is None:
             return None
-        room = pace.turn(self._lane, first.version, now)
+        room = pace.turn(self._lane, first.version, now, first.parts)
         parts: list[Part] = []
         turn = self.callers.turn(first.version, pace.quantum)
         while (request := turn.next(horizon, late)) is not None:

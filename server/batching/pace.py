@@ -59,11 +59,14 @@ class Pace:
         """Tokens of one batch, when nothing presses: by so many a caller may be ahead of others."""
         return self._speed.curve(None).enough(self.budget.now)
 
-    def turn(self, lane: Lane, version: int | None, now: float) -> int:
-        """The budget of a batch of this lane: bulk batches are short while interactive calls are about."""
+    def turn(self, lane: Lane, version: int | None, now: float, parts: int = 1) -> int:
+        """The budget of a batch of this lane: bulk batches are short while interactive calls are about.
+
+        A forward that pauses between so many `parts` may be as much longer.
+        """
         curve = self._speed.curve(version)
         turn = curve.enough(self.budget.now)
         if lane is Lane.INTERACTIVE or now >= self._interactive_until:
             return turn
-        within = curve.tokens_within(self._settings.bulk_turn_seconds, turn)
+        within = curve.tokens_within(self._settings.bulk_turn_seconds * parts, turn)
         return min(turn, max(within, _LEAST_TURN))

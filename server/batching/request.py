@@ -82,6 +82,11 @@ class Request:
         return deadline is not None and deadline <= horizon
 
     @property
+    def parts(self) -> int:
+        """Between how many parts a long forward of its version pauses."""
+        return self.work.lease.encoder.parts
+
+    @property
     def waiting(self) -> int:
         """How many texts wait."""
         return len(self.lengths) - self.next

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from munjang.encoder.contract import Tokens
 from munjang.encoder.layout import SHORT, computed
 from munjang.errors import TryLater
+from munjang.testing import FakeEncoder
 from server.batching.admission import Admission
 from server.batching.contract import Lane, Work
 from server.batching.pace import Pace
@@ -36,10 +37,7 @@ class _Lease:
     """A lease on nothing."""
 
     version: int
-
-    @property
-    def encoder(self) -> Encoder:
-        raise NotImplementedError
+    encoder: Encoder
 
     def share(self) -> _Lease:
         return self
@@ -132,7 +130,7 @@ class Simulation:
     def _arrive(self, call: Call) -> None:
         tokens = [Tokens((0,) * length) for length in call.lengths]
         deadline = None if call.patience is None else call.at + call.patience
-        work = Work(_Lease(call.version), tokens, call.caller, call.lane, deadline)
+        work = Work(_Lease(call.version, FakeEncoder(parts=self.parts)), tokens, call.caller, call.lane, deadline)
         request = Request(work, _no_future(), self.now)
         try:
             self._admission.check(request, self.queue, self._busy(call.lane), self.now)

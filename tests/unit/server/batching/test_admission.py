@@ -7,6 +7,7 @@ import pytest
 from munjang.encoder.contract import Tokens
 from munjang.errors import DeadlineUnreachable, Overloaded
 from munjang.settings import BatchSettings
+from munjang.testing import FakeEncoder
 from server.batching.admission import Admission
 from server.batching.contract import Lane, Work
 from server.batching.pace import Pace
@@ -16,7 +17,7 @@ from server.batching.speed import SpeedMeter
 
 
 class Lease:
-    encoder = None
+    encoder = FakeEncoder()
     version = 1
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from munjang.encoder.contract import Tokens
 from munjang.settings import BatchSettings
+from munjang.testing import FakeEncoder
 from server.batching.contract import Work
 from server.batching.pace import Pace
 from server.batching.queue import Queue
@@ -16,7 +17,7 @@ from server.batching.speed import SpeedMeter
 
 
 class Lease:
-    encoder = None
+    encoder = FakeEncoder()
     version = 1
 
 

@@ -63,3 +63,15 @@ def test_beside_interactive_calls_a_bulk_batch_ends_within_its_turn():
 
     assert speed.curve(1).seconds(pace.turn(Lane.BULK, 1, 104.0)) <= 0.02
     assert pace.turn(Lane.BULK, 1, 106.0) == pace.turn(Lane.INTERACTIVE, 1, 106.0)
+
+
+def test_a_bulk_batch_that_pauses_may_be_as_much_longer():
+    speed = SpeedMeter()
+    for size in (16, 512, 1024, 4096):
+        speed.record(1, size, 0.001 + size / 10_000)
+    pace = Pace(BatchSettings(bulk_turn_seconds=0.01), speed)
+    pace.saw_interactive(100.0)
+
+    whole, paused = (pace.turn(Lane.BULK, 1, 101.0, parts) for parts in (1, 4))
+    assert whole < 100
+    assert 0.03 < speed.curve(1).seconds(paused) <= 0.04

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from munjang.encoder.contract import Tokens
 from munjang.settings import BatchSettings
+from munjang.testing import FakeEncoder
 from server.batching.contract import Lane, Work
 from server.batching.pace import Pace
 from server.batching.queue import Queue
@@ -19,7 +20,7 @@ from server.batching.speed import SpeedMeter
 
 
 class Lease:
-    encoder = None
+    encoder = FakeEncoder()
 
     def __init__(self, version):
         self.version = version
