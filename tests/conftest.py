@@ -7,17 +7,22 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from redis import Redis
 
 from munjang.cli.stack import valkey
-from munjang.cli.stack.ports import free_port
 from munjang.publishing import Lineage, publish_model
 from munjang.registry import Registry
+from tests.ports import free_port
 from trainer.starter.folder import convert
 from trainer.starter.source import find_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -36,21 +41,43 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def starter_folder(tmp_path_factory) -> Path:
-    """The starter model as a sentence-transformers folder. Do not write into it."""
-    folder = tmp_path_factory.mktemp("starter") / "model"
-    convert(find_source(), folder)
-    return folder
+def common_folder(tmp_path_factory) -> Path:
+    """A folder that all processes of this run of pytest have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")
-def starter_registry(tmp_path_factory, starter_folder) -> str:
+def made_once(common_folder):
+    """Have a folder made by whichever process of this run needs it first: its path. Do not write into it."""
+
+    def made_once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, draft = common_folder / name, common_folder / f"{name}.draft"
+        with FileLock(common_folder / f"{name}.lock"):
+            if not folder.exists():
+                make(draft)
+                draft.rename(folder)
+        return folder
+
+    return made_once
+
+
+@pytest.fixture(scope="session")
+def starter_folder(made_once) -> Path:
+    """The starter model as a sentence-transformers folder. Do not write into it."""
+    return made_once("starter", lambda folder: convert(find_source(), folder))
+
+
+@pytest.fixture(scope="session")
+def starter_registry(made_once, starter_folder) -> str:
     """The url of a registry that holds the starter model as version 1, named by `stable`. Do not publish into it."""
-    url = str(tmp_path_factory.mktemp("starter-registry"))
-    registry = Registry(url)
-    manifest = publish_model(registry, starter_folder, Lineage(base_model="intfloat/multilingual-e5-small"))
-    registry.promote("stable", manifest.version, "tests")
-    return url
+
+    def make(folder: Path) -> None:
+        registry = Registry(str(folder))
+        manifest = publish_model(registry, starter_folder, Lineage(base_model="intfloat/multilingual-e5-small"))
+        registry.promote("stable", manifest.version, "tests")
+
+    return str(made_once("starter-registry", make))
 
 
 class RedisServer:

@@ -73,9 +73,9 @@ class Program:
 
 
 @pytest.fixture(scope="session")
-def warm_cache(tmp_path_factory):
+def warm_cache(common_folder):
     """The cache of all programs here: what a model becomes on this processor is made once, so later starts are fast."""
-    return tmp_path_factory.mktemp("cache")
+    return common_folder / "cache"
 
 
 @pytest.fixture

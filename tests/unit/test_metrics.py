@@ -6,9 +6,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 import munjang
-from munjang.cli.stack.ports import free_port
 from munjang.metrics import Disks, QueueDepth, new_registry
 from server.metrics.queue import show_queue
+from tests.ports import free_port
 from worker.metrics import Metrics
 
 WAITING = {"state": "waiting"}

@@ -23,17 +23,19 @@ MUNJANG = [sys.executable, "-c", "from munjang.cli.main import run; run()"]
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory):
-    return tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+def tiny_folder(made_once):
+    return made_once("tiny", tiny_model)
 
 
 @pytest.fixture(scope="session")
-def tiny_home(tmp_path_factory, tiny_folder):
+def tiny_home(made_once, tiny_folder):
     """A home whose registry holds a tiny model. Do not change it."""
-    home = tmp_path_factory.mktemp("home")
-    registry = Registry(str(home / "registry"))
-    registry.promote("stable", publish_model(registry, tiny_folder).version, "tests")
-    return home
+
+    def make(home):
+        registry = Registry(str(home / "registry"))
+        registry.promote("stable", publish_model(registry, tiny_folder).version, "tests")
+
+    return made_once("home", make)
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from munjang.cli.stack.ports import free_port
 from munjang.client import Client, RetryPolicy
 from munjang.engine.loading import VersionLoader
 from munjang.publishing import publish_model
@@ -25,6 +24,7 @@ from munjang.registry import Registry
 from munjang.settings import EngineSettings
 from munjang.testing_models import tiny_model
 from tests.e2e.drills.link import Link
+from tests.ports import free_port
 
 WAIT = 120.0
 READY = 240.0
@@ -45,16 +45,19 @@ def _until():
 
 
 @pytest.fixture(scope="session")
-def _versions(tmp_path_factory, warm_cache):
+def _versions(tmp_path_factory, made_once, warm_cache):
     """A registry of two versions with different vectors, both in the cache already; stable names the first."""
-    folder = tmp_path_factory.mktemp("versions")
-    registry = Registry(str(folder / "registry"))
-    loader = VersionLoader(registry, EngineSettings(cache=str(warm_cache), cache_versions=32))
-    for seed in (1, 2):
-        manifest = publish_model(registry, tiny_model(folder / f"model-{seed}", seed=seed))
-        loader(manifest.version)[1].close()
-    registry.promote("stable", 1, "drill")
-    return folder / "registry"
+    models = tmp_path_factory.mktemp("models")
+
+    def make(folder):
+        registry = Registry(str(folder))
+        loader = VersionLoader(registry, EngineSettings(cache=str(warm_cache), cache_versions=32))
+        for seed in (1, 2):
+            manifest = publish_model(registry, tiny_model(models / str(seed), seed=seed))
+            loader(manifest.version)[1].close()
+        registry.promote("stable", 1, "drill")
+
+    return made_once("versions", make)
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import pytest
 
 from munjang.cli.main import main
-from munjang.cli.stack.ports import free_port
 from munjang.client import Client
 from munjang.publishing import publish_model
 from munjang.registry import Registry
 from munjang.testing_models import tiny_model
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """`munjang health` as probes use it: exit status 0 only while the server serves."""
 
-from munjang.cli.stack.ports import free_port
+from tests.ports import free_port
 
 
 def test_a_server_that_serves_is_healthy(run, target):

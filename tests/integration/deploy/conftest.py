@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from munjang.cli.stack import valkey
-from munjang.cli.stack.ports import free_port
 from munjang.publishing import publish_model
 from munjang.registry import Registry
 from munjang.testing_models import tiny_model
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent

@@ -20,8 +20,8 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from munjang.cli.stack.ports import free_port
 from munjang.client import Client
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"

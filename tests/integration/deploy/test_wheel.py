@@ -22,7 +22,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from munjang.cli.stack.ports import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 WAIT = 120

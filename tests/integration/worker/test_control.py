@@ -14,8 +14,8 @@ from rq.job import Job
 
 from munjang.bulk import EMBED_FILE, QUEUE
 from munjang.bulk.serializer import PlainJson
-from munjang.cli.stack.ports import free_port
 from munjang.registry import Description, Registry
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     import subprocess

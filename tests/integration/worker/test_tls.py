@@ -9,10 +9,10 @@ from urllib.parse import quote
 import pytest
 
 from munjang.bulk import EMBED_FILE
-from munjang.cli.stack.ports import free_port
 from munjang.client.jobs import JobQueue
 from munjang.errors import QueueUnavailable
 from tests.authority import Authority
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
