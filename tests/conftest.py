@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -28,6 +29,12 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 settings.register_profile("unhurried", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("unhurried")  # a slow machine is no failure, and CI tries the same cases each time
+
+
+def pytest_collection_finish() -> None:
+    """Let collections of garbage pass over what imports left, a second each; unloading a version asks for one."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
