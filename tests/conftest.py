@@ -56,15 +56,15 @@ def common_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def made_once(common_folder):
-    """Have a folder made by whichever process of this run needs it first: its path. Do not write into it."""
+    """Have a file or folder made by whichever process of this run needs it first: its path. Do not write into it."""
 
     def made_once(name: str, make: Callable[[Path], object]) -> Path:
-        folder, draft = common_folder / name, common_folder / f"{name}.draft"
+        place, draft = common_folder / name, common_folder / f"{name}.draft"
         with FileLock(common_folder / f"{name}.lock"):
-            if not folder.exists():
+            if not place.exists():
                 make(draft)
-                draft.rename(folder)
-        return folder
+                draft.rename(place)
+        return place
 
     return made_once
 

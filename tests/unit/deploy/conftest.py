@@ -6,7 +6,9 @@ takes `render_together` can look at any combinations, many at once.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -106,16 +108,18 @@ def pod_of():
 
 
 @pytest.fixture(scope="session")
-def render(tmp_path_factory):
+def render(tmp_path_factory, made_once):
     """Render an overlay, or base and components joined by +; once for each name."""
     folder = tmp_path_factory.mktemp("kustomize")
-    done = {}
 
+    def write(name, file):
+        place = K8S / "overlays" / name if name in OVERLAYS else combined(folder / name, name.split("+"))
+        file.write_text(json.dumps(kustomize(place)), encoding="utf-8")
+
+    @functools.cache
     def render(name):
-        if name not in done:
-            place = K8S / "overlays" / name if name in OVERLAYS else combined(folder / name, name.split("+"))
-            done[name] = Rendered(name, kustomize(place))
-        return done[name]
+        file = made_once(f"rendered-{name}", functools.partial(write, name))
+        return Rendered(name, json.loads(file.read_text("utf-8")))
 
     return render
 
