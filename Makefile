@@ -15,8 +15,8 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 TORCH_OPTIONS ?=
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 
-# How many processes run the tests, which wait more than they compute, and share no file among them:
-# `make test TEST_PROCESSES=0` runs them in one, for a debugger.
+# How many processes run the tests, which wait more than they compute, and share no file among them; each takes one
+# thread for what torch computes. `make test TEST_PROCESSES=0` runs them in one, for a debugger.
 TEST_PROCESSES ?= 3
 
 # More arguments for the program that a target runs: `make test ARGS="-k registry"`, `make run ARGS="--port 50052"`.
@@ -33,7 +33,7 @@ run: setup ## Set up on first use, then start registry, Valkey, server and worke
 	@$(BIN)/munjang up $(ARGS)
 
 test: setup ## Set up on first use, then run the tests.
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 setup: $(STAMP) ## Make .venv with pinned versions of everything; again only when pyproject.toml or constraints.txt changed.
 

@@ -24,7 +24,7 @@ WAIT = 300
 SOME = 2100
 """Sentences of a laptop's run; all 11,498 are embedded in CI, once, and where MUNJANG_TEST_WHOLE is set."""
 
-ASKED = 1500
+ASKED = 500
 """So many of them, spread over all, are asked of the server as well."""
 
 
@@ -40,16 +40,10 @@ def sentences(shared_data, first_redis):
     return found if whole else found[:SOME]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Where the model's runtime form is kept, so that it is made once."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def server(start_server, starter_registry, cache, redis_url):
+def server(start_server, starter_registry, redis_url):
     """The address of a server on the same model, in front of the same queue."""
-    started = start_server(starter_registry, cache=cache, redis_url=redis_url)
+    started = start_server(starter_registry, redis_url=redis_url)
     with Client(started.target) as client:
         client.wait_ready(240)
     return started.target
@@ -63,14 +57,15 @@ def served(server, texts):
 
 
 @pytest.fixture
-def start_worker(redis_url, starter_registry, cache, tmp_path):
+def start_worker(redis_url, starter_registry, warm_cache, tmp_path):
     """Start a worker on the starter model, with settings as keyword arguments; ended after the test."""
     running = []
 
     def start(**settings):
         given = {
             "HOME": tmp_path,
-            "CACHE": cache,
+            "CACHE": warm_cache,
+            "CACHE_VERSIONS": 32,
             "REGISTRY": starter_registry,
             "REDIS_URL": redis_url,
             "SHARD_ROWS": 1024,

@@ -79,7 +79,8 @@ def worse(place, shared_data, first):
     rows = [line.split("\t") for line in lines[1:]]
     turned = ["\t".join([*row[:4], f"{5 - float(row[4]):.3f}", *row[5:]]) for row in rows]
     (place / "turned.tsv").write_text("\n".join([lines[0], *turned]) + "\n", encoding="utf-8")
-    overrides = [f"data.sources.sts.files=[{place / 'turned.tsv'}]", "stages.1.steps=80", "stages.1.learning_rate=0.01"]
+    overrides = [f"data.sources.sts.files=[{place / 'turned.tsv'}]", "stages.0.steps=1", "stages.1.learning_rate=0.01"]
+    overrides += ["stages.1.steps=40", "stages.1.evaluate_every=0", "stages.1.save_every=0"]
     options = [part for override in overrides for part in ("--set", override)]
     command = ["run", "tiny", "--data", shared_data, "--output", place / "worse", "--registry", place / "registry"]
     done = program(TRAINER, *command, *options, "--promote")

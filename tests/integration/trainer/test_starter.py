@@ -124,6 +124,7 @@ def test_sentence_transformers_loads_it_with_prompts_limit_and_similarity(starte
 def test_it_scores_on_korsts_what_it_should(encoder, shared_data):
     rows = sts_rows(shared_data / "korsts" / "sts-dev.tsv")
     assert len(rows) == 1500
+    rows = rows[::3]  # a server answers all of them in tests/e2e/test_korsts.py
     left, right = (encode(encoder, [row[side] for row in rows], prompt_name="query") for side in (0, 1))
     scores = np.einsum("ij,ij->i", normalized(left), normalized(right))
     assert spearmanr(scores, [row[2] for row in rows]).statistic >= 0.80
