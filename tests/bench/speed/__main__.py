@@ -10,13 +10,12 @@ import argparse
 import json
 import os
 import tempfile
-import time
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tests.bench.speed import machine, page, profiles, texts
+from tests.bench.speed import page, profiles, texts
 from tests.bench.speed.context import Context, prepare
+from tests.bench.speed.sections import measure
 
 ROOT = Path(__file__).parents[3]
 SECTIONS = ("encode", "minilm", "quality", "overhead", "wire", "startup", "served", "bulk", "linear", "gpu")
@@ -45,27 +44,11 @@ def main() -> None:
             profile=options.profile,
         )
         for section in chosen:
-            _measure(section, context, figures)
+            figures[section] = measure("tests.bench.speed", section, context)
             page.write(figures, options.out)
         if options.profile:
             profiles.write(context, options.profile.resolve())
     print(f"written: {path} and {options.out / 'benchmarks.md'}")
-
-
-def _measure(section: str, context: Context, figures: dict[str, Any]) -> None:
-    """One section. One that fails says so on the page and leaves the others to be measured."""
-    print(f"{time.strftime('%H:%M:%S')} measuring: {section}", flush=True)
-    begun = time.monotonic()
-    told = machine.describe() | {
-        "texts": "KorSTS" if len(context.texts) > 1000 else "munjang's built-in sentences",
-        "quick": context.quick,
-    }
-    try:
-        found = import_module(f"tests.bench.speed.{section}").measure(context)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other sections are worth having
-        print(f"  failed: {error!r}", flush=True)
-        found = {"failed": f"{type(error).__name__}: {error}"}
-    figures[section] = found | {"machine": told, "took_seconds": round(time.monotonic() - begun, 1)}
 
 
 def _options() -> argparse.Namespace:

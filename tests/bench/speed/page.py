@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.speed import page_sections, plots
+from tests.bench.speed.promises import promises
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,13 +43,13 @@ def write(figures: dict[str, Any], out: Path) -> None:
 
 def render(figures: dict[str, Any], drawn: dict[str, list[str]]) -> str:
     """The page; `drawn` are the plots' file names by section."""
-    promised = page_sections.promised(figures)
+    promised = page_sections.promised(promises(figures))
     parts = [INTRO, *(["## What was promised", promised] if promised else [])]
     for name, title in TITLES.items():
         if name not in figures:
             continue
         found = figures[name]
-        parts += [f"## {title}", _machine(found["machine"], found["took_seconds"])]
+        parts += [f"## {title}", machine_line(found["machine"], found["took_seconds"])]
         if "failed" in found:
             parts.append(f"Could not be measured: {found['failed']}")
             continue
@@ -57,7 +58,8 @@ def render(figures: dict[str, Any], drawn: dict[str, list[str]]) -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _machine(told: dict[str, Any], seconds: float) -> str:
+def machine_line(told: dict[str, Any], seconds: float) -> str:
+    """What was measured on, with what, when and for how long."""
     versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
     quick = "**A quick run at small sizes: it shows that the benchmark works, not how fast anything is.** "
     return (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.bench.speed.promises import promises
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from tests.bench.speed.promises import Promise
 
 DASH = "–"
 
@@ -38,7 +38,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def promised(figures: dict[str, Any]) -> str:
+def promised(lines: Iterable[Promise]) -> str:
     """What was promised, and whether it was kept."""
     rows = [
         [
@@ -47,7 +47,7 @@ def promised(figures: dict[str, Any]) -> str:
             number(line.measured),
             "yes" if line.kept else "**no**",
         ]
-        for line in promises(figures)
+        for line in lines
     ]
     return table(("", "promised", "measured", "kept"), rows) if rows else ""
 

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 NAMES = {"served": "speed-served.svg", "overhead": "speed-call.svg", "linear": "speed-linear.svg"}
 
 
+def prepare() -> None:
+    """Let the same figures give the same file, without a word."""
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it names every font that is not installed
+    mpl.rcParams["svg.hashsalt"] = "munjang"
+
+
 def draw(figures: dict[str, Any], folder: Path) -> dict[str, list[str]]:
     """Draw what there are figures for; file names by section."""
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it names every font that is not installed
-    mpl.rcParams["svg.hashsalt"] = "munjang"  # the same figures give the same file
+    prepare()
     makers = {"served": _served, "overhead": _call, "linear": _linear}
     drawn = {}
     for name, make in makers.items():

@@ -106,8 +106,8 @@ class Server:
             process.terminate()
         self._process.wait(60)
 
-    def stop(self) -> None:
-        """End it and what it started."""
+    def stop(self) -> int:
+        """End it and what it started; its exit status."""
         left = self.processes() if self._process.poll() is None else []
         self._process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
@@ -115,13 +115,13 @@ class Server:
         for process in left:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        self._process.wait(20)
+        return self._process.wait(20)
 
 
 @contextmanager
-def running(spec: Spec, work: Path, *, wait: bool = True) -> Iterator[Server]:
-    """A server that is ended afterwards."""
-    port = free_port()
+def running(spec: Spec, work: Path, *, wait: bool = True, port: int = 0) -> Iterator[Server]:
+    """A server that is ended afterwards, on a free port where none is given."""
+    port = port or free_port()
     log = work / f"{spec.name.replace(' ', '-').replace(',', '')}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(

@@ -62,10 +62,10 @@ def test_what_the_client_takes_of_the_processor_is_told_apart():
 
 def test_sections_that_failed_or_were_skipped_promise_nothing():
     assert promises({"wire": {"failed": "why"}, "gpu": {"skipped": "no device"}}) == []
-    assert promised({}) == ""
+    assert promised([]) == ""
 
 
 def test_a_broken_promise_stands_out():
     figures = {"overhead": {"over_forward_ms": summary([2.2])}}
 
-    assert "| one call over the bare forward, ms | ≤ 1.5 | 2.2 | **no** |" in promised(figures)
+    assert "| one call over the bare forward, ms | ≤ 1.5 | 2.2 | **no** |" in promised(promises(figures))
