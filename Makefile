@@ -24,7 +24,8 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test setup lint format protos protos-baseline docs docs-site constraints bench wheel clean distclean
+.PHONY: help run test setup lint format protos protos-baseline docs docs-site constraints bench bench-serving \
+	wheel clean distclean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,8 +97,13 @@ constraints: | $(BIN)/python ## Pin the newest versions that fit pyproject.toml,
 
 bench: setup ## Measure speed, write docs/benchmarks.md; ARGS="--quick", "--peers", "--only served", "--profile FOLDER".
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.speed $(ARGS)
-	@case "$(ARGS)" in *--quick* | *--only*) ;; *) $(BIN)/python -m pytest --quiet tests/bench ;; esac
+	@case "$(ARGS)" in *--quick* | *--only*) ;; *) \
+		HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.serving && $(BIN)/python -m pytest --quiet tests/bench ;; \
+	esac
 	@$(BIN)/python -m tools.sizing
+
+bench-serving: setup ## Load and break the server, write docs/bench/serving.md; ARGS="--quick", "--only swaps,faults".
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.serving $(ARGS)
 
 wheel: setup ## Build dist/munjang-*.whl and the source distribution.
 	$(BIN)/python -m build --no-isolation --outdir dist

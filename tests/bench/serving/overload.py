@@ -1,0 +1,119 @@
+"""Section `overload`: three times as many calls as the server can answer, each with a deadline; callers who give up.
+
+The most that it answers (a closed loop) and the open loops alternate, so that both see the same machine. Calls are of
+several texts, since the client runs on the same cores and a call costs it as much whatever it holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from munjang.cli.load.calls import Load
+from munjang.cli.load.stats import summarise
+from munjang.cli.load.texts import batches
+from munjang.errors import DeadlineExceeded, DeadlineUnreachable, Overloaded
+from tests.bench.serving import metrics
+from tests.bench.serving.callers import GivenUp, Leaving
+from tests.bench.serving.samples import failures, percentile
+from tests.bench.serving.serving import MemoryWatch, client, run, serving
+from tests.bench.speed import texts
+from tests.bench.speed.stats import interleave, ratio, summary
+
+if TYPE_CHECKING:
+    from munjang.cli.load.calls import Sample
+    from tests.bench.serving.serving import Serving
+    from tests.bench.speed.context import Context
+
+TIMES = 3.0
+BATCH = 8
+CALLERS = 32
+DEADLINE = 1.0
+LEAVING = 0.1
+"""The share of calls that are given up, at a random moment before their deadline."""
+
+TEXTS = 500
+REFUSED = {Overloaded.reason, DeadlineUnreachable.reason}
+ROUNDS_SECONDS = 200.0
+
+
+def measure(context: Context) -> dict[str, Any]:
+    """Goodput over peak, how calls ended, how soon refusals came, memory, and tokens that nobody waited for."""
+    some = texts.take(context.texts, TEXTS)
+    warmup, seconds = (0.5, 2.0) if context.quick else (2.0, 10.0)
+    with serving(context) as server:
+        rates = [run(_closed(server, some, warmup, seconds))]  # and the server learns its speed
+
+        def peak() -> dict[str, Any]:
+            rates.append(run(_closed(server, some, warmup, seconds / 2)))
+            return {"texts_per_second": rates[-1]}
+
+        def flood(share: float) -> dict[str, Any]:
+            return run(_open(server, some, TIMES * rates[-1] / BATCH, share, warmup, seconds))
+
+        contestants = {"peak": peak, "patient": lambda: flood(0.0), "leaving": lambda: flood(LEAVING)}
+        with MemoryWatch(server) as memory:
+            rounds = interleave(contestants, context.rounds, ROUNDS_SECONDS)
+    return _report(rounds) | {"memory": memory.json(), "memory_growth": memory.highest / memory.first - 1}
+
+
+async def _closed(server: Serving, some: list[str], warmup: float, seconds: float) -> float:
+    """Texts a second that are answered at most."""
+    async with client(server.target) as caller:
+        load = Load(caller, batches(some, BATCH, seed=0), {}, warmup + seconds, lambda _: None)
+        await load.closed(CALLERS)
+    found, _ = summarise(load.samples, mode="closed", load=CALLERS, batch=BATCH, warmup=warmup, seconds=seconds)
+    return found.texts_per_second
+
+
+async def _open(
+    server: Serving, some: list[str], rate: float, share: float, warmup: float, seconds: float
+) -> dict[str, Any]:
+    """One flood; `share` of its calls are given up."""
+    before = server.metrics()
+    async with client(server.target) as caller:
+        leaving = Leaving(caller, share, DEADLINE)
+        options = {"timeout": DEADLINE}
+        load = Load(leaving, batches(some, BATCH, seed=1), options, warmup + seconds, lambda _: None)  # type: ignore[arg-type]  # as `Load` calls it
+        await load.open(rate, seed=0)
+    found, _ = summarise(load.samples, mode="open", load=rate, batch=BATCH, warmup=warmup, seconds=seconds)
+    measured = [sample for sample in load.samples if sample.intended >= warmup]
+    return {
+        "calls_per_second": rate,
+        "texts_per_second": found.texts_per_second,
+        "lag_ms": found.lag_ms,
+        **outcomes(measured),
+        "tokens": metrics.tokens(before, server.metrics()),
+    }
+
+
+def outcomes(calls: list[Sample]) -> dict[str, Any]:
+    """How calls ended: shares, and milliseconds from their beginning to their answer, their refusal or their deadline.
+
+    Those admitted are the answered and the expired ones: all that were neither refused nor given up.
+    """
+    refused = [1000 * (call.ended - call.begun) for call in calls if call.reason in REFUSED]
+    admitted = [1000 * (call.ended - call.begun) for call in calls if call.reason in {"", DeadlineExceeded.reason}]
+    expired = sum(call.reason == DeadlineExceeded.reason for call in calls)
+    left = sum(call.reason == GivenUp.reason for call in calls)
+    return {
+        "calls": len(calls),
+        "failed": failures(calls),
+        "other_failures": len(calls) - len(refused) - len(admitted) - left,
+        "refused_share": len(refused) / len(calls),
+        "refused_ms": {"p50": percentile(refused, 0.5), "p99": percentile(refused, 0.99)},
+        "expired_of_admitted": expired / max(1, len(admitted)),
+        "admitted_ms": {"p50": percentile(admitted, 0.5), "p99": percentile(admitted, 0.99)},
+    }
+
+
+def _report(rounds: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    rates = {name: [found["texts_per_second"] for found in each] for name, each in rounds.items()}
+    return {
+        "times": TIMES,
+        "batch": BATCH,
+        "deadline_ms": 1000 * DEADLINE,
+        "leaving_share": LEAVING,
+        "peak_texts_per_second": summary(rates["peak"]),
+        "goodput_over_peak": {name: ratio(rates[name], rates["peak"]) for name in ("patient", "leaving")},
+        "floods": {name: rounds[name] for name in ("patient", "leaving")},
+    }

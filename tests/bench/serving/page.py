@@ -1,0 +1,56 @@
+"""Figures to a Markdown page with plots. Reads figures alone, so a page can be made again without measuring."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tests.bench.serving import page_sections, plots
+from tests.bench.serving.promises import promises
+from tests.bench.speed.page import machine_line
+from tests.bench.speed.page_sections import promised
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INTRO = """# The serving core under load and in trouble
+
+Written by `make bench-serving`; the same figures as JSON: [serving.json](serving.json). Real servers with the starter
+model on loopback; the client runs on the same cores and tries nothing twice. What the policy of the batcher does on a
+simulated clock stands in [batching.md](batching.md). Compare figures within one section only.
+"""
+TITLES = {
+    "swaps": "Promotions and rollbacks under load",
+    "overload": "Three times the capacity",
+    "mixed": "Short and long texts, calls and streams",
+    "unary": "One call",
+    "faults": "Faults",
+    "stream": "A stream that is read slowly",
+    "restart": "Rolling restart",
+}
+
+
+def write(figures: dict[str, Any], out: Path) -> None:
+    """Write OUT/serving.json, OUT/serving-*.svg and OUT/serving.md."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "serving.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    drawn = plots.draw(figures, out)
+    (out / "serving.md").write_text(render(figures, drawn), "utf-8")
+
+
+def render(figures: dict[str, Any], drawn: dict[str, str]) -> str:
+    """The page; `drawn` are the plots' file names by section."""
+    table = promised(promises(figures))
+    parts = [INTRO, *(["## What was promised", table] if table else [])]
+    for name, title in TITLES.items():
+        if name not in figures:
+            continue
+        found = figures[name]
+        parts += [f"## {title}", machine_line(found["machine"], found["took_seconds"])]
+        if "failed" in found:
+            parts.append(f"Could not be measured: {found['failed']}")
+            continue
+        parts.append(getattr(page_sections, name)(found))
+        if name in drawn:
+            parts.append(f"![{drawn[name]}]({drawn[name]})")
+    return "\n\n".join(part.strip() for part in parts) + "\n"
