@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ def main() -> None:
     """Read the options, measure, write."""
     options = _options()
     os.environ["GRPC_VERBOSITY"] = "NONE"  # it remarks on every child that is started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and end what was started
     path = options.out / "serving.json"
     figures: dict[str, Any] = json.loads(path.read_text("utf-8")) if options.only and path.exists() else {}
     data = options.data if (options.data / "korsts").is_dir() else None

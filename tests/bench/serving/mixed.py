@@ -11,9 +11,10 @@ from munjang.cli.load.texts import batches
 from tests.bench.serving import metrics, samples
 from tests.bench.serving.serving import client, run, serving
 from tests.bench.speed import texts
-from tests.bench.speed.stats import interleave
+from tests.bench.speed.stats import interleave, ratio
 
 if TYPE_CHECKING:
+    from munjang.cli.load.calls import Sample
     from tests.bench.serving.serving import Serving
     from tests.bench.speed.context import Context
 
@@ -46,10 +47,14 @@ def measure(context: Context) -> dict[str, Any]:
         "padding": padding,
         "latency_ms": latency,
         "failed_calls": failed,
-        "p99_over_alone": {
-            name: found["p99"] / latency["alone"]["p99"] for name, found in latency.items() if name != "alone"
-        },
+        "p99_over_alone": over_alone(rounds),
     }
+
+
+def over_alone(rounds: dict[str, list[list[Sample]]]) -> dict[str, float]:
+    """The p99 of short calls beside each stream over that alone: the median of the ratios within a round."""
+    p99 = {name: [samples.latencies(found)["p99"] for found in each] for name, each in rounds.items()}
+    return {name: ratio(values, p99["alone"]) for name, values in p99.items() if name != "alone"}
 
 
 def _mixed(some: list[str]) -> list[str]:
@@ -78,7 +83,7 @@ async def _stream_alone(server: Serving, mixed: list[str], seconds: float) -> di
     return metrics.tokens(before, server.metrics(), lane="bulk")
 
 
-async def _beside(server: Serving, short: list[str], bulk: list[str] | None, seconds: float) -> list[Any]:
+async def _beside(server: Serving, short: list[str], bulk: list[str] | None, seconds: float) -> list[Sample]:
     """Short calls in an open loop, beside a stream of `bulk` if there is one."""
     async with client(server.target) as caller, client(server.target) as streamer:
         stream = asyncio.create_task(_stream(streamer, bulk)) if bulk else None

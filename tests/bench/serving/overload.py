@@ -6,6 +6,7 @@ several texts, since the client runs on the same cores and a call costs it as mu
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING, Any
 
 from munjang.cli.load.calls import Load
@@ -17,7 +18,7 @@ from tests.bench.serving.callers import GivenUp, Leaving
 from tests.bench.serving.samples import failures, percentile
 from tests.bench.serving.serving import MemoryWatch, client, run, serving
 from tests.bench.speed import texts
-from tests.bench.speed.stats import interleave, ratio, summary
+from tests.bench.speed.stats import summary
 
 if TYPE_CHECKING:
     from munjang.cli.load.calls import Sample
@@ -28,12 +29,11 @@ TIMES = 3.0
 BATCH = 8
 CALLERS = 32
 DEADLINE = 1.0
-LEAVING = 0.1
-"""The share of calls that are given up, at a random moment before their deadline."""
+SHARES = {"patient": 0.0, "leaving": 0.1}
+"""By the name of a flood, the share of its calls that are given up, at a random moment before their deadline."""
 
 TEXTS = 500
 REFUSED = {Overloaded.reason, DeadlineUnreachable.reason}
-ROUNDS_SECONDS = 200.0
 
 
 def measure(context: Context) -> dict[str, Any]:
@@ -41,19 +41,18 @@ def measure(context: Context) -> dict[str, Any]:
     some = texts.take(context.texts, TEXTS)
     warmup, seconds = (0.5, 2.0) if context.quick else (2.0, 10.0)
     with serving(context) as server:
-        rates = [run(_closed(server, some, warmup, seconds))]  # and the server learns its speed
 
-        def peak() -> dict[str, Any]:
-            rates.append(run(_closed(server, some, warmup, seconds / 2)))
-            return {"texts_per_second": rates[-1]}
+        def peak() -> float:
+            return run(_closed(server, some, warmup, seconds / 2))
 
-        def flood(share: float) -> dict[str, Any]:
-            return run(_open(server, some, TIMES * rates[-1] / BATCH, share, warmup, seconds))
-
-        contestants = {"peak": peak, "patient": lambda: flood(0.0), "leaving": lambda: flood(LEAVING)}
+        run(_closed(server, some, warmup, seconds))  # the server learns its speed
+        peaks, floods = [peak()], []
         with MemoryWatch(server) as memory:
-            rounds = interleave(contestants, context.rounds, ROUNDS_SECONDS)
-    return _report(rounds) | {"memory": memory.json(), "memory_growth": memory.highest / memory.first - 1}
+            for share in context.rounds * list(SHARES.values()):
+                floods.append(run(_open(server, some, TIMES * peaks[-1] / BATCH, share, warmup, seconds)))
+                peaks.append(peak())
+    growth = memory.highest / memory.first - 1
+    return held_against_peaks(peaks, floods) | {"memory": memory.json(), "memory_growth": growth}
 
 
 async def _closed(server: Serving, some: list[str], warmup: float, seconds: float) -> float:
@@ -106,14 +105,19 @@ def outcomes(calls: list[Sample]) -> dict[str, Any]:
     }
 
 
-def _report(rounds: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    rates = {name: [found["texts_per_second"] for found in each] for name, each in rounds.items()}
+def held_against_peaks(peaks: list[float], floods: list[dict[str, Any]]) -> dict[str, Any]:
+    """Each flood lies between two peaks, and is held against their mean."""
+    for flood, before, after in zip(floods, peaks[:-1], peaks[1:], strict=True):
+        flood["goodput_over_peak"] = 2 * flood["texts_per_second"] / (before + after)
+    by_name = {name: floods[number :: len(SHARES)] for number, name in enumerate(SHARES)}
     return {
         "times": TIMES,
         "batch": BATCH,
         "deadline_ms": 1000 * DEADLINE,
-        "leaving_share": LEAVING,
-        "peak_texts_per_second": summary(rates["peak"]),
-        "goodput_over_peak": {name: ratio(rates[name], rates["peak"]) for name in ("patient", "leaving")},
-        "floods": {name: rounds[name] for name in ("patient", "leaving")},
+        "leaving_share": SHARES["leaving"],
+        "peak_texts_per_second": summary(peaks),
+        "goodput_over_peak": {
+            name: statistics.median(flood["goodput_over_peak"] for flood in found) for name, found in by_name.items()
+        },
+        "floods": by_name,
     }

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from tests.bench.speed.context import Context
 
 BATCH = 256
-TEXTS, QUICK_TEXTS = 1_000_000, 40_000
+TEXTS, QUICK_TEXTS = 1_000_000, 100_000
 WARM_MESSAGES = 100
 SLOWER = 1.5
-"""How many times longer the client takes to read than the server to answer."""
+"""The client pauses between two replies this many times as long as one takes without a pause."""
 
 STILL_SECONDS = 3.0
 """So long the client reads nothing at all, at first."""
@@ -56,7 +56,7 @@ def measure(context: Context) -> dict[str, Any]:
     with hurt(context) as (server, orders):
         orders.give("instant")
         warm = _read(server, Sender(context.texts, WARM_MESSAGES), 0.0, 0.0)
-        pause = (SLOWER - 1) * warm["seconds"] / WARM_MESSAGES
+        pause = SLOWER * warm["seconds"] / WARM_MESSAGES
         with MemoryWatch(server) as memory:
             slow = _read(server, Sender(context.texts, messages), pause, STILL_SECONDS)
     return {

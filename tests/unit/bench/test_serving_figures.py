@@ -13,7 +13,8 @@ from munjang.client.results import Embeddings
 from munjang.errors import Overloaded
 from tests.bench.serving import metrics, samples
 from tests.bench.serving.callers import GivenUp, Keeping, Leaving
-from tests.bench.serving.overload import outcomes
+from tests.bench.serving.mixed import over_alone
+from tests.bench.serving.overload import held_against_peaks, outcomes
 
 PAGE = """
 # TYPE munjang_server_batch_tokens histogram
@@ -91,6 +92,21 @@ def test_an_expired_call_was_admitted_and_one_given_up_is_neither():
     assert found["admitted_ms"] == {"p50": 500, "p99": 1000}
     assert found["expired_of_admitted"] == 0.5
     assert found["other_failures"] == 1
+
+
+def test_a_flood_is_held_against_the_peaks_before_and_after_it():
+    floods = [{"texts_per_second": rate} for rate in (90.0, 120.0, 300.0, 40.0)]
+    found = held_against_peaks([100.0, 100.0, 140.0, 260.0, 140.0], floods)
+
+    assert found["floods"] == {"patient": [floods[0], floods[2]], "leaving": [floods[1], floods[3]]}
+    assert [flood["goodput_over_peak"] for flood in floods] == [0.9, 1.0, 1.5, 0.2]
+    assert found["goodput_over_peak"] == {"patient": pytest.approx(1.2), "leaving": pytest.approx(0.6)}
+
+
+def test_a_machine_that_slows_down_for_a_round_does_not_distort_what_streams_cost():
+    rounds = {"alone": [[call(0, 1)], [call(0, 4)], [call(0, 2)]], "beside": [[call(0, 2)], [call(0, 8)], [call(0, 9)]]}
+
+    assert over_alone(rounds) == {"beside": 2}
 
 
 class Answers:
