@@ -30,6 +30,11 @@ EXAMPLE = (5, 3, 4)
 """Tokens of the texts that a model is traced with."""
 
 
+def place(export: Path, compute_type: str) -> Path:
+    """Where the graph for a number format is kept: the one in int8 has its own place beside the exact one."""
+    return export.with_name(f"{export.name}-int8") if compute_type == "int8" else export
+
+
 def read(folder: Path) -> tuple[openvino.Model, Rules] | None:
     """An export that was written before; None if there is none that can be read."""
     try:

@@ -82,6 +82,17 @@ class SentenceEncoder:
         return self._forward
 
 
+class Converter(Protocol):
+    """Makes the export that `LoadOptions.export` and `compute_type` name, out of a sentence-transformers folder."""
+
+    def __call__(self, folder: Path, options: LoadOptions) -> None:
+        """Make it and keep it.
+
+        Raises:
+            ModelError: the folder cannot be loaded, or OpenVINO cannot run it.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """How a model shall run.
@@ -96,6 +107,7 @@ class LoadOptions:
         export: where the OpenVINO form of this very model is kept; it is made there if it is missing. None keeps none.
         exports_kept: how many such forms stay beside each other: the ones that were used last.
         pauses: whether long forwards shall be able to pause, where the runtime can.
+        converter: makes an export that is missing, so that this process needs no torch; None: this process does.
     """
 
     device: str = "auto"
@@ -106,6 +118,7 @@ class LoadOptions:
     export: Path | None = None
     exports_kept: int = 4
     pauses: bool = False
+    converter: Converter | None = None
 
 
 def load_encoder(folder: Path, options: LoadOptions = LoadOptions()) -> SentenceEncoder:

@@ -6,6 +6,7 @@ Padding is left to the batch, so whatever a tokenizer.json carries of padding an
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from tokenizers import Tokenizer
 
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     from munjang.encoder.rules import Rules
 
 
+def tokenizer_for(rules: Rules) -> TextTokenizer:
+    """One for these rules, shared with the models in memory that have the same: versions of a model mostly do.
+
+    To make one takes a tenth of a second in which no other thread of Python runs.
+    """
+    for living in list(_living):
+        if living.rules == rules:
+            return living
+    made = TextTokenizer(rules)
+    _living.add(made)
+    return made
+
+
 class TextTokenizer:
     """Turns prompted texts into `Tokens` by a model's rules. Safe to call from any thread."""
 
@@ -26,7 +40,7 @@ class TextTokenizer:
         self._tokenizer: Tokenizer = Tokenizer.from_str(rules.tokenizer)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(rules.max_tokens, direction=rules.truncation_side)
-        self._rules = rules
+        self.rules = rules
         self._skips = {name: self._prompt_tokens(text) for name, text in rules.prompts.items()}
 
     def __call__(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
@@ -36,7 +50,7 @@ class TextTokenizer:
             UnknownPrompt: there is no prompt of that name.
             InvalidText: a text is not valid Unicode.
         """
-        rules = self._rules
+        rules = self.rules
         prompt = prompt_text(rules.prompts, prompt_name, rules.default_prompt)
         skip = self._skips.get(prompt_name or rules.default_prompt, 0)
         encodings = self._tokenizer.encode_batch_fast([prompt + text for text in normalize(texts)])
@@ -52,10 +66,13 @@ class TextTokenizer:
 
     def _prompt_tokens(self, prompt: str) -> int:
         """Leading tokens that the pooling leaves out, a beginning special token included and an ending one not."""
-        if self._rules.pools_prompt:
+        if self.rules.pools_prompt:
             return 0
         ids = self._tokenizer.encode(prompt).ids
-        return len(ids) - 1 if ids and ids[-1] in self._rules.special_ids else len(ids)
+        return len(ids) - 1 if ids and ids[-1] in self.rules.special_ids else len(ids)
+
+
+_living: WeakSet[TextTokenizer] = WeakSet()
 
 
 def prompt_text(prompts: Mapping[str, str], name: str, default: str) -> str:

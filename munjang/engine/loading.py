@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from munjang.encoder.encode import DEFAULT_BUDGET
 from munjang.encoder.load import LoadOptions, computes_in_bfloat16, load_encoder
 from munjang.engine.contract import VersionState
+from munjang.engine.converting import ConvertingProcess
 from munjang.engine.probing import LEAST, probe
+from munjang.engine.resting import BUDGET, Resting
 from munjang.engine.warming import warm
 from munjang.errors import ModelError, ProbeMismatch
 from munjang.registry import fetch
@@ -46,6 +51,7 @@ class VersionLoader:
         self._registry = registry
         self._settings = settings
         self._pauses = pauses
+        self._converting = ConvertingProcess()
         self._loaded: WeakValueDictionary[int, Encoder] = WeakValueDictionary()
 
     def __call__(
@@ -69,12 +75,25 @@ class VersionLoader:
         encoder = self._load(folder, manifest)
         try:
             progress(VersionState.WARMING)
-            warm(encoder, self._settings.batch_tokens)
+            warm(*self._at_ease(encoder, self._settings.batch_tokens))
         except BaseException:
             encoder.close()
             raise
         self._loaded[version] = encoder
         return manifest, encoder
+
+    def stop(self) -> None:
+        """Give up converting, now and from now on; may be called from any thread."""
+        self._converting.stop()
+
+    @property
+    def _beside_others(self) -> bool:
+        """Whether versions that were loaded before are in use, so that a load must not take the machine from them."""
+        return bool(self._loaded)
+
+    def _at_ease(self, encoder: Encoder, budget: int) -> tuple[Encoder, int]:
+        """The encoder to probe and warm, and tokens of its batches: with rests between small ones beside others."""
+        return (Resting(encoder), min(budget, BUDGET)) if self._beside_others else (encoder, budget)
 
     def _load(self, folder: Path, manifest: Manifest) -> Encoder:
         """Load and probe; a cached export that is not right is dropped and made anew, once."""
@@ -99,11 +118,15 @@ class VersionLoader:
             export=export,
             exports_kept=settings.cache_versions,
             pauses=self._pauses,
+            converter=partial(self._converting.convert, gently=self._beside_others),
         )
-        if settings.compute_type == "auto" and computes_in_bfloat16(options):
+        too_far = export / "bfloat16-is-too-far"
+        if settings.compute_type == "auto" and not too_far.exists() and computes_in_bfloat16(options):
             try:
                 return self._probed(folder, manifest, replace(options, compute_type="bfloat16"), LEAST["float32"])
             except ProbeMismatch as error:
+                with suppress(OSError):  # without this note the next load tries again
+                    too_far.touch()
                 _log.info("version %d runs in float32, for in bfloat16 %s", manifest.version, error)
         return self._probed(folder, manifest, options)
 
@@ -111,7 +134,9 @@ class VersionLoader:
         """Load, and compare with the recorded vectors; `least`: the cosine to keep to, else by the number format."""
         encoder = load_encoder(folder, options)
         try:
-            cosine = probe(encoder, manifest, least=LEAST[encoder.compute_type] if least is None else least)
+            least = LEAST[encoder.compute_type] if least is None else least
+            eased, budget = self._at_ease(encoder, DEFAULT_BUDGET)
+            cosine = probe(eased, manifest, least=least, budget=budget)
         except BaseException:
             encoder.close()
             raise

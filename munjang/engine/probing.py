@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from munjang.encoder.encode import encode
+from munjang.encoder.encode import DEFAULT_BUDGET, encode
 from munjang.encoder.postprocess import normalized
 from munjang.errors import ModelLoadFailed, ProbeMismatch
 
@@ -18,8 +18,10 @@ LEAST = {"float32": 0.9999, "bfloat16": 0.995, "float16": 0.995, "int8": 0.9}
 """The least cosine to the recorded vector, by the format in which the forward computes."""
 
 
-def probe(encoder: Encoder, manifest: Manifest, *, least: float) -> float:
+def probe(encoder: Encoder, manifest: Manifest, *, least: float, budget: int = DEFAULT_BUDGET) -> float:
     """Encode the manifest's probe texts, and compare; the least cosine to a recorded vector.
+
+    `budget` is the most tokens of one forward.
 
     Raises:
         ModelLoadFailed: the model has other dimensions than its manifest, or makes values that are not finite.
@@ -31,7 +33,7 @@ def probe(encoder: Encoder, manifest: Manifest, *, least: float) -> float:
     if not manifest.probes:
         msg = "the manifest records no probe vectors, so the model cannot be checked"
         raise ProbeMismatch(msg)
-    vectors = encode(encoder, [item.text for item in manifest.probes])
+    vectors = encode(encoder, [item.text for item in manifest.probes], budget=budget)
     if not np.isfinite(vectors).all():
         msg = "the model makes vectors that are not finite (NaN or infinity)"
         raise ModelLoadFailed(msg)

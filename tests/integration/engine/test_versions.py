@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -11,18 +13,19 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from munjang.encoder import converting
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
 from munjang.engine import Engine, VersionState
 from munjang.engine.loading import VersionLoader
-from munjang.errors import ProbeMismatch
+from munjang.errors import ModelLoadFailed, ProbeMismatch
 from munjang.registry import Description, Probe, Registry, Watcher
 from munjang.settings import EngineSettings
 from munjang.testing_models import tiny_model
 
 TEXTS = ["남자가 드럼을 쳤다.", "여자가 노래한다."]
-WAIT = 60
+WAIT = 120
 
 
 class Recorder:
@@ -213,13 +216,87 @@ def test_an_export_that_went_bad_is_dropped_and_made_anew(house, models, tmp_pat
 
 def test_bfloat16_serves_only_where_it_gives_the_recorded_vectors(house, cache, monkeypatch):
     loader = VersionLoader(house.registry, EngineSettings(cache=cache, device="cpu", batch_tokens=128))
+    monkeypatch.setattr("pathlib.Path.touch", lambda _: None)  # the cache is also others', whom nothing is too far for
     monkeypatch.setattr("munjang.engine.loading.computes_in_bfloat16", lambda _: True)
     monkeypatch.setattr("munjang.encoder.openvino_load.supported", lambda _: True)
     assert loader(1)[1].compute_type == "bfloat16"
 
-    def probe_that_rounding_fails(encoder, manifest, *, least):
+    def probe_that_rounding_fails(encoder, manifest, *, least, budget):
         if encoder.compute_type == "bfloat16":
             raise ProbeMismatch("too far")
 
     monkeypatch.setattr("munjang.engine.loading.probe", probe_that_rounding_fails)
     assert loader(1)[1].compute_type == "float32"
+
+
+def test_a_program_that_loads_a_version_imports_no_torch_for_it(house, tmp_path):
+    program = (
+        "import sys; from munjang.engine.loading import VersionLoader\n"
+        "from munjang.registry import Registry; from munjang.settings import EngineSettings\n"
+        f"settings = EngineSettings(cache={str(tmp_path / 'cache')!r}, device='cpu', batch_tokens=128)\n"
+        f"assert VersionLoader(Registry({house.registry.url!r}), settings)(1)[1].runtime == 'openvino'\n"
+        "print(sorted({'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, timeout=120, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_only_beside_versions_in_use_a_model_is_converted_gently(house, models, tmp_path, monkeypatch):
+    asked = []
+
+    def convert(self, folder, options, *, gently):
+        asked.append(gently)
+        converting.convert(folder, options)
+
+    monkeypatch.setattr("munjang.engine.converting.ConvertingProcess.convert", convert)
+    loader = VersionLoader(house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128))
+    _, first = loader(1)
+    loader(publish(house.registry, models[1]))
+
+    assert asked == [False, True]
+    first.close()
+
+
+def test_a_model_that_openvino_does_not_run_is_served_by_torch(house, tmp_path):
+    version = publish(house.registry, tiny_model(tmp_path / "m", include_prompt=False))
+    loader = VersionLoader(house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128))
+
+    assert loader(version)[1].runtime == "torch"
+
+
+def test_a_loader_that_was_stopped_converts_no_more(house, tmp_path):
+    loader = VersionLoader(house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128))
+    loader.stop()
+
+    with pytest.raises(ModelLoadFailed, match="stopped"):
+        loader(1)
+
+
+def test_only_beside_versions_in_use_probing_and_warming_rest(house, models, cache, monkeypatch):
+    slept = []
+    monkeypatch.setattr("munjang.engine.resting.time.sleep", slept.append)
+    loader = VersionLoader(house.registry, EngineSettings(cache=cache, device="cpu"))
+    _, first = loader(1)
+    assert slept == []
+
+    loader(publish(house.registry, models[1]))
+    assert len(slept) > len(TEXTS)
+    first.close()
+
+
+def test_what_bfloat16_was_too_far_for_is_not_tried_in_it_again(house, models, tmp_path, monkeypatch):
+    tried = []
+
+    def probe_that_rounding_fails(encoder, manifest, *, least, budget):
+        tried.append(encoder.compute_type)
+        if encoder.compute_type == "bfloat16":
+            raise ProbeMismatch("too far")
+        return 1.0
+
+    monkeypatch.setattr("munjang.engine.loading.computes_in_bfloat16", lambda _: True)
+    monkeypatch.setattr("munjang.encoder.openvino_load.supported", lambda _: True)
+    monkeypatch.setattr("munjang.engine.loading.probe", probe_that_rounding_fails)
+    loader = VersionLoader(house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128))
+    assert [loader(1)[1].compute_type for _ in range(2)] == ["float32", "float32"]
+    assert tried == ["bfloat16", "float32", "float32"]

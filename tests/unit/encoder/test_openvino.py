@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from munjang.encoder import openvino_load
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
+from munjang.encoder.tokenizer import tokenizer_for
 from munjang.errors import ConfigurationError, ModelLoadFailed
 from munjang.testing_models import tiny_model
 
@@ -76,6 +78,16 @@ def test_an_export_gives_the_vectors_of_the_model(export, folder):
 
     assert kept.info == fresh.info
     assert cosines(encode(kept, TEXTS), encode(fresh, TEXTS)).min() >= 0.9999
+
+
+def test_models_with_the_same_rules_share_a_tokenizer_while_one_of_them_lives(export, folder):
+    first, second = (load_encoder(folder, LoadOptions(device="cpu", export=export)) for _ in range(2))
+    assert first._tokenize is second._tokenize
+    assert tokenizer_for(first._tokenize.rules.model_copy(update={"max_tokens": 8})) is not first._tokenize
+
+    gone = weakref.ref(first._tokenize)
+    del first, second
+    assert gone() is None
 
 
 @pytest.mark.parametrize("damage", ["rules.json", "model.xml", "model.bin"])

@@ -1,0 +1,63 @@
+"""How the forwards of a load stand back while other versions serve: small ones, each followed by a rest."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from munjang.encoder.layout import SHORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from munjang.encoder.contract import Encoder, ModelInfo, Tokens
+
+BUDGET = 4 * SHORT
+"""The most tokens of a batch; a single text may have more, and rests between its parts."""
+
+REST = 2.0
+"""A rest, in times of what came before it: so loading takes at most a third of the processor."""
+
+
+class Resting:
+    """An `Encoder` for probing and warming beside versions that serve; short texts run whole, long ones in parts."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._since = 0.0
+
+    @property
+    def info(self) -> ModelInfo:
+        """See `Encoder.info`."""
+        return self._encoder.info
+
+    @property
+    def parts(self) -> int:
+        """One: where a forward can pause, it does so already."""
+        return 1
+
+    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
+        """See `Encoder.tokenize`."""
+        return self._encoder.tokenize(texts, prompt_name)
+
+    def forward(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
+        """The forward, with a rest between its parts where it has any, and one at its end."""
+        self._since = time.monotonic()
+        rows = self._encoder.forward(batch, pause or self._rest)
+        self._rest()
+        return rows
+
+    def computed(self, lengths: Sequence[int]) -> int:
+        """See `Encoder.computed`."""
+        return self._encoder.computed(lengths)
+
+    def close(self) -> None:
+        """See `Encoder.close`."""
+        self._encoder.close()
+
+    def _rest(self) -> None:
+        time.sleep(REST * (time.monotonic() - self._since))
+        self._since = time.monotonic()
