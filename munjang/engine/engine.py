@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from munjang.engine import memory, swapping
+from munjang.engine.closing import Closer
 from munjang.engine.contract import AliasStatus, Lease, VersionState, VersionStatus
 from munjang.engine.observer import EngineObserver, SilentObserver
 from munjang.engine.resident import Resident
@@ -24,6 +25,7 @@ from munjang.engine.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from munjang.encoder.contract import Encoder
     from munjang.registry import Snapshot
@@ -38,6 +40,9 @@ class Loader(Protocol):
 
     def __call__(self, version: int, progress: Callable[[VersionState], None]) -> tuple[Manifest, Encoder]:
         """The version's manifest and its encoder, verified and warm."""
+
+    def stop(self) -> None:
+        """Load no more; a load that runs may fail at once. Called from another thread."""
 
 
 class Engine:
@@ -67,6 +72,7 @@ class Engine:
         self._asked_at: dict[str, float] = {}
         self._wake = threading.Event()
         self._closing = threading.Event()
+        self._closer = Closer(self._closed)
         self._thread = threading.Thread(target=self._run, name="munjang-engine-loader", daemon=True)
 
     def start(self) -> None:
@@ -74,7 +80,10 @@ class Engine:
         self._thread.start()
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take note of a new state of the registry; give this to a `Watcher` as its callback."""
+        """Take note of a new state of the registry; give this to a `Watcher` as its callback.
+
+        An alias of a version that is resident moves at once, whatever is being loaded.
+        """
         now = time.monotonic()
         with self._table.lock:
             for name, record in snapshot.aliases.items():
@@ -84,18 +93,18 @@ class Engine:
                     self._retries.forget(record.version)
             self._table.published = snapshot.versions
             self._table.aliases = {**self._table.aliases, **_aliases(snapshot)}
+        self._move_aliases()
         self._wake.set()
 
     def close(self, timeout: float = 10.0) -> None:
         """Stop loading and retire every version; those in use close when their leases end."""
         self._closing.set()
+        self._loader.stop()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
-        with self._table.lock:
-            residents = list(self._table.residents.values())
-        for resident in residents:
-            self._retire(resident)
+        self._retire(lambda: set(self._table.residents))
+        self._closer.end()
 
     def acquire(self, name: str) -> Lease:
         """See `EngineContract.acquire`."""
@@ -115,10 +124,6 @@ class Engine:
         return self._watched[0] in self._table.serving
 
     def _run(self) -> None:
-        with contextlib.suppress(
-            OSError, AttributeError
-        ):  # a courtesy to the serving thread, where the system knows it
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while not self._closing.is_set():
             self._wake.clear()
             if not self._step():
@@ -127,7 +132,7 @@ class Engine:
     def _step(self) -> bool:
         """Move what can move, retire what nobody wants, load one version; whether there may be more to do at once."""
         wanted = self._move_aliases()
-        self._retire_unwanted(wanted)
+        self._retire(self._unwanted)
         version = swapping.to_load(wanted, self._table.residents.keys(), self._retries.waiting())
         if version is None:
             return False
@@ -146,16 +151,16 @@ class Engine:
             self._observer.alias_moved(name, old, new, time.monotonic() - self._asked_at[name])
         return wanted
 
-    def _retire_unwanted(self, wanted: dict[str, int]) -> None:
+    def _unwanted(self) -> set[int]:
         table = self._table
-        with table.lock:
-            unwanted = swapping.to_retire(
-                table.aliases, wanted, table.serving, table.residents.keys(), keep_previous=self._keep_previous
-            )
-        for version in unwanted:
-            self._retire(table.residents[version])
+        wanted = swapping.targets(table.aliases, self._watched)
+        return swapping.to_retire(
+            table.aliases, wanted, table.serving, table.residents.keys(), keep_previous=self._keep_previous
+        )
 
     def _load(self, version: int) -> None:
+        if self._table.serving:
+            _stand_behind()
         self._make_room(version)
         self._report(version, VersionState.LOADING)
         started = time.monotonic()
@@ -168,7 +173,7 @@ class Engine:
         with self._table.lock:
             del self._table.loading[version]
             self._table.failures.pop(version, None)
-            self._table.residents[version] = Resident(manifest, encoder, self._closed)
+            self._table.residents[version] = Resident(manifest, encoder, self._closer.take)
         self._retries.forget(version)
         self._observer.load_finished(version, time.monotonic() - started, None)
 
@@ -177,10 +182,9 @@ class Engine:
         table = self._table
         with table.lock:
             manifest = table.published.get(version)
-            spare = [resident for number, resident in table.residents.items() if number not in table.serving.values()]
         if manifest is not None and not memory.room_for(manifest.size_bytes):
-            for resident in spare:
-                self._retire(resident)
+            self._retire(lambda: table.residents.keys() - set(table.serving.values()))
+            self._closer.wait()
 
     def _report(self, version: int, state: VersionState) -> None:
         with self._table.lock:
@@ -192,17 +196,25 @@ class Engine:
             del self._table.loading[version]
             self._table.failures[version] = f"{type(error).__name__}: {error}"
 
-    def _retire(self, resident: Resident) -> None:
-        with self._table.lock:
-            self._table.residents.pop(resident.version, None)
-            self._table.draining[resident.version] = resident
-        resident.retire()
+    def _retire(self, choose: Callable[[], AbstractSet[int]]) -> None:
+        """Retire the resident versions that are chosen under the lock, so that no alias moves to them meanwhile."""
+        table = self._table
+        with table.lock:
+            chosen = [table.residents.pop(version) for version in choose()]
+            table.draining |= {resident.version: resident for resident in chosen}
+        for resident in chosen:
+            resident.retire()
 
     def _closed(self, version: int) -> None:
         with self._table.lock:
             self._table.draining.pop(version, None)
-        memory.give_back()
         self._observer.unloaded(version)
+
+
+def _stand_behind() -> None:
+    """Let the serving threads go before this one, where the system knows such a courtesy."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _aliases(snapshot: Snapshot) -> dict[str, AliasRecord]:

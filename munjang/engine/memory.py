@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -24,8 +25,13 @@ def available_bytes() -> int | None:
 
 
 def give_back() -> None:
-    """Return freed memory to the system; without it glibc keeps a closed model's pages for itself."""
-    gc.collect()
+    """Return freed memory to the system; without it glibc keeps a closed model's pages for itself.
+
+    A collection stops every thread of Python for as long as it takes to look at all objects, so it is only made where
+    it is needed: torch's models are cycles of objects, OpenVINO's are not.
+    """
+    if "torch" in sys.modules:
+        gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):

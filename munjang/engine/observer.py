@@ -1,4 +1,4 @@
-"""Who wants to know what the engine does: metrics and logs of a program. Every call comes from the engine's thread."""
+"""Who wants to know what the engine does: metrics and logs of a program. Calls may come from any thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class EngineObserver(Protocol):
         """An alias answers with another version, `seconds` after the registry said so; `old` is 0 the first time."""
 
     def unloaded(self, version: int) -> None:
-        """A version was drained and its memory given back. May come from a thread that gave back the last lease."""
+        """A version was drained and its memory given back."""
 
 
 class SilentObserver:

@@ -1,4 +1,4 @@
-"""One loaded version and the leases on it: it closes when it was retired and nobody uses it any more."""
+"""One loaded version and the leases on it: it is drained when it was retired and nobody uses it any more."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ class Resident:
 
     Args:
         manifest: what was published.
-        encoder: its loaded model; closed by this object, once.
-        on_closed: called once, after the encoder was closed, in whatever thread gave back the last lease.
+        encoder: its loaded model.
+        on_drained: called once, when nobody can use it any more, in whatever thread gave back the last lease: see to it
+            that the encoder is closed.
     """
 
-    def __init__(self, manifest: Manifest, encoder: Encoder, on_closed: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, manifest: Manifest, encoder: Encoder, on_drained: Callable[[Resident], None]) -> None:
         self.manifest = manifest
         self.encoder = encoder
-        self._on_closed = on_closed
+        self._on_drained = on_drained
         self._lock = threading.Lock()
         self._leases = 0
         self._retired = False
@@ -48,14 +49,14 @@ class Resident:
         return ResidentLease(self)
 
     def retire(self) -> None:
-        """Take no new leases, and close once the last one is given back."""
+        """Take no new leases, and be drained once the last one is given back."""
         with self._lock:
             if self._retired:
                 return
             self._retired = True
             idle = self._leases == 0
         if idle:
-            self._close()
+            self._on_drained(self)
 
     def lease_again(self) -> ResidentLease:
         """One more lease for the holder of an unreleased one; given while the version drains, too.
@@ -76,11 +77,7 @@ class Resident:
             self._leases -= 1
             last = self._retired and self._leases == 0
         if last:
-            self._close()
-
-    def _close(self) -> None:
-        self.encoder.close()
-        self._on_closed(self.version)
+            self._on_drained(self)
 
 
 class ResidentLease:

@@ -51,6 +51,10 @@ class Loader:
         self.encoders[version] = FakeEncoder(seed=version)
         return manifest(version), self.encoders[version]
 
+    def stop(self):
+        for gate in self.gates.values():
+            gate.set()
+
 
 class Recorder:
     """An observer that tests can wait for."""
@@ -141,6 +145,50 @@ def test_rollback_moves_back_without_loading(engine, loader, recorder):
     recorder.wait("moved", "stable", 2, 1)
 
     assert loader.calls == [1, 2]
+
+
+def test_an_alias_of_a_resident_version_moves_while_another_one_loads(engine, loader, recorder):
+    engine.update(snapshot(1))
+    recorder.wait("moved", "stable", 0, 1)
+    engine.update(snapshot(2, previous=1))
+    recorder.wait("moved", "stable", 1, 2)
+    loader.gates[3] = threading.Event()
+    loader.begun.clear()
+    engine.update(snapshot(2, previous=1, canary=3))
+    assert loader.begun.wait(WAIT)
+
+    engine.update(snapshot(1, previous=2, canary=3))
+
+    assert engine.acquire("stable").version == 1
+
+
+def test_who_gives_back_the_last_lease_does_not_wait_for_the_closing(engine, loader, recorder):
+    engine.update(snapshot(1))
+    recorder.wait("moved", "stable", 0, 1)
+    lease = engine.acquire("stable")
+    engine.update(snapshot(2))
+    recorder.wait("moved", "stable", 1, 2)
+    may_close = threading.Event()
+    close = loader.encoders[1].close
+    loader.encoders[1].close = lambda: may_close.wait(WAIT) and close()
+
+    lease.release()
+
+    assert {status.version: status.state for status in engine.versions()}[1] is VersionState.DRAINING
+    may_close.set()
+    recorder.wait("unloaded", 1)
+    assert loader.encoders[1].closed
+
+
+def test_a_version_that_cannot_be_closed_does_not_hold_up_the_next(engine, loader, recorder):
+    engine.update(snapshot(1))
+    recorder.wait("moved", "stable", 0, 1)
+    loader.encoders[1].close = lambda: 1 / 0
+    engine.update(snapshot(2))
+    recorder.wait("unloaded", 1)
+    engine.update(snapshot(3))
+    recorder.wait("unloaded", 2)
+    assert loader.encoders[2].closed
 
 
 def test_a_version_that_fails_leaves_the_old_one_serving_and_says_why(engine, loader, recorder):
@@ -270,10 +318,26 @@ def test_a_previous_version_whose_manifest_is_unreadable_stays(engine, recorder)
 
 
 def test_closing_retires_every_version(loader, recorder):
+    engine = Engine(loader, ["stable", "canary"], observer=recorder)
+    engine.start()
+    engine.update(snapshot(1, canary=2))
+    recorder.wait("moved", "canary", 0, 2)
+    lease = engine.acquire("2")
+    engine.close()
+    assert loader.encoders[1].closed
+    assert not loader.encoders[2].closed
+
+    lease.release()
+    assert loader.encoders[2].closed
+
+
+def test_closing_stops_a_load(loader, recorder):
     engine = Engine(loader, ["stable"], observer=recorder)
+    loader.gates[1] = threading.Event()
     engine.start()
     engine.update(snapshot(1))
-    recorder.wait("moved", "stable", 0, 1)
-    engine.close()
+    assert loader.begun.wait(WAIT)
 
-    assert loader.encoders[1].closed
+    engine.close(WAIT)
+
+    assert not engine._thread.is_alive()

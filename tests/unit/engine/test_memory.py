@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from munjang.engine import memory
 
 
@@ -36,3 +38,13 @@ def test_a_system_that_does_not_tell_has_room(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: None)
 
     assert memory.room_for(1 << 60)
+
+
+@pytest.mark.parametrize(("modules", "collections"), [({}, 0), ({"torch": None}, 1)])
+def test_only_a_process_with_torch_collects_its_garbage_when_a_model_is_closed(monkeypatch, modules, collections):
+    made = []
+    monkeypatch.setattr(memory.sys, "modules", modules)
+    monkeypatch.setattr(memory.gc, "collect", lambda: made.append(1))
+    memory.give_back()
+
+    assert len(made) == collections
