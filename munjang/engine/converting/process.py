@@ -54,7 +54,6 @@ class ConvertingProcess:
             assert process.stdout is not None  # noqa: S101 - the same
             with suppress(BrokenPipeError):  # it ended already; its status says why
                 process.stdin.write(order.model_dump_json().encode() + b"\n")
-                process.stdin.flush()
             try:
                 status = process.wait(self._seconds)
             except subprocess.TimeoutExpired as error:
@@ -88,7 +87,7 @@ class ConvertingProcess:
                 msg = "converting the model was stopped"
                 raise ModelLoadFailed(msg)
             process = self._process = subprocess.Popen(  # noqa: S603 - our own module
-                COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+                COMMAND, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
             )
         with process:
             try:
