@@ -50,12 +50,16 @@ class FakeModels:
     aliases: dict[str, AliasRecord] = field(default_factory=dict)
     engine: Engine | None = None
 
-    def load(self, version: int, progress: Callable[[VersionState], None]) -> tuple[Manifest, FakeEncoder]:
+    def __call__(self, version: int, progress: Callable[[VersionState], None]) -> tuple[Manifest, FakeEncoder]:
         assert self.held.get(version, OPEN).wait(30)
         if version in self.refused:
             raise self.refused[version]
         progress(VersionState.WARMING)
         return manifest(version, self.encoders[version].info), self.encoders[version]
+
+    def stop(self) -> None:
+        for held in self.held.values():
+            held.set()
 
     def publish(self, version: int, encoder: FakeEncoder | None = None) -> FakeEncoder:
         self.encoders[version] = encoder or FakeEncoder(INFO, seed=version)
@@ -215,7 +219,7 @@ async def run_server(
         lambda version: [batch_metrics.expect(version), front.expect(version)],
         lambda version: front.forget(version),  # noqa: PLW0108 - the front is made after its metrics
     )
-    engine = Engine(models.load, ["stable"], observer=swaps)
+    engine = Engine(models, ["stable"], observer=swaps)
     models.engine = engine
     batcher = Batcher(options, engine.acquire, batch_metrics, lambda *_: front.health.look())
     front = Front(
