@@ -68,6 +68,7 @@ def test_reasons_of_other_domains_are_not_taken_for_ours():
     ("code", "kind"),
     [
         (grpc.StatusCode.UNAVAILABLE, errors.ServerUnreachable),
+        (grpc.StatusCode.CANCELLED, errors.ServerUnreachable),
         (grpc.StatusCode.DEADLINE_EXCEEDED, errors.DeadlineExceeded),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.Overloaded),
         (grpc.StatusCode.UNAUTHENTICATED, errors.Unauthenticated),
