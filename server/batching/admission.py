@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _MARGIN = 0.85  # of the time to the deadline may be planned
 _STEP = 0.05
-_CLOSE = 0.25  # of the time allowed: estimates under it say nothing of those that decide
-_MOST_PATIENCE = 4.0
+_CLOSE = 0.25  # of the time allowed: what is expected to take less says nothing of those that decide
+_MOST_PATIENCE = 2.0
 _SOONEST, _LATEST = 0.05, 30.0  # bounds of retry_after, seconds
 
 
@@ -56,7 +56,7 @@ class Admission:
         whose deadline was not far beyond the estimate.
         """
         deadline = request.work.deadline
-        if deadline is not None and request.estimate > _CLOSE * (deadline - request.arrived):
+        if deadline is not None and request.estimate * self._patience > _CLOSE * (deadline - request.arrived):
             if seconds > request.estimate * self._patience:
                 self._patience = min(self._patience * (1 + _STEP), _MOST_PATIENCE)
             else:

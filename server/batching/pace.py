@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from munjang.settings import BatchSettings
     from server.batching.speed import SpeedMeter
 
-_LEAST_TURN = 64  # tokens of a bulk batch beside interactive calls, however slow the machine
+_LONGEST = 0.1  # seconds of a batch: a longer one is hardly faster a token, and makes those behind it wait
+_LEAST = 256  # tokens of a batch, however slow the machine
+_LEAST_TURN = 64  # the same of bulk beside interactive calls
 _GROW_AFTER = 16  # full batches without trouble before the budget grows again
 _GROWTH = 1.25
 
@@ -66,7 +68,8 @@ class Pace:
         """
         curve = self._speed.curve(version)
         turn = curve.enough(self.budget.now)
-        if lane is Lane.INTERACTIVE or now >= self._interactive_until:
-            return turn
-        within = curve.tokens_within(self._settings.bulk_turn_seconds * parts, turn)
-        return min(turn, max(within, _LEAST_TURN))
+        if lane is Lane.BULK and now < self._interactive_until:
+            within = curve.tokens_within(self._settings.bulk_turn_seconds * parts, turn)
+            return min(turn, max(within, _LEAST_TURN))
+        within = curve.tokens_within(_LONGEST, turn) if curve.measured else turn
+        return min(turn, max(within, _LEAST))

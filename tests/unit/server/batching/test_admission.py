@@ -187,6 +187,22 @@ def test_estimates_that_hold_again_are_believed_again():
     door.call(100, caller="나중", within=1.3)
 
 
+def test_what_caution_lets_in_still_teaches():
+    """Else the most cautious estimates would stay so for ever, since only calls with little before them are let in."""
+    door = Door()
+    for number in range(10):
+        waited = door.call(100, caller=str(number), within=2.0)
+    for _ in range(100):
+        door.admission.learn(waited, 10 * waited.estimate)
+    with pytest.raises(DeadlineUnreachable):
+        door.call(100, caller="나중", within=1.7)
+    waited.estimate = 0.2 * 2.0
+    for _ in range(2000):
+        door.admission.learn(waited, 0.5 * waited.estimate)
+
+    door.call(100, caller="나중", within=1.7)
+
+
 def test_calls_that_did_not_wait_teach_nothing():
     door = Door()
     quick = door.call(10, within=1.0)

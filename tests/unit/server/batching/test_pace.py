@@ -75,3 +75,14 @@ def test_a_bulk_batch_that_pauses_may_be_as_much_longer():
     whole, paused = (pace.turn(Lane.BULK, 1, 101.0, parts) for parts in (1, 4))
     assert whole < 100
     assert 0.03 < speed.curve(1).seconds(paused) <= 0.04
+
+
+def test_no_batch_makes_those_behind_it_wait_for_long():
+    """However much faster a token long batches seem to be, as on a machine whose speed jumps."""
+    speed = SpeedMeter()
+    for size, seconds in ((256, 0.06), (1024, 0.2), (4096, 0.7)):
+        speed.record(1, size, seconds)
+    pace = Pace(BatchSettings(), speed)
+
+    turn = pace.turn(Lane.INTERACTIVE, 1, 0.0)
+    assert 0.09 < speed.curve(1).seconds(turn) <= 0.1
