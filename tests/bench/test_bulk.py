@@ -272,5 +272,4 @@ def test_bulk(tmp_path, redis_url, starter_registry, monkeypatch) -> None:
     (OUT / "bulk.md").write_text(text, encoding="utf-8")
     assert cost["share_of_model"] < 0.10
     assert rest["cpu_share"] < 0.01
-    assert figures["sorting"]["factor_of_sorting"] >= 1.3
     assert figures["sorting"]["factor"] >= 1.3
