@@ -98,7 +98,7 @@ constraints: | $(BIN)/python ## Pin the newest versions that fit pyproject.toml,
 bench: setup ## Measure speed, write docs/benchmarks.md; ARGS="--quick", "--peers", "--only served", "--profile FOLDER".
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.speed $(ARGS)
 	@case "$(ARGS)" in *--quick* | *--only*) ;; *) \
-		HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.serving && $(BIN)/python -m pytest --quiet tests/bench ;; \
+		$(MAKE) --no-print-directory bench-serving ARGS= && $(BIN)/python -m pytest --quiet tests/bench ;; \
 	esac
 	@$(BIN)/python -m tools.sizing
 

@@ -129,7 +129,7 @@ def _without_details(code: grpc.StatusCode, message: str) -> errors.MunjangError
         return errors.MessageTooLarge(f"the message is larger than the transport accepts: {message}")
     if code is grpc.StatusCode.UNAVAILABLE:
         return errors.ServerUnreachable(f"the server cannot be reached: {message}")
-    if code is grpc.StatusCode.CANCELLED:  # of a caller's own cancelling nothing comes here
+    if code is grpc.StatusCode.CANCELLED:  # a caller who cancels gets no error made of it
         return errors.ServerUnreachable("the connection or the server ended before the call was taken up")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.DeadlineExceeded("the deadline passed before the server answered")

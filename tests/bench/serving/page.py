@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.bench.serving import page_sections, plots
 from tests.bench.serving.promises import promises
-from tests.bench.speed.page import machine_line
-from tests.bench.speed.page_sections import promised
+from tests.bench.speed.page import assemble
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,17 +39,4 @@ def write(figures: dict[str, Any], out: Path) -> None:
 
 def render(figures: dict[str, Any], drawn: dict[str, str]) -> str:
     """The page; `drawn` are the plots' file names by section."""
-    table = promised(promises(figures))
-    parts = [INTRO, *(["## What was promised", table] if table else [])]
-    for name, title in TITLES.items():
-        if name not in figures:
-            continue
-        found = figures[name]
-        parts += [f"## {title}", machine_line(found["machine"], found["took_seconds"])]
-        if "failed" in found:
-            parts.append(f"Could not be measured: {found['failed']}")
-            continue
-        parts.append(getattr(page_sections, name)(found))
-        if name in drawn:
-            parts.append(f"![{drawn[name]}]({drawn[name]})")
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return assemble(INTRO, TITLES, figures, page_sections, promises(figures), drawn)

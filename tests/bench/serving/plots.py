@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.bench.speed.plots import plt, prepare
+from tests.bench.speed.plots import plt, save
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = {"swaps": "serving-swaps.svg", "restart": "serving-restart.svg"}
-
 
 def draw(figures: dict[str, Any], folder: Path) -> dict[str, str]:
     """Draw what there are figures for; file names by section."""
-    prepare()
-    makers = {"swaps": _swaps, "restart": _restart}
-    drawn = {}
-    for name, make in makers.items():
-        if name in figures and "failed" not in figures[name]:
-            figure = make(figures[name])
-            figure.savefig(folder / NAMES[name], metadata={"Date": None})
-            plt.close(figure)
-            drawn[name] = NAMES[name]
-    return drawn
+    makers = {"swaps": ("serving-swaps.svg", _swaps), "restart": ("serving-restart.svg", _restart)}
+    return save(makers, figures, folder)
 
 
 def _swaps(found: dict[str, Any]) -> Any:

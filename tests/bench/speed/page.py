@@ -10,6 +10,9 @@ from tests.bench.speed.promises import promises
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
+
+    from tests.bench.speed.promises import Promise
 
 INTRO = """# Benchmarks
 
@@ -41,11 +44,33 @@ def write(figures: dict[str, Any], out: Path) -> None:
     (out / "benchmarks.md").write_text(render(figures, drawn), "utf-8")
 
 
-def render(figures: dict[str, Any], drawn: dict[str, list[str]]) -> str:
+def render(figures: dict[str, Any], drawn: dict[str, str]) -> str:
     """The page; `drawn` are the plots' file names by section."""
-    promised = page_sections.promised(promises(figures))
-    parts = [INTRO, *(["## What was promised", promised] if promised else [])]
-    for name, title in TITLES.items():
+    pictures = {name: f"bench/{file}" for name, file in drawn.items()}
+    return assemble(INTRO, TITLES, figures, page_sections, promises(figures), pictures)
+
+
+def assemble(
+    intro: str,
+    titles: dict[str, str],
+    figures: dict[str, Any],
+    writers: ModuleType,
+    lines: list[Promise],
+    pictures: dict[str, str],
+) -> str:
+    """A page of measured sections: the introduction, what was promised, then each section that there are figures of.
+
+    Args:
+        intro: the page's beginning, with its title.
+        titles: of the sections in their order, by name.
+        figures: what was measured, by section.
+        writers: has a function for each section that tells its figures.
+        lines: what was promised.
+        pictures: paths from the page, by section.
+    """
+    table = page_sections.promised(lines)
+    parts = [intro, *(["## What was promised", table] if table else [])]
+    for name, title in titles.items():
         if name not in figures:
             continue
         found = figures[name]
@@ -53,8 +78,9 @@ def render(figures: dict[str, Any], drawn: dict[str, list[str]]) -> str:
         if "failed" in found:
             parts.append(f"Could not be measured: {found['failed']}")
             continue
-        parts.append(getattr(page_sections, name)(found))
-        parts += [f"![{file}](bench/{file})" for file in drawn.get(name, [])]
+        parts.append(getattr(writers, name)(found))
+        if name in pictures:
+            parts.append(f"![{pictures[name].rpartition('/')[2]}]({pictures[name]})")
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

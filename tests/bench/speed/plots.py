@@ -11,28 +11,36 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-NAMES = {"served": "speed-served.svg", "overhead": "speed-call.svg", "linear": "speed-linear.svg"}
+
+def draw(figures: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Draw what there are figures for; file names by section."""
+    makers = {
+        "served": ("speed-served.svg", _served),
+        "overhead": ("speed-call.svg", _call),
+        "linear": ("speed-linear.svg", _linear),
+    }
+    return save(makers, figures, folder)
 
 
-def prepare() -> None:
-    """Let the same figures give the same file, without a word."""
+def save(
+    makers: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]], figures: dict[str, Any], folder: Path
+) -> dict[str, str]:
+    """Draw each section's picture, into its file, where there are figures for it; file names by section.
+
+    The same figures give the same file.
+    """
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it names every font that is not installed
     mpl.rcParams["svg.hashsalt"] = "munjang"
-
-
-def draw(figures: dict[str, Any], folder: Path) -> dict[str, list[str]]:
-    """Draw what there are figures for; file names by section."""
-    prepare()
-    makers = {"served": _served, "overhead": _call, "linear": _linear}
     drawn = {}
-    for name, make in makers.items():
-        if name in figures and "failed" not in figures[name]:
-            figure = make(figures[name])
-            figure.savefig(folder / NAMES[name], metadata={"Date": None})
+    for section, (file, make) in makers.items():
+        if section in figures and "failed" not in figures[section]:
+            figure = make(figures[section])
+            figure.savefig(folder / file, metadata={"Date": None})
             plt.close(figure)
-            drawn[name] = [NAMES[name]]
+            drawn[section] = file
     return drawn
 
 
