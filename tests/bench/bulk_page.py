@@ -38,7 +38,7 @@ def page(figures: dict) -> str:
             f"| one text a row | {rates['padded_file_order']:,.1f} | {rates['padded_sorted']:,.1f} |",
             f"| short texts share rows | {rates['packed_file_order']:,.1f} | **{rates['packed_sorted']:,.1f}** |",
             "",
-            "Within a batch, rows of like width lie together in all four. Sorting whole blocks gives",
+            "One text a row: all rows of a batch are as wide as its longest text, as in other programs. Sorting gives",
             f"{sort['factor_of_sorting']:.2f} times what file order gives then, what the worker does (bold)",
             f"{sort['factor']:.2f} times. The output is in file order in all four, and the vectors are the same (least",
             f"cosine {sort['least_cosine']:.5f}).",

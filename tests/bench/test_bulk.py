@@ -27,6 +27,7 @@ from redis import Redis
 from munjang.bulk.record import JobState
 from munjang.bulk.spec import JobSpec
 from munjang.client.jobs import JobQueue
+from munjang.encoder.layout import Frame, lay_out
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.plan import plan
 from munjang.engine.loading import VersionLoader
@@ -199,11 +200,16 @@ def file_order(lengths, budget):
 
 
 def padding(registry: str, encoder, patch: pytest.MonkeyPatch):
-    """The same model with a row for each text, as other programs run it."""
+    """The same model, which gives each text a row."""
     reader = Registry(registry)
     folder = fetch(reader, 1, Path())
     patch.setattr("munjang.encoder.packing.packing", lambda modules, rules, attention: rules)
     return load_encoder(folder, LoadOptions(device="cpu", compute_type=encoder.compute_type))
+
+
+def one_frame(lengths, *, packs, start=0):
+    """A batch as other programs run it: a row for each text, all as wide as the longest."""
+    return (Frame(max(lengths), tuple((text,) for text in range(len(lengths)))),)
 
 
 def run_shards(path: Path, folder: Folder, registry: str, encoder) -> tuple[float, np.ndarray]:
@@ -243,6 +249,7 @@ def test_bulk(tmp_path, redis_url, starter_registry, monkeypatch) -> None:
         ("padded_file_order", padded, file_order),
     ):
         monkeypatch.setattr("worker.encoding.plan", order)
+        monkeypatch.setattr("munjang.encoder.frames.lay_out", lay_out if runs is encoder else one_frame)
         seconds, found[name] = run_shards(mixed, Folder(str(tmp_path / name)), starter_registry, runs)
         rows_a_second[name] = MIXED / seconds
     for each in (encoder, padded):
@@ -272,4 +279,5 @@ def test_bulk(tmp_path, redis_url, starter_registry, monkeypatch) -> None:
     (OUT / "bulk.md").write_text(text, encoding="utf-8")
     assert cost["share_of_model"] < 0.10
     assert rest["cpu_share"] < 0.01
+    assert figures["sorting"]["factor_of_sorting"] >= 1.3
     assert figures["sorting"]["factor"] >= 1.3
