@@ -8,6 +8,7 @@ sixteen forwards of ever fewer texts, between which others have their turn, and 
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from server.batching import isolate
@@ -76,6 +77,7 @@ class Trial:
             outcome = self._forward.run(lease, batch.tokens(), pause)
             if outcome.rows is not None and outcome.good is not None:
                 self._hand_out(batch, outcome.rows, outcome.good, outcome)
+                time.sleep(0)  # else the event loop waits for Python's lock until the books are kept
                 self._keep_books(batch, lease, outcome)
                 self._budget.grow(batch.size)
             else:
