@@ -26,6 +26,7 @@ from server.recall import Recall
 from server.similarity import Similarity
 from server.stream import EncodeStream
 from server.vector_cache import VectorCache
+from server.visits import Visits
 from server.workers import Workers
 
 if TYPE_CHECKING:
@@ -103,14 +104,10 @@ class Front:
         self._batcher = batcher
         self._why_not_ready = why_not_ready or (lambda: "" if engine.ready else "no version is ready yet")
         self.metrics = CallMetrics(registry, [rpc.name for rpc in RPCS])
-        self.gate = Gate(
-            guard,
-            self.metrics,
-            default_deadline=settings.default_deadline_seconds,
-            slow=settings.slow_seconds,
-            log_all=settings.log_level == "debug",
-            tracing=tracing,
+        visits = Visits(
+            self.metrics, slow=settings.slow_seconds, log_all=settings.log_level == "debug", tracing=tracing
         )
+        self.gate = Gate(guard, visits, default_deadline=settings.default_deadline_seconds)
         self.health = Health([embedding.SERVICE, models.SERVICE], self._why_not, lambda: self._batcher.healthy)
         self._cache = VectorCache(settings.embedding_cache_mb * MEGABYTE)
         self._cache_metrics = CacheMetrics(registry, self._cache)

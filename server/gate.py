@@ -16,14 +16,12 @@ import grpc
 from munjang.errors import DeadlineExceeded
 from server.call import Call, Rpc
 from server.errors import REQUEST_ID_KEY
-from server.visits import Visits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from server.metrics.calls import CallMetrics
     from server.security.guard import Guard
-    from server.tracing import Tracing
+    from server.visits import Visits
 
     UnaryHandler = Callable[[bytes, Call], Awaitable[bytes]]
     StreamHandler = Callable[[Call], Awaitable[None]]
@@ -38,31 +36,18 @@ class Gate:
 
     Args:
         guard: who may call.
-        metrics: where calls are counted.
+        visits: where the calls that are being served are counted.
         default_deadline: seconds for a call that brings no deadline.
-        slow: calls that take longer are logged.
-        log_all: log every call, for debugging.
-        tracing: where traces go, or None.
 
     Attributes:
-        visits: the calls that are being served.
+        visits: the same.
         draining: set when streams shall end.
     """
 
-    def __init__(
-        self,
-        guard: Guard,
-        metrics: CallMetrics,
-        *,
-        default_deadline: float,
-        slow: float = 1.0,
-        log_all: bool = False,
-        tracing: Tracing | None = None,
-    ) -> None:
+    def __init__(self, guard: Guard, visits: Visits, *, default_deadline: float) -> None:
         self._guard = guard
+        self.visits = visits
         self._default_deadline = default_deadline
-        self._traces = tracing is not None
-        self.visits = Visits(metrics, slow=slow, log_all=log_all, tracing=tracing)
         self.draining = asyncio.Event()
 
     async def drained(self) -> None:
@@ -116,7 +101,7 @@ class Gate:
             deadline=time.monotonic() + seconds,
             started=started,
             traceparent=traceparent,
-            spans=[] if self._traces else None,
+            spans=[] if self.visits.traced else None,
         )
 
     def _admit(self, call: Call) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import numpy as np
 from munjang.encoder.layout import START, lay_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,6 +30,8 @@ def in_frames(
 ) -> NDArray[np.float32]:
     """Vectors float32 [len(batch), dimensions] in the order of the batch; `run` gives those of one frame's arrays."""
     frames = lay_out([len(tokens) for tokens in batch], packs=rules.packs, start=start)
+    if len(batch) == 1:
+        return run(arrays(frames[0], batch, rules))
     order = [position for frame in frames for position in frame.texts]
     found = np.concatenate([run(arrays(frame, batch, rules)) for frame in frames])
     rows = np.empty_like(found)
@@ -36,34 +40,57 @@ def in_frames(
 
 
 def arrays(frame: Frame, batch: Sequence[Tokens], rules: Rules) -> dict[str, NDArray[np.int64]]:
-    """The model's inputs by name, all int64, for `frame.texts` of the batch in their order.
+    """The model's inputs by name, all int64, for `frame.texts` of the batch in their order; not to be written to.
 
     Of each token of each row, [rows, width]: `input_ids`; `segments`, the text that it belongs to, counted from 1 in
     its row, 0 for padding; where the model packs, `position_ids`; where it wants them, `token_type_ids`.
     Of each text, [texts, longest]: `index`, where its tokens are among all tokens of all rows; `mask`, 1 for a token.
     """
     texts = [batch[position] for position in frame.texts]
-    lengths = np.array([len(tokens) for tokens in texts])
-    starts = _starts(frame, lengths, left=rules.pads_left)
-    steps = np.arange(lengths.max())
-    real = steps < lengths[:, None]
+    place = _place_one if len(texts) == 1 else _place
+    first = rules.first_position if rules.packs else None
+    placed = place(frame, tuple(map(len, texts)), first, rules.pads_left)
+    shape = (len(frame.rows), frame.width)
+    found = {
+        "input_ids": _spread(_chained([tokens.ids for tokens in texts]), placed.places, shape, rules.pad_id),
+        **placed.arrays,
+    }
+    if rules.wants_type_ids:
+        kinds = _chained([tokens.type_ids or (0,) * len(tokens) for tokens in texts])
+        found["token_type_ids"] = _spread(kinds, placed.places, shape, rules.pad_type_id)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What of a frame's inputs follows from lengths alone, and where its tokens lie among all tokens of all rows."""
+
+    arrays: Mapping[str, NDArray[np.int64]]
+    places: NDArray[np.int64]
+
+
+def _place(frame: Frame, lengths: tuple[int, ...], first_position: int | None, left: bool) -> Placed:
+    counts = np.array(lengths)
+    starts = _starts(frame, counts, left=left)
+    steps = np.arange(counts.max())
+    real = steps < counts[:, None]
     index = np.where(real, starts[:, None] + steps, 0)
     places = index[real]
     shape = (len(frame.rows), frame.width)
     segments = np.concatenate([np.arange(1, len(row) + 1) for row in frame.rows])
     found = {
-        "input_ids": _spread(_chained([tokens.ids for tokens in texts]), places, shape, rules.pad_id),
-        "segments": _spread(np.repeat(segments, lengths), places, shape, 0),
+        "segments": _spread(np.repeat(segments, counts), places, shape, 0),
         "index": index,
         "mask": real.astype(np.int64),
     }
-    if rules.packs:
-        positions = np.broadcast_to(steps, real.shape)[real] + rules.first_position
-        found["position_ids"] = _spread(positions, places, shape, rules.first_position)
-    if rules.wants_type_ids:
-        kinds = _chained([tokens.type_ids or (0,) * len(tokens) for tokens in texts])
-        found["token_type_ids"] = _spread(kinds, places, shape, rules.pad_type_id)
-    return found
+    if first_position is not None:
+        positions = np.broadcast_to(steps, real.shape)[real] + first_position
+        found["position_ids"] = _spread(positions, places, shape, first_position)
+    return Placed(found, places)
+
+
+_place_one = lru_cache(maxsize=128)(_place)
+"""The same for a single text, whose caller waits for every tenth of a millisecond: there are few lengths of those."""
 
 
 def _starts(frame: Frame, lengths: NDArray[np.int64], *, left: bool) -> NDArray[np.int64]:

@@ -57,6 +57,8 @@ def lay_out(lengths: Sequence[int], *, packs: bool, start: int = START) -> tuple
         packs: whether texts may share a row.
         start: what another frame costs, in tokens.
     """
+    if len(lengths) == 1:
+        return (Frame(round_up(lengths[0]), ((0,),)),)
     return _laid_out(tuple(lengths), packs, start)
 
 

@@ -130,7 +130,8 @@ def unary(found: dict[str, Any]) -> str:
         [
             (
                 "Calls of one sentence, each after the answer to the one before. `gRPC alone` is the same call to a "
-                "server that does nothing; the other parts are timed in process, turn and turn about with the calls."
+                "server that does nothing but wait as long as a forward takes, less that wait; `from call to call` is "
+                "without it. The other parts are timed in process, turn and turn about with the calls."
             ),
             table(("", "ms"), rows),
             (

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from tests.bench.speed.context import Context
 
 BLOCK = 20
+GRPC = "gRPC alone"
+AT_ONCE = "gRPC alone, from call to call"
 
 
 def measure(context: Context) -> dict[str, Any]:
     """Milliseconds of a call, of its parts, and of the rest: hand-offs and batching.
 
-    Blocks of calls and of bare forwards of the same texts alternate, so that both see the same machine.
+    Blocks of calls and of bare forwards of the same texts alternate, so that both see the same machine. gRPC alone is
+    measured both at once and after a wait as long as a forward: a processor that did something else, or nothing, in
+    between runs the same code slower, and it is the latter that is part of a call.
     """
     encoder = context.encoder()
     some = context.texts[:BLOCK]
@@ -37,15 +41,19 @@ def measure(context: Context) -> dict[str, Any]:
         "normalise and pack": lambda index: packed(rows[index], OutputOptions(), encoder.info),
         "make the request": lambda index: Part(0, (some[index],)).request(Options()).SerializeToString(),
     }
-    parts: dict[str, list[float]] = {name: [] for name in ("one call", "gRPC alone", *steps)}
+    dimensions = encoder.info.dimensions
+    wait = statistics.median(_times(steps["forward"]))
+    parts: dict[str, list[float]] = {name: [] for name in ("one call", GRPC, AT_ONCE, *steps)}
     with (
         servers.running(servers.ours(context.registry, context.home), context.work) as own,
-        servers.running(servers.null(encoder.info.dimensions), context.work) as nothing,
+        servers.running(servers.null(dimensions, wait / 1000), context.work) as waiting,
+        servers.running(servers.null(dimensions), context.work) as at_once,
     ):
         for number in range(blocks + 1):
             found = {
                 "one call": asyncio.run(_calls(own.port, some)),
-                "gRPC alone": asyncio.run(_calls(nothing.port, some)),
+                GRPC: [call - wait for call in asyncio.run(_calls(waiting.port, some))],
+                AT_ONCE: asyncio.run(_calls(at_once.port, some)),
                 **{name: _times(step) for name, step in steps.items()},
             }
             if number:  # the first block warms up
@@ -56,7 +64,7 @@ def measure(context: Context) -> dict[str, Any]:
 
 def _report(parts: dict[str, list[float]]) -> dict[str, Any]:
     over = [call - forward for call, forward in zip(parts["one call"], parts["forward"], strict=True)]
-    known = ("gRPC alone", "tokenise", "forward", "normalise and pack")
+    known = (GRPC, "tokenise", "forward", "normalise and pack")
     rest = [call - sum(parts[name][i] for name in known) for i, call in enumerate(parts["one call"])]
     return {
         "parts_ms": {name: summary(times) for name, times in parts.items()},

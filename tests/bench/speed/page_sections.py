@@ -126,7 +126,11 @@ def overhead(found: dict[str, Any]) -> str:
     rows = [[name, figure(times)] for name, times in found["parts_ms"].items()]
     rows += [["a call over the bare forward", figure(found["over_forward_ms"])]]
     rows += [["hand-offs and batching: the rest", figure(found["rest_ms"])]]
-    return "One caller, one sentence a call, blocks of each in turn.\n\n" + table(("", "ms"), rows)
+    about = (
+        "One caller, one sentence a call, blocks of each in turn. `gRPC alone` is a server that does nothing but wait "
+        "as long as a forward takes, less that wait; `from call to call` is without it."
+    )
+    return f"{about}\n\n{table(('', 'ms'), rows)}"
 
 
 def wire(found: dict[str, Any]) -> str:

@@ -162,9 +162,9 @@ def simple(folder: Path, runtime: str) -> Spec:
     return Spec(name, "grpc", command)
 
 
-def null(dimensions: int) -> Spec:
-    """The server that does nothing, for the client's own cost."""
-    command = [sys.executable, "-m", "tests.bench.speed.peers.null", "PORT", str(dimensions)]
+def null(dimensions: int, seconds: float = 0.0) -> Spec:
+    """The server that does nothing but wait so many seconds, for the cost of gRPC and the client."""
+    command = [sys.executable, "-m", "tests.bench.speed.peers.null", "PORT", str(dimensions), str(seconds)]
     return Spec("nothing (client and gRPC alone)", "munjang", command)
 
 
