@@ -19,6 +19,7 @@ from munjang.registry import Registry, Watcher
 from munjang.telemetry import setup_tracing
 from server.admin import Admin
 from server.batching.batcher import Batcher
+from server.batching.pace import LONGEST
 from server.front import Front
 from server.lifecycle import drain
 from server.metrics.batching import BatchMetrics, show_load
@@ -54,7 +55,7 @@ class App:
         self._metrics = new_registry("server")
         self._registry = Registry(settings.registry_url)
         self._engine = Engine(
-            VersionLoader(self._registry, settings, pauses=True),
+            VersionLoader(self._registry, settings, pauses=True, longest=LONGEST),
             alias_names(settings.aliases),
             keep_previous=settings.keep_previous,
             observer=EngineMetrics(self._metrics, self._expect, self._forget),

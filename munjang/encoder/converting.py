@@ -8,6 +8,7 @@ import torch
 
 from munjang.encoder import export as exports
 from munjang.encoder import packing as trial
+from munjang.encoder.export import Export
 from munjang.encoder.int8 import quantized
 from munjang.encoder.openvino_model import OpenVinoForward
 from munjang.encoder.pipeline import Attention
@@ -17,14 +18,12 @@ from munjang.errors import UnsupportedModel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import openvino
-
     from munjang.encoder.load import LoadOptions
     from munjang.encoder.rules import Rules
 
 
-def convert(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]:
-    """The folder's graph, in int8 where the options say so; kept where they say so.
+def convert(folder: Path, options: LoadOptions) -> Export:
+    """The folder's export, in int8 where the options say so; kept where they say so.
 
     Raises:
         ModelLoadFailed: the folder cannot be loaded at all.
@@ -32,23 +31,22 @@ def convert(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]:
         Exception: whatever torch or OpenVINO raise for an architecture that cannot be traced.
     """
     kept = options.export
-    graph, rules = (kept and exports.read(kept)) or _kept(*_exact(folder, options), kept, options)
+    exact = (kept and exports.read(kept)) or _kept(_exact(folder, options), kept, options)
     if options.compute_type != "int8":
-        return graph, rules
-    return _kept(quantized(graph, rules), rules, kept and exports.place(kept, "int8"), options)
+        return exact
+    inexact = Export(quantized(exact.graph, exact.rules), exact.rules, exact.file)
+    return _kept(inexact, kept and exports.place(kept, "int8"), options)
 
 
-def _kept(
-    graph: openvino.Model, rules: Rules, folder: Path | None, options: LoadOptions
-) -> tuple[openvino.Model, Rules]:
+def _kept(made: Export, folder: Path | None, options: LoadOptions) -> Export:
     """Keep an export, and give what a later load will read, so that both compute the same to the last bit."""
     if folder is not None:
-        exports.write(graph, rules, folder, options.exports_kept)
-        return exports.read(folder) or (graph, rules)
-    return graph, rules
+        exports.write(made, folder, options.exports_kept)
+        return exports.read(folder) or made
+    return made
 
 
-def _exact(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]:
+def _exact(folder: Path, options: LoadOptions) -> Export:
     if options.threads:
         torch.set_num_threads(options.threads)
     model = load_model(folder, torch.device("cpu"), torch.float32)
@@ -59,7 +57,7 @@ def _exact(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]:
     return _right_graph(list(model), rules, options.threads)
 
 
-def _right_graph(modules: list[Any], plain: Rules, threads: int) -> tuple[openvino.Model, Rules]:
+def _right_graph(modules: list[Any], plain: Rules, threads: int) -> Export:
     """A graph that gives the model's own vectors: one that packs if there is one, else one text a row.
 
     Tracing keeps one way through the library's code, which is not the right one for all inputs of some architectures.
@@ -68,9 +66,9 @@ def _right_graph(modules: list[Any], plain: Rules, threads: int) -> tuple[openvi
     expected = trial.alone(modules, texts, plain)
     packed = trial.packing(modules, plain, Attention.ROWS)
     for rules in [packed, plain] if packed.packs else [plain]:
-        graph = exports.convert(modules, rules)
-        found = OpenVinoForward(graph, rules, compute_type="float32", threads=threads)(texts)
+        traced = Export(exports.convert(modules, rules), rules)
+        found = OpenVinoForward(traced, compute_type="float32", threads=threads)(texts)
         if trial.least_cosine(expected, torch.from_numpy(found)) >= trial.SAME:
-            return graph, rules
+            return traced
     msg = "its traced graph gives other vectors than the model"
     raise UnsupportedModel(msg)

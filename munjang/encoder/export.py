@@ -8,14 +8,16 @@ An export is a cache, made again whenever it is missing, of another library vers
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import openvino
 
 from munjang.encoder.contract import Tokens
@@ -30,29 +32,47 @@ EXAMPLE = (5, 3, 4)
 """Tokens of the texts that a model is traced with."""
 
 
+class Export(NamedTuple):
+    """A model as OpenVINO runs it.
+
+    Attributes:
+        graph: of dynamic frames, with its pooling.
+        rules: how the model wants its text.
+        file: the mapped file of its weights, which must outlive the graph and what is compiled of it; None where they
+            are in memory.
+    """
+
+    graph: openvino.Model
+    rules: Rules
+    file: mmap.mmap | None = None
+
+
 def place(export: Path, compute_type: str) -> Path:
     """Where the graph for a number format is kept: the one in int8 has its own place beside the exact one."""
     return export.with_name(f"{export.name}-int8") if compute_type == "int8" else export
 
 
-def read(folder: Path) -> tuple[openvino.Model, Rules] | None:
+def read(folder: Path) -> Export | None:
     """An export that was written before; None if there is none that can be read."""
     try:
         rules = Rules.model_validate_json((folder / "rules.json").read_bytes())
-        graph = openvino.Core().read_model(folder / "model.xml")
+        with (folder / "model.bin").open("rb") as weights:
+            file = mmap.mmap(weights.fileno(), 0, access=mmap.ACCESS_COPY)  # a tensor must be writable; nobody does
+        tensor = openvino.Tensor(np.frombuffer(file, np.uint8), shared_memory=True)
+        graph = openvino.Core().read_model((folder / "model.xml").read_bytes(), tensor)
     except (OSError, ValueError, RuntimeError):
         return None
     os.utime(folder)
-    return graph, rules
+    return Export(graph, rules, file)
 
 
-def write(graph: openvino.Model, rules: Rules, folder: Path, kept: int) -> None:
+def write(export: Export, folder: Path, kept: int) -> None:
     """Write an export so that readers see all of it or nothing, and keep the `kept` that were used last."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
     try:
-        openvino.save_model(graph, draft / "model.xml", compress_to_fp16=False)
-        (draft / "rules.json").write_text(rules.model_dump_json(), "utf-8")
+        openvino.save_model(export.graph, draft / "model.xml", compress_to_fp16=False)
+        (draft / "rules.json").write_text(export.rules.model_dump_json(), "utf-8")
         remove(folder)
         draft.rename(folder)
     except OSError:

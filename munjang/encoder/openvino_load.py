@@ -14,10 +14,6 @@ from munjang.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import openvino
-
-    from munjang.encoder.rules import Rules
-
 _log = logging.getLogger(__name__)
 
 
@@ -34,13 +30,13 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
     if not supported(compute_type):
         msg = f"this processor does not compute in {compute_type}"
         raise ConfigurationError(msg, field="compute_type")
-    graph, rules = _graph(folder, options)
-    forward = OpenVinoForward(graph, rules, compute_type=compute_type, threads=options.threads, pauses=options.pauses)
-    info = rules.info(options.int8_scale)
-    return SentenceEncoder(info, "openvino", compute_type, tokenizer_for(rules), forward)
+    export = _export(folder, options)
+    forward = OpenVinoForward(export, compute_type=compute_type, threads=options.threads, pauses=options.pauses)
+    info = export.rules.info(options.int8_scale)
+    return SentenceEncoder(info, "openvino", compute_type, tokenizer_for(export.rules), forward)
 
 
-def _graph(folder: Path, options: LoadOptions) -> tuple[openvino.Model, Rules]:
+def _export(folder: Path, options: LoadOptions) -> exports.Export:
     """The export; made first where there is none, in another process where the options name one that does it."""
     kept = options.export and exports.place(options.export, options.compute_type)
     if kept and (found := exports.read(kept)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.rules import Rules
+    from munjang.encoder.export import Export
 
 FORMATS = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16, "float16": openvino.Type.f16}
 CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
@@ -33,16 +34,13 @@ class OpenVinoForward:
     """Runs token ids through a compiled graph. One thread at a time, as `Encoder.forward` says.
 
     Args:
-        graph: of dynamic frames, see `export`.
-        rules: how its model wants its text.
+        export: the model.
         compute_type: the number format to compute in.
         threads: of a forward; 0 leaves it to OpenVINO.
-        pauses: whether long forwards shall be able to pause. The weights are shared with the whole graph's.
+        pauses: whether long forwards shall be able to pause.
     """
 
-    def __init__(
-        self, graph: openvino.Model, rules: Rules, *, compute_type: str, threads: int, pauses: bool = False
-    ) -> None:
+    def __init__(self, export: Export, *, compute_type: str, threads: int, pauses: bool = False) -> None:
         config = {
             hints.inference_precision(): FORMATS[_between_products(compute_type)],
             hints.performance_mode(): hints.PerformanceMode.LATENCY,
@@ -51,9 +49,11 @@ class OpenVinoForward:
         if threads:
             config[props.inference_num_threads()] = threads
         core = openvino.Core()
-        self._rules = rules
-        self._whole = Step(core.compile_model(graph, "CPU", config))
-        self._stages = [Step(core.compile_model(stage, "CPU", config)) for stage in stages(graph)] if pauses else []
+        self._rules = export.rules
+        self._file = export.file
+        cut = stages(export.graph) if pauses else []
+        self._whole = Step(core.compile_model(export.graph, "CPU", config), self._rest)
+        self._stages = [Step(core.compile_model(stage, "CPU", config), self._rest) for stage in cut]
         if self._stages and not self._agree():
             self._stages = []
 
@@ -86,6 +86,14 @@ class OpenVinoForward:
             raise AssertionError
         return state
 
+    def _rest(self) -> None:
+        """Let the system have the pages of the weights' file: what runs has its weights in a form of its own.
+
+        What is looked up in the file later is read again.
+        """
+        if self._file is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._file.madvise(mmap.MADV_DONTNEED)
+
     def _agree(self) -> bool:
         """Whether the stages together give what the whole graph gives."""
         batch = [Tokens((5,) * min(2 * SHORT, self._rules.max_tokens))]
@@ -94,11 +102,18 @@ class OpenVinoForward:
 
 
 class Step:
-    """A compiled graph that is run on its own inputs among those given."""
+    """A compiled graph that is run on its own inputs among those given.
 
-    def __init__(self, compiled: openvino.CompiledModel) -> None:
+    Args:
+        compiled: the graph.
+        prepared: is called after the first run of each shape, for which the runtime may have looked at all weights.
+    """
+
+    def __init__(self, compiled: openvino.CompiledModel, prepared: Callable[[], None]) -> None:
         self._request = compiled.create_infer_request()
         self._names = set[str]().union(*(place.get_names() for place in compiled.inputs))
+        self._prepared = prepared
+        self._shapes: set[tuple[int, ...]] = set()
 
     def __call__(self, given: Given) -> NDArray[np.float32]:
         """Its first output, in memory of its own.
@@ -113,6 +128,9 @@ class Step:
             if "bad_alloc" in str(error) or "allocate" in str(error):
                 raise MemoryError(*error.args) from error
             raise
+        if (shape := given["input_ids"].shape) not in self._shapes:
+            self._shapes.add(shape)
+            self._prepared()
         return np.array(self._request.get_output_tensor(0).data, np.float32)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -45,12 +46,16 @@ class VersionLoader:
         registry: where they are.
         settings: how they shall run.
         pauses: whether long forwards shall be able to pause, where the runtime can.
+        longest: seconds of the longest forward that will be asked for.
     """
 
-    def __init__(self, registry: Registry, settings: EngineSettings, *, pauses: bool = False) -> None:
+    def __init__(
+        self, registry: Registry, settings: EngineSettings, *, pauses: bool = False, longest: float = math.inf
+    ) -> None:
         self._registry = registry
         self._settings = settings
         self._pauses = pauses
+        self._longest = longest
         self._converting = ConvertingProcess()
         self._loaded: WeakValueDictionary[int, Encoder] = WeakValueDictionary()
 
@@ -75,7 +80,7 @@ class VersionLoader:
         encoder = self._load(folder, manifest)
         try:
             progress(VersionState.WARMING)
-            warm(*self._at_ease(encoder, self._settings.batch_tokens))
+            warm(*self._at_ease(encoder, self._settings.batch_tokens), self._longest)
         except BaseException:
             encoder.close()
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING
 
 from munjang.encoder.contract import Tokens
@@ -21,24 +23,30 @@ ROWS = range(2, 9)
 SAMPLE = "새로운 문장 임베딩 모델을 서비스하기 전에 한 번씩 미리 돌려 봅니다. "
 
 
-def warm(encoder: Encoder, budget: int) -> None:
-    """Run one text at each width, shortest first, then rows of short texts, then one full batch.
+def warm(encoder: Encoder, budget: int, longest: float = math.inf) -> None:
+    """Run one text at each width, shortest first, then rows of short texts, then one as large a batch as will come.
 
-    Where long forwards can pause, they run in parts as well.
+    That is one of `budget` tokens, or fewer where those take more than `longest` seconds. Where long forwards can
+    pause, the longest text and the most rows run in parts as well.
     """
-    longest = _longest_sample(encoder)
-    for width in _widths(len(longest)):
-        _run(encoder, [cut(longest, width)])
-    short = cut(longest, SHORT)
-    for rows in ROWS:
-        if rows * len(short) <= budget:
-            _run(encoder, [short] * rows)
-    encoder.forward([short] * max(1, budget // len(short)))
+    texts = _longest_sample(encoder)
+    for width in _widths(len(texts)):
+        encoder.forward([cut(texts, width)])
+    _in_parts(encoder, [texts])
+    short = cut(texts, SHORT)
+    rows, seconds = [short], 0.0
+    for count in (count for count in ROWS if count * len(short) <= budget):
+        rows, begun = [short] * count, time.perf_counter()
+        encoder.forward(rows)
+        seconds = (time.perf_counter() - begun) / count
+    _in_parts(encoder, rows)
+    most = int(min(budget // len(short), longest / seconds if seconds else math.inf))
+    if most > ROWS[-1]:
+        encoder.forward([short] * most)
 
 
-def _run(encoder: Encoder, batch: list[Tokens]) -> None:
-    encoder.forward(batch)
-    if encoder.parts > 1 and sum(map(len, batch)) > SHORT:
+def _in_parts(encoder: Encoder, batch: list[Tokens]) -> None:
+    if encoder.parts > 1:
         encoder.forward(batch, lambda: None)
 
 

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from munjang.settings import BatchSettings
     from server.batching.speed import SpeedMeter
 
-_LONGEST = 0.1  # seconds of a batch: a longer one is hardly faster a token, and makes those behind it wait
+LONGEST = 0.1
+"""Seconds of a batch: a longer one is hardly faster a token, and makes those behind it wait."""
+
 _LEAST = 256  # tokens of a batch, however slow the machine
 _LEAST_TURN = 64  # the same of bulk beside interactive calls
 _GROW_AFTER = 16  # full batches without trouble before the budget grows again
@@ -71,5 +73,5 @@ class Pace:
         if lane is Lane.BULK and now < self._interactive_until:
             within = curve.tokens_within(self._settings.bulk_turn_seconds * parts, turn)
             return min(turn, max(within, _LEAST_TURN))
-        within = curve.tokens_within(_LONGEST, turn) if curve.measured else turn
+        within = curve.tokens_within(LONGEST, turn) if curve.measured else turn
         return min(turn, max(within, _LEAST))

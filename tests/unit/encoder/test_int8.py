@@ -44,8 +44,8 @@ def test_vectors_are_near_the_exact_ones_and_not_equal_to_them(folder, encoder):
 
 
 def test_every_product_with_weights_is_in_int8(folder, export, encoder):
-    graph, _ = exports.read(export.with_name("tiny-int8"))
-    products = [node for node in graph.get_ops() if node.get_type_name() == "MatMul"]
+    found = exports.read(export.with_name("tiny-int8"))
+    products = [node for node in found.graph.get_ops() if node.get_type_name() == "MatMul"]
     rounded = [
         node
         for node in products

@@ -129,7 +129,7 @@ def test_only_the_exports_that_were_used_last_are_kept(tmp_path, export):
         shutil.copytree(export, tmp_path / "exports" / str(number))
     found = exports.read(tmp_path / "exports" / "0")
     assert found is not None
-    exports.write(*found, tmp_path / "exports" / "new", 3)
+    exports.write(found, tmp_path / "exports" / "new", 3)
 
     kept = {path.name for path in (tmp_path / "exports").iterdir()}
     assert len(kept) == 3
@@ -142,7 +142,7 @@ def test_what_a_killed_process_left_of_an_export_goes_with_the_next_one(tmp_path
     os.utime(tmp_path / "exports" / ".draft-left", (0, 0))
     found = exports.read(export)
     assert found is not None
-    exports.write(*found, tmp_path / "exports" / "new", 3)
+    exports.write(found, tmp_path / "exports" / "new", 3)
     assert {path.name for path in (tmp_path / "exports").iterdir()} == {".draft-of-another", "new"}
 
 

@@ -95,10 +95,10 @@ def test_who_does_not_ask_for_pauses_has_none(folder, export, encoder):
 
 
 def test_a_single_layer_is_not_cut(export, encoder):
-    graph, _ = exports.read(export)
-    names = [sorted(set().union(*(place.get_names() for place in stage.inputs))) for stage in stages(graph)]
+    found = exports.read(export)
+    names = [sorted(set().union(*(place.get_names() for place in stage.inputs))) for stage in stages(found.graph)]
 
     assert STATE not in names[0]
     assert STATE in names[1]
-    first = stages(graph)[0]
+    first = stages(found.graph)[0]
     assert stages(first) == []  # one layer is left

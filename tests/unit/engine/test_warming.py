@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
+
 from munjang.encoder.contract import ModelInfo
+from munjang.engine import warming
 from munjang.engine.warming import warm
 from munjang.testing import FakeEncoder
 
@@ -22,14 +27,14 @@ def test_every_width_of_a_short_text_runs_alone_then_rows_of_them_then_a_full_ba
     assert seen == [*((1, width) for width in range(4, 49, 4)), *((rows, 48) for rows in range(2, 9)), (10, 48)]
 
 
-def test_a_forward_that_can_pause_runs_in_parts_as_well():
+def test_the_longest_forwards_run_in_parts_as_well_where_they_can_pause():
     encoder = FakeEncoder(info=ModelInfo(8, 128), parts=3)
     paused = []
     forward = encoder.forward
     encoder.forward = lambda batch, pause=None: paused.append(sum(map(len, batch)) * bool(pause)) or forward(batch)
     warm(encoder, budget=256)
 
-    assert {tokens for tokens in paused if tokens} == {96, 128, 192, 256}
+    assert [tokens for tokens in paused if tokens] == [128, 256]
 
 
 def test_no_batch_is_over_the_budget_but_a_single_text():
@@ -37,7 +42,17 @@ def test_no_batch_is_over_the_budget_but_a_single_text():
     seen = widths(encoder)
     warm(encoder, budget=4)
 
-    assert seen == [(1, 4), (1, 8), (1, 12), (1, 16), (1, 16)]
+    assert seen == [(1, 4), (1, 8), (1, 12), (1, 16)]
+
+
+@pytest.mark.parametrize(("longest", "rows"), [(math.inf, 64), (1.0, 15), (0.2, 8)])
+def test_the_largest_batch_is_one_that_may_come(monkeypatch, longest, rows):
+    encoder = FakeEncoder(info=ModelInfo(8, 64))
+    seen = widths(encoder)
+    monkeypatch.setattr(warming.time, "perf_counter", lambda: 0.001 * sum(count * width for count, width in seen))
+    warm(encoder, budget=4096, longest=longest)
+
+    assert seen[-1] == (rows, 64)
 
 
 def test_a_model_without_a_limit_is_warmed_to_the_widest_width():
