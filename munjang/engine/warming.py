@@ -26,28 +26,21 @@ SAMPLE = "새로운 문장 임베딩 모델을 서비스하기 전에 한 번씩
 def warm(encoder: Encoder, budget: int, longest: float = math.inf) -> None:
     """Run one text at each width, shortest first, then rows of short texts, then one as large a batch as will come.
 
-    That is one of `budget` tokens, or fewer where those take more than `longest` seconds. Where long forwards can
-    pause, the longest text and the most rows run in parts as well.
+    That is one of `budget` tokens, or fewer where those take more than `longest` seconds. None runs in parts: that is
+    hardly slower the first time, and takes memory that a server without bulk calls never needs.
     """
     texts = _longest_sample(encoder)
     for width in _widths(len(texts)):
         encoder.forward([cut(texts, width)])
-    _in_parts(encoder, [texts])
     short = cut(texts, SHORT)
-    rows, seconds = [short], 0.0
-    for count in (count for count in ROWS if count * len(short) <= budget):
-        rows, begun = [short] * count, time.perf_counter()
-        encoder.forward(rows)
-        seconds = (time.perf_counter() - begun) / count
-    _in_parts(encoder, rows)
-    most = int(min(budget // len(short), longest / seconds if seconds else math.inf))
-    if most > ROWS[-1]:
-        encoder.forward([short] * most)
-
-
-def _in_parts(encoder: Encoder, batch: list[Tokens]) -> None:
-    if encoder.parts > 1:
-        encoder.forward(batch, lambda: None)
+    seconds = 0.0
+    for rows in (rows for rows in ROWS if rows * len(short) <= budget):
+        begun = time.perf_counter()
+        encoder.forward([short] * rows)
+        seconds = (time.perf_counter() - begun) / rows
+    rows = int(min(budget // len(short), longest / seconds if seconds else math.inf))
+    if rows > ROWS[-1]:
+        encoder.forward([short] * rows)
 
 
 def cut(tokens: Tokens, width: int) -> Tokens:

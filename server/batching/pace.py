@@ -8,7 +8,7 @@ from server.batching.contract import Lane
 
 if TYPE_CHECKING:
     from munjang.settings import BatchSettings
-    from server.batching.speed import SpeedMeter
+    from server.batching.speed import Curve, SpeedMeter
 
 LONGEST = 0.1
 """Seconds of a batch: a longer one is hardly faster a token, and makes those behind it wait."""
@@ -61,7 +61,7 @@ class Pace:
     @property
     def quantum(self) -> int:
         """Tokens of one batch, when nothing presses: by so many a caller may be ahead of others."""
-        return self._speed.curve(None).enough(self.budget.now)
+        return self._most(self._speed.curve(None))
 
     def turn(self, lane: Lane, version: int | None, now: float, parts: int = 1) -> int:
         """The budget of a batch of this lane: bulk batches are short while interactive calls are about.
@@ -69,9 +69,14 @@ class Pace:
         A forward that pauses between so many `parts` may be as much longer.
         """
         curve = self._speed.curve(version)
-        turn = curve.enough(self.budget.now)
+        most = self._most(curve)
         if lane is Lane.BULK and now < self._interactive_until:
-            within = curve.tokens_within(self._settings.bulk_turn_seconds * parts, turn)
-            return min(turn, max(within, _LEAST_TURN))
-        within = curve.tokens_within(LONGEST, turn) if curve.measured else turn
-        return min(turn, max(within, _LEAST))
+            within = curve.tokens_within(self._settings.bulk_turn_seconds * parts, most)
+            return min(most, max(within, _LEAST_TURN))
+        return most
+
+    def _most(self, curve: Curve) -> int:
+        """Tokens of a batch that is nearly as fast a token as any, and not too long for those behind it."""
+        enough = curve.enough(self.budget.now)
+        within = curve.tokens_within(LONGEST, enough) if curve.measured else enough
+        return min(enough, max(within, _LEAST))

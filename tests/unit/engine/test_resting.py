@@ -34,7 +34,7 @@ def test_a_forward_of_three_parts_rests_between_them_too(clock):
     assert clock == [2.0, 2.0, 2.0]
 
 
-def test_it_says_of_itself_what_the_encoder_says_and_warms_each_shape_once(clock):
+def test_it_says_of_itself_what_the_encoder_says_and_is_warmed_as_it(clock):
     encoder = FakeEncoder(parts=3)
     eased = Resting(encoder)
     warm(eased, budget=128)

@@ -27,16 +27,6 @@ def test_every_width_of_a_short_text_runs_alone_then_rows_of_them_then_a_full_ba
     assert seen == [*((1, width) for width in range(4, 49, 4)), *((rows, 48) for rows in range(2, 9)), (10, 48)]
 
 
-def test_the_longest_forwards_run_in_parts_as_well_where_they_can_pause():
-    encoder = FakeEncoder(info=ModelInfo(8, 128), parts=3)
-    paused = []
-    forward = encoder.forward
-    encoder.forward = lambda batch, pause=None: paused.append(sum(map(len, batch)) * bool(pause)) or forward(batch)
-    warm(encoder, budget=256)
-
-    assert [tokens for tokens in paused if tokens] == [128, 256]
-
-
 def test_no_batch_is_over_the_budget_but_a_single_text():
     encoder = FakeEncoder(info=ModelInfo(8, 16))
     seen = widths(encoder)

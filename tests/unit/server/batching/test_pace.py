@@ -86,3 +86,4 @@ def test_no_batch_makes_those_behind_it_wait_for_long():
 
     turn = pace.turn(Lane.INTERACTIVE, 1, 0.0)
     assert 0.09 < speed.curve(1).seconds(turn) <= 0.1
+    assert pace.quantum == turn  # nor may a caller be further ahead of others
