@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-WAIT = 90
+WAIT = 180
 
 
 @dataclass

@@ -18,7 +18,7 @@ from munjang.publishing import publish_model
 from munjang.registry import Registry
 from munjang.testing_models import tiny_model
 
-WAIT = 120
+WAIT = 240
 MUNJANG = [sys.executable, "-c", "from munjang.cli.main import run; run()"]
 
 
