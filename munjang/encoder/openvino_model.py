@@ -52,8 +52,9 @@ class OpenVinoForward:
         self._rules = export.rules
         self._file = export.file
         cut = stages(export.graph) if pauses else []
-        self._whole = Step(core.compile_model(export.graph, "CPU", config), self._rest)
-        self._stages = [Step(core.compile_model(stage, "CPU", config), self._rest) for stage in cut]
+        rest = partial(_rest, export.file)  # of no method, for a cycle of objects would keep the model's memory
+        self._whole = Step(core.compile_model(export.graph, "CPU", config), rest)
+        self._stages = [Step(core.compile_model(stage, "CPU", config), rest) for stage in cut]
         if self._stages and not self._agree():
             self._stages = []
 
@@ -85,14 +86,6 @@ class OpenVinoForward:
         if state is None:
             raise AssertionError
         return state
-
-    def _rest(self) -> None:
-        """Let the system have the pages of the weights' file: what runs has its weights in a form of its own.
-
-        What is looked up in the file later is read again.
-        """
-        if self._file is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._file.madvise(mmap.MADV_DONTNEED)
 
     def _agree(self) -> bool:
         """Whether the stages together give what the whole graph gives."""
@@ -132,6 +125,15 @@ class Step:
             self._shapes.add(shape)
             self._prepared()
         return np.array(self._request.get_output_tensor(0).data, np.float32)
+
+
+def _rest(file: mmap.mmap | None) -> None:
+    """Let the system have the pages of the weights' file: what runs has its weights in a form of its own.
+
+    What is looked up in the file later is read again.
+    """
+    if file is not None and hasattr(mmap, "MADV_DONTNEED"):
+        file.madvise(mmap.MADV_DONTNEED)
 
 
 def supported(compute_type: str) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import re
 import shutil
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +81,44 @@ def test_an_export_gives_the_vectors_of_the_model(export, folder):
 
     assert kept.info == fresh.info
     assert cosines(encode(kept, TEXTS), encode(fresh, TEXTS)).min() >= 0.9999
+
+
+def resident(file):
+    """Bytes of a mapped file that are in memory for this process."""
+    found, own = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match("[0-9a-f]+-", line):
+            own = line.endswith(f" {file}")
+        elif own and line.startswith("Rss:"):
+            found += 1024 * int(line.split()[1])
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="there is no smaps to read")
+def test_the_weights_are_not_kept_in_memory_twice(tmp_path, export, folder):
+    own = shutil.copytree(export, tmp_path / "own")
+    encoder = load_encoder(folder, LoadOptions(device="cpu", export=own, pauses=True))
+    tokens = encoder.tokenize(["문장 세 개"])
+    first = encoder.forward(tokens)
+    assert resident(own / "model.bin") == 0
+
+    again = encoder.forward(tokens)
+    assert (again == first).all()
+    assert 0 < resident(own / "model.bin") < (own / "model.bin").stat().st_size  # the rows that were looked up
+
+
+def test_a_closed_encoder_needs_no_collection_to_be_gone(tmp_path, export, folder):
+    own = shutil.copytree(export, tmp_path / "own")
+    encoder = load_encoder(folder, LoadOptions(device="cpu", export=own, pauses=True))
+    encoder.forward(encoder.tokenize(["문장"]))
+    gone = weakref.ref(encoder._forward)
+    gc.disable()
+    try:
+        encoder.close()
+        assert gone() is None
+        assert str(own / "model.bin") not in Path("/proc/self/maps").read_text()
+    finally:
+        gc.enable()
 
 
 def test_models_with_the_same_rules_share_a_tokenizer_while_one_of_them_lives(export, folder):
