@@ -59,7 +59,6 @@ def values(speed: dict[str, Any], memory: dict[str, Any], bulk: dict[str, Any]) 
         "servers": str(math.ceil(WANTED / planned)),
         "servers_and_one": str(math.ceil(WANTED / planned) + 1),
         "lengths": "\n".join(_lengths(speed["linear"]["tokens"])),
-        "over_forward": digits(speed["overhead"]["over_forward_ms"]["median"]),
         "batch_tokens": f"{ServerSettings.model_fields['batch_tokens'].default:,}",
         **{f"server_{name}": megabytes(size) for name, size in memory["server"].items()},
         **{f"worker_{name}": megabytes(size) for name, size in memory["worker"].items()},

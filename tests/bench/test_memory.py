@@ -1,7 +1,8 @@
 """How much memory and disk each program takes, for docs/sizing.md and the requests and limits of the manifests.
 
 Writes docs/bench/memory.json: bytes of real processes with the starter model. "rest" is resident memory, shared pages
-counted once; "peak" is the highest resident memory of a process so far. How busy the machine is changes none of it.
+counted once; "peak" is the highest resident memory so far of a process and those that it started, such as the one that
+converts a model. How busy the machine is changes none of it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -55,30 +57,30 @@ class Process:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        self._own = psutil.Process(self._process.pid)
+        self._highest = 0
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self):
+        while self._process.poll() is None:
+            with suppress(psutil.Error):
+                family = [self._own, *self._own.children(recursive=True)]
+                self._highest = max(self._highest, sum(one.memory_info().rss for one in family))
+            time.sleep(0.05)
 
     def rest(self):
         time.sleep(1 if QUICK else 5)  # what was needed once is given back by now
-        return psutil.Process(self._process.pid).memory_full_info().pss
+        return self._own.memory_full_info().pss
 
     def peak(self):
-        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
-        return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+        return self._highest
 
     def end(self):
         self._process.send_signal(signal.SIGTERM)
-        assert self._process.wait(60) == 0
+        self.wait()
 
     def wait(self):
-        """Its highest resident memory, looked at until it has ended by itself."""
-        highest = 0
-        while self._process.poll() is None:
-            try:
-                highest = max(highest, self.peak())
-            except (OSError, StopIteration):
-                break
-            time.sleep(0.02)
         assert self._process.wait(LIMIT) == 0
-        return highest
 
 
 def size(folder):
@@ -89,7 +91,7 @@ def size(folder):
 def home(tmp_path):
     """A home whose registry holds the starter model, behind stable, and another model of its size."""
     first = Process("-m", "trainer", "starter", home=tmp_path)
-    peak = first.wait()
+    first.wait()
     registry = Registry(str(tmp_path / "registry"))
     with Client(f"127.0.0.1:{(port := free_port())}") as client:
         server = Process("-m", "server", home=tmp_path, port=port, aliases="stable")
@@ -98,7 +100,7 @@ def home(tmp_path):
         server.end()
     add_whitening(registry.local_folder(1), tmp_path / "second", vectors)
     publish_model(registry, tmp_path / "second")
-    return tmp_path, registry, peak
+    return tmp_path, registry, first.peak()
 
 
 def load(target):

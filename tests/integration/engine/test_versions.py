@@ -25,7 +25,7 @@ from munjang.settings import EngineSettings
 from munjang.testing_models import tiny_model
 
 TEXTS = ["남자가 드럼을 쳤다.", "여자가 노래한다."]
-WAIT = 120
+WAIT = 240
 
 
 class Recorder:

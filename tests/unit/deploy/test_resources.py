@@ -49,4 +49,4 @@ def test_a_cache_has_room_for_all_that_it_keeps_and_one_more(render, pod_of, nam
 
 def test_the_first_loads_take_less_than_what_is_allowed_during_a_swap():
     server = MEASURED["server"]
-    assert server["rest"] < server["rest_after_first_start"] <= server["first_start_peak"] < server["swap_peak"]
+    assert max(server["rest"], server["rest_after_first_start"]) <= server["first_start_peak"] < server["swap_peak"]
