@@ -8,12 +8,14 @@ An export is a cache, made again whenever it is missing, of another library vers
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import shutil
 import tempfile
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +32,9 @@ DRAFT_SECONDS = 3600.0
 
 EXAMPLE = (5, 3, 4)
 """Tokens of the texts that a model is traced with."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Export(NamedTuple):
@@ -60,9 +65,13 @@ def read(folder: Path) -> Export | None:
             file = mmap.mmap(weights.fileno(), 0, access=mmap.ACCESS_COPY)  # a tensor must be writable; nobody does
         tensor = openvino.Tensor(np.frombuffer(file, np.uint8), shared_memory=True)
         graph = openvino.Core().read_model((folder / "model.xml").read_bytes(), tensor)
-    except (OSError, ValueError, RuntimeError):
+    except FileNotFoundError:
         return None
-    os.utime(folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        _log.warning("an export cannot be read: %s", error)
+        return None
+    with suppress(OSError):  # another process removes it at this moment, or filled a cache that this one may only read
+        os.utime(folder)
     return Export(graph, rules, file)
 
 

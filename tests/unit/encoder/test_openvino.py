@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import re
@@ -132,7 +133,7 @@ def test_models_with_the_same_rules_share_a_tokenizer_while_one_of_them_lives(ex
 
 
 @pytest.mark.parametrize("damage", ["rules.json", "model.xml", "model.bin"])
-def test_an_export_that_cannot_be_read_is_made_anew(tmp_path, export, folder, damage):
+def test_an_export_that_cannot_be_read_is_made_anew(tmp_path, export, folder, damage, caplog):
     broken = tmp_path / "exports" / "tiny"
     shutil.copytree(export, broken)
     (broken / damage).write_bytes(b"half")
@@ -141,6 +142,17 @@ def test_an_export_that_cannot_be_read_is_made_anew(tmp_path, export, folder, da
 
     assert encoder.forward(encoder.tokenize(["문장"])).shape == (1, 32)
     assert exports.read(broken) is not None
+    assert "an export cannot be read" in caplog.text
+
+
+def test_an_export_in_a_cache_that_may_only_be_read_serves(export, folder, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(exports.os, "utime", refuse)
+    encoder = load_encoder(folder, LoadOptions(device="cpu", export=export))
+
+    assert encoder.runtime == "openvino"
 
 
 def test_a_model_that_is_no_transformer_runs_in_torch(tmp_path, folder):
