@@ -12,6 +12,8 @@ import pytest
 from munjang.client import Client, RetryPolicy
 from munjang.registry import Registry
 
+pytestmark = pytest.mark.timeout(900)  # trained, published and converted several times, on a slow machine too
+
 SECONDS = 240
 
 
@@ -49,7 +51,7 @@ class Caller(threading.Thread):
 
     def wait_for(self, version):
         with self._seen:
-            assert self._seen.wait_for(lambda: self.versions and self.versions[-1] == version, 60)
+            assert self._seen.wait_for(lambda: self.versions and self.versions[-1] == version, SECONDS)
 
     def finish(self):
         self._done.set()

@@ -2,7 +2,10 @@
 
 import re
 
+import pytest
 
+
+@pytest.mark.timeout(600)
 def test_the_model_of_a_search_is_changed_while_it_answers_and_every_promise_holds(munjang, tiny_folder, tmp_path):
     drill = munjang("demo", "--rollover", model=tiny_folder, home=tmp_path / "미사용", aliases="canary")
     assert drill.wait() == 0, drill.said
