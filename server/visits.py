@@ -31,9 +31,6 @@ class Visits:
         slow: calls that take longer, in seconds, are logged.
         log_all: log every call, for debugging.
         tracing: where traces go, or None.
-
-    Attributes:
-        traced: whether calls shall note their spans.
     """
 
     def __init__(self, metrics: CallMetrics, *, slow: float, log_all: bool, tracing: Tracing | None) -> None:
@@ -41,10 +38,14 @@ class Visits:
         self._slow = slow
         self._log_all = log_all
         self._tracing = tracing
-        self.traced = tracing is not None
         self._serving = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def traced(self) -> bool:
+        """Whether calls shall note their spans."""
+        return self._tracing is not None
 
     async def all_ended(self) -> None:
         """Return when no call is being served."""

@@ -33,7 +33,6 @@ DRAFT_SECONDS = 3600.0
 EXAMPLE = (5, 3, 4)
 """Tokens of the texts that a model is traced with."""
 
-
 _log = logging.getLogger(__name__)
 
 

@@ -50,11 +50,9 @@ class OpenVinoForward:
             config[props.inference_num_threads()] = threads
         core = openvino.Core()
         self._rules = export.rules
-        self._file = export.file
         cut = stages(export.graph) if pauses else []
-        rest = partial(_rest, export.file)  # of no method, for a cycle of objects would keep the model's memory
-        self._whole = Step(core.compile_model(export.graph, "CPU", config), rest)
-        self._stages = [Step(core.compile_model(stage, "CPU", config), rest) for stage in cut]
+        self._whole = Step(core.compile_model(export.graph, "CPU", config), export.file)
+        self._stages = [Step(core.compile_model(stage, "CPU", config), export.file) for stage in cut]
         if self._stages and not self._agree():
             self._stages = []
 
@@ -99,13 +97,13 @@ class Step:
 
     Args:
         compiled: the graph.
-        prepared: is called after the first run of each shape, for which the runtime may have looked at all weights.
+        file: the mapped file that its weights were read from, if any, which must outlive it.
     """
 
-    def __init__(self, compiled: openvino.CompiledModel, prepared: Callable[[], None]) -> None:
+    def __init__(self, compiled: openvino.CompiledModel, file: mmap.mmap | None) -> None:
         self._request = compiled.create_infer_request()
         self._names = set[str]().union(*(place.get_names() for place in compiled.inputs))
-        self._prepared = prepared
+        self._file = file
         self._shapes: set[tuple[int, ...]] = set()
 
     def __call__(self, given: Given) -> NDArray[np.float32]:
@@ -123,17 +121,16 @@ class Step:
             raise
         if (shape := given["input_ids"].shape) not in self._shapes:
             self._shapes.add(shape)
-            self._prepared()
+            self._let_go()
         return np.array(self._request.get_output_tensor(0).data, np.float32)
 
+    def _let_go(self) -> None:
+        """Let the system have the file's pages: for a new shape all weights are read, then kept in a form of their own.
 
-def _rest(file: mmap.mmap | None) -> None:
-    """Let the system have the pages of the weights' file: what runs has its weights in a form of its own.
-
-    What is looked up in the file later is read again.
-    """
-    if file is not None and hasattr(mmap, "MADV_DONTNEED"):
-        file.madvise(mmap.MADV_DONTNEED)
+        What is looked up in the file later is read again.
+        """
+        if self._file is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._file.madvise(mmap.MADV_DONTNEED)
 
 
 def supported(compute_type: str) -> bool:

@@ -34,13 +34,14 @@ def warm(encoder: Encoder, budget: int, longest: float = math.inf) -> None:
         encoder.forward([cut(texts, width)])
     short = cut(texts, SHORT)
     seconds = 0.0
-    for rows in (rows for rows in ROWS if rows * len(short) <= budget):
-        begun = time.perf_counter()
-        encoder.forward([short] * rows)
-        seconds = (time.perf_counter() - begun) / rows
-    rows = int(min(budget // len(short), longest / seconds if seconds else math.inf))
-    if rows > ROWS[-1]:
-        encoder.forward([short] * rows)
+    for rows in ROWS:
+        if rows * len(short) <= budget:
+            begun = time.perf_counter()
+            encoder.forward([short] * rows)
+            seconds = (time.perf_counter() - begun) / rows
+    most = int(min(budget // len(short), longest / seconds if seconds else math.inf))
+    if most > ROWS[-1]:
+        encoder.forward([short] * most)
 
 
 def cut(tokens: Tokens, width: int) -> Tokens:

@@ -77,7 +77,7 @@ class Process:
 
     def end(self):
         self._process.send_signal(signal.SIGTERM)
-        self.wait()
+        assert self._process.wait(60) == 0
 
     def wait(self):
         assert self._process.wait(LIMIT) == 0
