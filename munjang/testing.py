@@ -37,6 +37,7 @@ class FakeEncoder:
         gate: `forward` waits until it is set (it is at first): clear it to simulate a stuck engine.
         failing: set it to make every forward raise RuntimeError.
         parts: in how many parts a forward runs.
+        packs: whether batches are planned as for a model whose texts share rows.
         batches: the size of every batch that was run, for tests to read.
     """
 
@@ -46,6 +47,7 @@ class FakeEncoder:
     gate: threading.Event = field(default_factory=threading.Event)
     failing: bool = False
     parts: int = 1
+    packs: bool = False
     batches: list[int] = field(default_factory=list)
     closed: bool = False
 

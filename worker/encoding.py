@@ -1,4 +1,4 @@
-"""Tokens of a block into vectors: batches by length, forwards. A row that the model fails on becomes a problem.
+"""Tokens of a block into vectors: batches, forwards. A row that the model fails on becomes a problem.
 
 The batches of a block depend on its texts alone, so a row's vector does not depend on shards, workers or resumptions.
 """
@@ -86,7 +86,7 @@ class BlockEncoder:
         rows = np.zeros((len(order), self._encoder.info.dimensions), np.float32)
         failed: dict[int, Problem] = {}
         tokens = [prepared.tokens[position] for position in order]
-        for batch in plan([len(found) for found in tokens], self._budget):
+        for batch in plan([len(found) for found in tokens], self._budget, packs=self._encoder.packs):
             self._poll()
             self._forward(batch, tokens, rows, failed)
             self._forwarded(len(batch))

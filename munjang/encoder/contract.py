@@ -83,6 +83,10 @@ class Encoder(Protocol):
     def parts(self) -> int:
         """In how many parts, about as long as each other, a long forward runs: between them it can pause."""
 
+    @property
+    def packs(self) -> bool:
+        """Whether texts may share a row, so that a batch of long and short ones has the least padding; see `plan`."""
+
     def forward(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
         """Run the model on one batch: float32 [len(batch), dimensions], as the model gives them, not normalised.
 

@@ -29,6 +29,6 @@ def encode(
 def forward_all(encoder: Encoder, tokens: Sequence[Tokens], *, budget: int = DEFAULT_BUDGET) -> NDArray[np.float32]:
     """Raw vectors float32 [len(tokens), dimensions] of tokenised texts, in their order."""
     rows = np.empty((len(tokens), encoder.info.dimensions), np.float32)
-    for batch in plan([len(item) for item in tokens], budget):
+    for batch in plan([len(item) for item in tokens], budget, packs=encoder.packs):
         rows[batch] = encoder.forward([tokens[position] for position in batch])
     return rows

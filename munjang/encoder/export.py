@@ -26,6 +26,7 @@ from munjang.encoder.contract import Tokens
 from munjang.encoder.frames import arrays
 from munjang.encoder.layout import Frame
 from munjang.encoder.rules import Rules
+from munjang.encoder.scale import fold_scale
 
 DRAFT_SECONDS = 3600.0
 """A draft that was not finished for so long was left behind by a process that was killed."""
@@ -106,7 +107,9 @@ def convert(modules: list[Any], rules: Rules) -> openvino.Model:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of every Python branch in the library's own code
         pipeline = Pipeline(modules, Attention.ROWS if rules.packs else Attention.PADDED).eval()
-        return openvino.convert_model(pipeline, example_input=tensors(arrays(frame, texts, rules)))
+        graph = openvino.convert_model(pipeline, example_input=tensors(arrays(frame, texts, rules)))
+    fold_scale(graph)
+    return graph
 
 
 def _prune(cache: Path, kept: int) -> None:

@@ -52,6 +52,7 @@ class FlatForward:
             self._record()
 
     parts = 1
+    packs = False
 
     def __call__(
         self,

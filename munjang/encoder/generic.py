@@ -41,6 +41,7 @@ class GenericModel:
         return [self._tokens(text, prompt) for text in normalize(texts)]
 
     parts = 1
+    packs = False
 
     def __call__(
         self,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from munjang.encoder.rows import Rows
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -21,6 +23,9 @@ SHARED_WIDTHS = (64, 96, 128, 192)
 
 START = 20
 """What another frame costs, in tokens: about as much as a forward of one token takes."""
+
+FEWER = (10, 50)
+"""How many times as much padding as another frame costs is tried, where short texts may lie in its place."""
 
 ATTENTION = 1500
 """In rows of so many tokens, attention costs as much as all else: 6 × the hidden size would do so in operations."""
@@ -59,22 +64,25 @@ def lay_out(lengths: Sequence[int], *, packs: bool, start: int = START) -> tuple
     """
     if len(lengths) == 1:
         return (Frame(round_up(lengths[0]), ((0,),)),)
-    return _laid_out(tuple(lengths), packs, start)
+    return _remembered(tuple(lengths), packs, start)
 
 
-@lru_cache(maxsize=16)  # of every batch it is asked twice: how much is computed, and how
-def _laid_out(lengths: tuple[int, ...], packs: bool, start: int) -> tuple[Frame, ...]:
+def arrange(lengths: Sequence[int], packs: bool, start: int = START) -> tuple[Frame, ...]:
+    """What `lay_out` gives, worked out anew."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     if not packs:
         return tuple(
             Frame(width, tuple((position,) for position in run)) for width, run in _runs(order, lengths, start)
         )
-    split = next((place for place, position in enumerate(order) if lengths[position] <= SHORT), len(order))
-    frames, left = _filled(_runs(order[:split], lengths, start), order[split:], lengths)
-    if left:
-        frames.append(_shared(left, lengths))
+    frames = _packed(order, lengths, start)
+    if len(frames) > 1:  # long texts of several lengths: one frame for more of them, if short ones fill its rows
+        frames = min(frames, *(_packed(order, lengths, times * start) for times in FEWER), key=_cost)
     together = Frame(round_up(sum(lengths)), (tuple(order),))
-    return (together,) if together.width <= SHARED_WIDTHS[-1] and _cost([together]) < _cost(frames) else tuple(frames)
+    return (together,) if together.width <= SHARED_WIDTHS[-1] and _cost([together]) < _cost(frames) else frames
+
+
+_remembered = lru_cache(maxsize=16)(arrange)
+"""Of every batch it is asked twice: how much is computed, and how."""
 
 
 def computed(lengths: Sequence[int], *, packs: bool, start: int = START) -> int:
@@ -86,6 +94,13 @@ def round_up(length: int) -> int:
     """A width that fits: few different ones, since a runtime prepares itself anew for each."""
     step = 4 if length <= SHORT else 8
     return -(-length // step) * step
+
+
+def _packed(order: Sequence[int], lengths: Sequence[int], start: int) -> tuple[Frame, ...]:
+    """Frames of the long texts with short ones in what is left of their rows, and one of the other short texts."""
+    split = next((place for place, position in enumerate(order) if lengths[position] <= SHORT), len(order))
+    frames, left = _filled(_runs(order[:split], lengths, start), order[split:], lengths)
+    return (*frames, _shared(left, lengths)) if left else tuple(frames)
 
 
 def _runs(order: Iterable[int], lengths: Sequence[int], start: int) -> list[tuple[int, list[int]]]:
@@ -108,11 +123,11 @@ def _filled(
     """Frames of the runs with short texts in what is left of their rows, and the short texts that did not fit."""
     frames = []
     for width, run in runs:
-        rows = _Rows(width)
+        rows = Rows(width)
         for position in run:
             rows.begin(position, lengths[position])
         short = [position for position in short if not rows.fit(position, lengths[position])]
-        frames.append(rows.frame())
+        frames.append(Frame(width, rows.texts()))
     return frames, list(short)
 
 
@@ -123,52 +138,13 @@ def _shared(short: Sequence[int], lengths: Sequence[int]) -> Frame:
     widths = {round_up(longest), *(width for width in SHARED_WIDTHS if longest <= width < together)}
     frames = []
     for width in sorted(widths):
-        rows = _Rows(width)
+        rows = Rows(width)
         for position in short:
             if not rows.fit(position, lengths[position]):
                 rows.begin(position, lengths[position])
-        frames.append(rows.frame())
+        frames.append(Frame(width, rows.texts()))
     return min(frames, key=lambda frame: _cost([frame]))
 
 
 def _cost(frames: Iterable[Frame]) -> float:
     return sum(START + frame.tokens * (1 + frame.width / ATTENTION) for frame in frames)
-
-
-class _Rows:
-    """Rows of one width while texts are put into them; each goes where it leaves least room, first row first."""
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._rows: list[list[int]] = []
-        self._by_room: list[list[int]] = [[] for _ in range(width + 1)]  # numbers of rows with so much room
-        self._rooms = 0  # bit n is set where a row has room for n tokens
-
-    def begin(self, position: int, length: int) -> None:
-        """Put a text into a new row."""
-        self._rows.append([])
-        self._put(len(self._rows) - 1, self._width, position, length)
-
-    def fit(self, position: int, length: int) -> bool:
-        """Put a text into the fullest row that has room for it; False if none has."""
-        fitting = self._rooms >> length
-        if not fitting:
-            return False
-        room = length + (fitting & -fitting).bit_length() - 1
-        rows = self._by_room[room]
-        number = rows.pop()
-        if not rows:
-            self._rooms ^= 1 << room
-        self._put(number, room, position, length)
-        return True
-
-    def frame(self) -> Frame:
-        """What it came to."""
-        return Frame(self._width, tuple(map(tuple, self._rows)))
-
-    def _put(self, number: int, room: int, position: int, length: int) -> None:
-        self._rows[number].append(position)
-        left = room - length
-        if left:
-            self._by_room[left].append(number)
-            self._rooms |= 1 << left

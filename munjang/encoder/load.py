@@ -31,6 +31,10 @@ class Forward(Protocol):
     def parts(self) -> int:
         """See `Encoder.parts`."""
 
+    @property
+    def packs(self) -> bool:
+        """See `Encoder.packs`."""
+
     def __call__(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
         """See `Encoder.forward`."""
 
@@ -62,6 +66,11 @@ class SentenceEncoder:
     def parts(self) -> int:
         """See `Encoder.parts`."""
         return self._open().parts
+
+    @property
+    def packs(self) -> bool:
+        """See `Encoder.packs`."""
+        return self._open().packs
 
     def forward(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
         """See `Encoder.forward`."""

@@ -61,6 +61,11 @@ class OpenVinoForward:
         """See `Encoder.parts`."""
         return max(1, len(self._stages))
 
+    @property
+    def packs(self) -> bool:
+        """See `Encoder.packs`."""
+        return self._rules.packs
+
     def __call__(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
         """Vectors float32 [len(batch), dimensions], rows in the order of the batch; see `Encoder.forward`.
 

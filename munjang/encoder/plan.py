@@ -4,17 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from munjang.encoder.layout import arrange
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-def plan(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+def plan(lengths: Sequence[int], budget: int, *, packs: bool) -> Iterator[list[int]]:
     """Split the positions of `lengths` into batches of at most `budget` tokens, padding included.
 
-    Positions are sorted by length, so that a batch holds texts of like length and little of it is padding; the longest
-    come first, so that memory peaks at once and not at the end. A text longer than the budget gets a batch of its own.
-    Every position comes exactly once.
+    The longest come first, so that memory peaks at once and not at the end. A text longer than the budget gets a batch
+    of its own. Every position comes exactly once.
+
+    Args:
+        lengths: tokens of each text.
+        budget: tokens of a batch.
+        packs: whether texts may share a row. If so, a batch is made of rows that the whole list fills best; else of
+            texts of like length.
     """
+    return _in_rows(lengths, budget) if packs else _by_length(lengths, budget)
+
+
+def _in_rows(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    for frame in arrange(lengths, packs=True) if lengths else ():
+        batches = -(-frame.tokens // max(budget, frame.width))
+        size = -(-len(frame.rows) // batches)
+        for start in range(0, len(frame.rows), size):
+            yield [position for row in frame.rows[start : start + size] for position in row]
+
+
+def _by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     batch: list[int] = []
     width = 0
     for position in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):

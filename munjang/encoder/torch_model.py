@@ -41,6 +41,7 @@ class TorchForward:
         self._start = GPU_START if device.type == "cuda" else START
 
     parts = 1
+    packs = False
 
     def __call__(
         self,

@@ -39,6 +39,11 @@ class Resting:
         """One: where a forward can pause, it does so already."""
         return 1
 
+    @property
+    def packs(self) -> bool:
+        """See `Encoder.packs`."""
+        return self._encoder.packs
+
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
         """See `Encoder.tokenize`."""
         return self._encoder.tokenize(texts, prompt_name)

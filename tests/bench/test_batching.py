@@ -128,6 +128,7 @@ class FreeEncoder:
 
     info = ModelInfo(384, 512)
     parts = 1
+    packs = False
 
     def __init__(self) -> None:
         self._rows = np.ones((4096, 384), np.float32)

@@ -47,6 +47,11 @@ class Hurt:
         """Of the model."""
         return self._inner.parts
 
+    @property
+    def packs(self) -> bool:
+        """Of the model."""
+        return self._inner.packs
+
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
         """As the model does."""
         return self._inner.tokenize(texts, prompt_name)

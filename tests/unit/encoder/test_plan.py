@@ -5,49 +5,78 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from munjang.encoder.layout import computed, round_up
 from munjang.encoder.plan import plan
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=200)
+SENTENCES = st.lists(st.integers(4, 64), min_size=300, max_size=600)
 BUDGETS = st.integers(1, 5000)
 
 
-@given(LENGTHS, BUDGETS)
-def test_every_text_comes_exactly_once(lengths: list[int], budget: int) -> None:
-    positions = [position for batch in plan(lengths, budget) for position in batch]
+@given(LENGTHS, BUDGETS, st.booleans())
+def test_every_text_comes_exactly_once(lengths: list[int], budget: int, packs: bool) -> None:
+    positions = [position for batch in plan(lengths, budget, packs=packs) for position in batch]
     assert sorted(positions) == list(range(len(lengths)))
+
+
+@given(LENGTHS, BUDGETS, st.booleans())
+def test_the_plan_depends_on_nothing_else(lengths: list[int], budget: int, packs: bool) -> None:
+    assert list(plan(lengths, budget, packs=packs)) == list(plan(tuple(lengths), budget, packs=packs))
 
 
 @given(LENGTHS, BUDGETS)
 def test_no_batch_is_over_the_budget_with_its_padding_unless_it_is_one_text(lengths: list[int], budget: int) -> None:
-    for batch in plan(lengths, budget):
+    for batch in plan(lengths, budget, packs=False):
         assert len(batch) == 1 or len(batch) * max(lengths[position] for position in batch) <= budget
 
 
 @given(LENGTHS, BUDGETS)
+def test_no_batch_of_rows_is_over_the_budget_unless_it_is_one_row(lengths: list[int], budget: int) -> None:
+    for batch in plan(lengths, budget, packs=True):
+        own = [lengths[position] for position in batch]
+        assert sum(own) <= max(budget, round_up(max(own)), 192)
+
+
+@given(LENGTHS, BUDGETS)
 def test_the_longest_texts_come_first(lengths: list[int], budget: int) -> None:
-    planned = [lengths[position] for batch in plan(lengths, budget) for position in batch]
+    planned = [lengths[position] for batch in plan(lengths, budget, packs=False) for position in batch]
     assert planned == sorted(lengths, reverse=True)
 
 
 @given(LENGTHS, BUDGETS)
+def test_the_longest_text_is_in_the_first_batch(lengths: list[int], budget: int) -> None:
+    for batch in list(plan(lengths, budget, packs=True))[:1]:
+        assert max(lengths[position] for position in batch) == max(lengths)
+
+
+@given(LENGTHS, BUDGETS)
 def test_a_batch_is_closed_only_when_the_next_text_does_not_fit(lengths: list[int], budget: int) -> None:
-    batches = list(plan(lengths, budget))
+    batches = list(plan(lengths, budget, packs=False))
     for batch in batches[:-1]:
         assert (len(batch) + 1) * lengths[batch[0]] > budget
 
 
-@given(LENGTHS, BUDGETS)
-def test_the_plan_depends_on_nothing_else(lengths: list[int], budget: int) -> None:
-    assert list(plan(lengths, budget)) == list(plan(tuple(lengths), budget))
+@given(SENTENCES)
+def test_batches_of_rows_that_the_whole_list_fills_have_little_padding(lengths: list[int]) -> None:
+    batches = [[lengths[position] for position in batch] for batch in plan(lengths, 2048, packs=True)]
+
+    assert sum(computed(batch, packs=True) for batch in batches) <= 1.06 * sum(lengths)
+
+
+def test_long_and_short_texts_fill_rows_together() -> None:
+    lengths = [60] * 32 + [4] * 32
+
+    assert [sum(lengths[position] for position in batch) for batch in plan(lengths, 1024, packs=True)] == [1024, 1024]
 
 
 def test_texts_of_like_length_share_a_batch_in_the_order_they_came() -> None:
-    assert list(plan([3, 100, 3, 98, 3], 200)) == [[1, 3], [0, 2, 4]]
+    assert list(plan([3, 100, 3, 98, 3], 200, packs=False)) == [[1, 3], [0, 2, 4]]
 
 
 def test_a_text_longer_than_the_budget_runs_alone() -> None:
-    assert list(plan([5, 512, 5], 100)) == [[1], [0, 2]]
+    assert list(plan([5, 512, 5], 100, packs=False)) == [[1], [0, 2]]
 
 
 def test_no_texts_are_no_batches() -> None:
-    assert list(plan([], 100)) == []
+    assert not list(plan([], 100, packs=False))
+    assert not list(plan([], 100, packs=True))
