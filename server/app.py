@@ -55,7 +55,7 @@ class App:
         self._metrics = new_registry("server")
         self._registry = Registry(settings.registry_url)
         self._engine = Engine(
-            VersionLoader(self._registry, settings, pauses=True, longest=LONGEST),
+            VersionLoader(self._registry, settings, interactive=True, longest=LONGEST),
             alias_names(settings.aliases),
             keep_previous=settings.keep_previous,
             observer=EngineMetrics(self._metrics, self._expect, self._forget),

@@ -30,12 +30,16 @@ def in_frames(
 ) -> NDArray[np.float32]:
     """Vectors float32 [len(batch), dimensions] in the order of the batch; `run` gives those of one frame's arrays."""
     frames = lay_out([len(tokens) for tokens in batch], packs=rules.packs, start=start)
-    if len(batch) == 1:
-        return run(arrays(frames[0], batch, rules))
-    order = [position for frame in frames for position in frame.texts]
-    found = np.concatenate([run(arrays(frame, batch, rules)) for frame in frames])
-    rows = np.empty_like(found)
-    rows[order] = found
+    return in_order(frames, [run(arrays(frame, batch, rules)) for frame in frames])
+
+
+def in_order(frames: Sequence[Frame], found: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The vectors of each frame's texts as float32 [texts, dimensions], in the order of the batch."""
+    if len(frames) == 1 and len(found[0]) == 1:
+        return found[0]
+    together = np.concatenate(found)
+    rows = np.empty_like(together)
+    rows[[position for frame in frames for position in frame.texts]] = together
     return rows
 
 

@@ -53,6 +53,11 @@ class Frame:
         """The positions of all texts, row after row."""
         return [position for row in self.rows for position in row]
 
+    def split(self, parts: int) -> list[Frame]:
+        """At most so many frames of about as many rows each, in the order of the rows."""
+        size = -(-len(self.rows) // parts)
+        return [Frame(self.width, self.rows[start : start + size]) for start in range(0, len(self.rows), size)]
+
 
 def lay_out(lengths: Sequence[int], *, packs: bool, start: int = START) -> tuple[Frame, ...]:
     """Frames that hold each text exactly once.

@@ -115,7 +115,8 @@ class LoadOptions:
         int8_scale: the calibration that the version was published with; 0 if none.
         export: where the OpenVINO form of this very model is kept; it is made there if it is missing. None keeps none.
         exports_kept: how many such forms stay beside each other: the ones that were used last.
-        pauses: whether long forwards shall be able to pause, where the runtime can.
+        interactive: whether callers wait for single texts, so that one has all threads and long forwards can pause;
+            else a CPU computes several frames of a list at a time.
         converter: makes an export that is missing, so that this process needs no torch; None: this process does.
     """
 
@@ -126,7 +127,7 @@ class LoadOptions:
     int8_scale: float = 0.0
     export: Path | None = None
     exports_kept: int = 4
-    pauses: bool = False
+    interactive: bool = False
     converter: Converter | None = None
 
 
@@ -150,7 +151,7 @@ def computes_in_bfloat16(options: LoadOptions) -> bool:
     """Whether these options mean OpenVINO on a processor that computes in bfloat16 by itself, about twice as fast."""
     if not _wants_openvino(options):
         return False
-    from munjang.encoder.openvino_model import supported  # noqa: PLC0415 - an optional library
+    from munjang.encoder.compiled import supported  # noqa: PLC0415 - an optional library
 
     return supported("bfloat16")
 

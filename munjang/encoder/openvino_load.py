@@ -6,8 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from munjang.encoder import export as exports
+from munjang.encoder.compiled import supported
 from munjang.encoder.load import LoadOptions, SentenceEncoder
-from munjang.encoder.openvino_model import OpenVinoForward, supported
+from munjang.encoder.pausing import PausingForward
+from munjang.encoder.streams import StreamsForward
 from munjang.encoder.tokenizer import tokenizer_for
 from munjang.errors import ConfigurationError
 
@@ -31,7 +33,8 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
         msg = f"this processor does not compute in {compute_type}"
         raise ConfigurationError(msg, field="compute_type")
     export = _export(folder, options)
-    forward = OpenVinoForward(export, compute_type=compute_type, threads=options.threads, pauses=options.pauses)
+    runtime = PausingForward if options.interactive else StreamsForward
+    forward = runtime(export, compute_type=compute_type, threads=options.threads)
     info = export.rules.info(options.int8_scale)
     return SentenceEncoder(info, "openvino", compute_type, tokenizer_for(export.rules), forward)
 

@@ -27,10 +27,9 @@ def plan(lengths: Sequence[int], budget: int, *, packs: bool) -> Iterator[list[i
 
 def _in_rows(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     for frame in arrange(lengths, packs=True) if lengths else ():
-        batches = -(-frame.tokens // max(budget, frame.width))
-        size = -(-len(frame.rows) // batches)
-        for start in range(0, len(frame.rows), size):
-            yield [position for row in frame.rows[start : start + size] for position in row]
+        rows = max(1, budget // frame.width)
+        for part in frame.split(-(-len(frame.rows) // rows)):
+            yield part.texts
 
 
 def _by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -45,16 +45,16 @@ class VersionLoader:
     Args:
         registry: where they are.
         settings: how they shall run.
-        pauses: whether long forwards shall be able to pause, where the runtime can.
+        interactive: whether callers wait for single texts; see `LoadOptions.interactive`.
         longest: seconds of the longest forward that will be asked for.
     """
 
     def __init__(
-        self, registry: Registry, settings: EngineSettings, *, pauses: bool = False, longest: float = math.inf
+        self, registry: Registry, settings: EngineSettings, *, interactive: bool = False, longest: float = math.inf
     ) -> None:
         self._registry = registry
         self._settings = settings
-        self._pauses = pauses
+        self._interactive = interactive
         self._longest = longest
         self._converting = ConvertingProcess()
         self._loaded: WeakValueDictionary[int, Encoder] = WeakValueDictionary()
@@ -122,7 +122,7 @@ class VersionLoader:
             int8_scale=manifest.int8_scale,
             export=export,
             exports_kept=settings.cache_versions,
-            pauses=self._pauses,
+            interactive=self._interactive,
             converter=partial(self._converting.convert, gently=self._beside_others),
         )
         too_far = export / "bfloat16-is-too-far"

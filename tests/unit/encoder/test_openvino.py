@@ -98,7 +98,7 @@ def resident(file):
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="there is no smaps to read")
 def test_the_weights_are_not_kept_in_memory_twice(tmp_path, export, folder):
     own = shutil.copytree(export, tmp_path / "own")
-    encoder = load_encoder(folder, LoadOptions(device="cpu", export=own, pauses=True))
+    encoder = load_encoder(folder, LoadOptions(device="cpu", export=own, interactive=True))
     tokens = encoder.tokenize(["문장 세 개"])
     first = encoder.forward(tokens)
     assert resident(own / "model.bin") == 0
@@ -110,7 +110,7 @@ def test_the_weights_are_not_kept_in_memory_twice(tmp_path, export, folder):
 
 def test_a_closed_encoder_needs_no_collection_to_be_gone(tmp_path, export, folder):
     own = shutil.copytree(export, tmp_path / "own")
-    encoder = load_encoder(folder, LoadOptions(device="cpu", export=own, pauses=True))
+    encoder = load_encoder(folder, LoadOptions(device="cpu", export=own, interactive=True))
     encoder.forward(encoder.tokenize(["문장"]))
     gone = weakref.ref(encoder._forward)
     gc.disable()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from munjang.encoder.layout import computed, round_up
+from munjang.encoder.layout import SHARED_WIDTHS, computed, round_up
 from munjang.encoder.plan import plan
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=200)
@@ -33,8 +33,7 @@ def test_no_batch_is_over_the_budget_with_its_padding_unless_it_is_one_text(leng
 @given(LENGTHS, BUDGETS)
 def test_no_batch_of_rows_is_over_the_budget_unless_it_is_one_row(lengths: list[int], budget: int) -> None:
     for batch in plan(lengths, budget, packs=True):
-        own = [lengths[position] for position in batch]
-        assert sum(own) <= max(budget, round_up(max(own)), 192)
+        assert sum(lengths[position] for position in batch) <= max(budget, round_up(max(lengths)), SHARED_WIDTHS[-1])
 
 
 @given(LENGTHS, BUDGETS)

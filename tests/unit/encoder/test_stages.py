@@ -27,7 +27,7 @@ def export(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoder(folder, export):
-    return load_encoder(folder, LoadOptions(device="cpu", compute_type="float32", export=export, pauses=True))
+    return load_encoder(folder, LoadOptions(device="cpu", compute_type="float32", export=export, interactive=True))
 
 
 def test_there_is_a_part_for_each_layer_of_a_small_model(encoder):
@@ -79,7 +79,7 @@ def test_what_a_pause_raises_goes_through(encoder):
 
 
 def test_int8_pauses_as_well(folder, export):
-    encoder = load_encoder(folder, LoadOptions(device="cpu", compute_type="int8", export=export, pauses=True))
+    encoder = load_encoder(folder, LoadOptions(device="cpu", compute_type="int8", export=export, interactive=True))
 
     assert encoder.parts == 2
     assert np.allclose(encoder.forward([LONG], lambda: None), encoder.forward([LONG]), atol=1e-4)
