@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from munjang.encoder.load import LoadOptions, SentenceEncoder, computes_in_bfloat16, load_encoder
@@ -51,15 +51,11 @@ class Context:
         """The home of our programs, where they keep their exports."""
         return self.work / "home"
 
-    def served_options(self) -> LoadOptions:
-        """How our server would load the model on this CPU by itself."""
-        options = LoadOptions(device="cpu", export=self.work / "exports" / "model")
+    def encoder(self, *, interactive: bool = False) -> SentenceEncoder:
+        """Our encoder as our worker, or our server, would load it on this CPU by itself."""
+        options = LoadOptions(device="cpu", export=self.work / "exports" / "model", interactive=interactive)
         kind = "bfloat16" if computes_in_bfloat16(options) else "auto"
-        return LoadOptions(device="cpu", compute_type=kind, export=options.export)
-
-    def encoder(self) -> SentenceEncoder:
-        """Our encoder as our server would load it."""
-        return load_encoder(self.folder, self.served_options())
+        return load_encoder(self.folder, replace(options, compute_type=kind))
 
 
 def prepare(work: Path, model: Path | None) -> tuple[Path, str]:

@@ -30,7 +30,7 @@ def measure(context: Context) -> dict[str, Any]:
     measured both at once and after a wait as long as a forward: a processor that did something else, or nothing, in
     between runs the same code slower, and it is the latter that is part of a call.
     """
-    encoder = context.encoder()
+    encoder = context.encoder(interactive=True)
     some = context.texts[:BLOCK]
     blocks = 2 if context.quick else 10
     tokens = [encoder.tokenize([text]) for text in some]
