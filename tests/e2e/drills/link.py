@@ -71,12 +71,14 @@ class Link:
         return self._listener.sockets[0].getsockname()[1]
 
     async def _accept(self, reader, writer):
+        self._writers.add(writer)  # to be cut also while there is no other end yet
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.server_port)
         except OSError:
             writer.transport.abort()
+            self._writers.discard(writer)
             return
-        self._writers |= {writer, far_writer}
+        self._writers.add(far_writer)
         for source, target in ((reader, far_writer), (far_reader, writer)):
             task = asyncio.create_task(self._pass_on(source, target))
             self._tasks.add(task)
@@ -115,7 +117,9 @@ class Link:
 
     async def _end(self):
         self._listener.close()
-        await self._cut()
-        for task in list(self._tasks):
+        others = asyncio.all_tasks() - {asyncio.current_task()}  # those too that accept a connection at this moment
+        for task in others:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._cut()
+        await asyncio.sleep(0)  # the transports learn that they are cut
