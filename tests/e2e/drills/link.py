@@ -116,10 +116,11 @@ class Link:
         self._writers.clear()
 
     async def _end(self):
-        self._listener.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}  # those too that accept a connection at this moment
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await self._cut()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(others)
+        self._listener.close()  # now that nothing is being accepted, which asyncio would leave open
         await self._cut()
         await asyncio.sleep(0)  # the transports learn that they are cut
