@@ -42,7 +42,7 @@ def values(speed: dict[str, Any], memory: dict[str, Any], bulk: dict[str, Any]) 
     singles = [case for case in speed["served"]["cases"] if case["batch"] == 1]
     most = max(_rate(case) for case in singles)
     planned = SHARE * most
-    rows = speed["bulk"]["rows_per_second"]
+    rows = speed["bulk"]["rows_per_second"]["median"]
     hours = MILLION / rows / 3600
     machine, start, model = speed["served"]["machine"], speed["startup"], memory["model"]
     return {

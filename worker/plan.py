@@ -79,7 +79,7 @@ class Plan(_Record):
         text_column, id_column, columns: see `Columns`; the schema is serialised as base64.
         format: the input's format.
         header: the columns of CSV and TSV files.
-        block_rows: rows that are sorted by length and batched together. Blocks begin at multiples of it whatever the
+        block_rows: rows that are planned and batched together. Blocks begin at multiples of it whatever the
             shards' size, and batches never cross them, so a text's batch does not depend on how the input is cut.
         shard_rows: rows of each shard but the last, a multiple of `block_rows`.
         batch_tokens: the most tokens of one batch, padding included.

@@ -15,6 +15,7 @@ class FastEncoder:
     """As many dimensions as the starter model, a token for each character, and always the same vectors."""
 
     info = ModelInfo(384, 512)
+    packs = True  # so that planning is a part of the plumbing
 
     def __init__(self) -> None:
         self._rows = np.random.default_rng(1).standard_normal((4096, 384)).astype(np.float32)

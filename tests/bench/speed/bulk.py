@@ -33,7 +33,7 @@ SECONDS = 600
 def measure(context: Context) -> dict[str, Any]:
     """Rows a second of a file, from its submission to its last row on disk, warm; and of the bare encoder.
 
-    The encoder is measured twice: on all texts at once, and on the blocks that the worker sorts by length. What lies
+    The encoder is measured twice: on all texts at once, and on the blocks that the worker plans. What lies
     between the two is padding, what lies between the second and the file is the queue, reading and writing.
     """
     some = texts.take(context.texts, 200 if context.quick else 4000)

@@ -143,8 +143,6 @@ def wire(found: dict[str, Any]) -> str:
 
 def bulk(found: dict[str, Any]) -> str:
     """A file."""
-    if "share_of_blocks" not in found:
-        return "Measured by an older form of this benchmark; `make bench` measures it anew."
     rows = [
         ["the file: submitted, planned, embedded, written, verified", figure(found["rows_per_second"])],
         [f"our encoder in process, blocks of {found['block_rows']:,} texts", figure(found["in_blocks_per_second"])],
@@ -154,7 +152,7 @@ def bulk(found: dict[str, Any]) -> str:
         f"{found['rows']:,} rows of JSON Lines to Parquet through the queue and one worker in "
         f"{figure(found['seconds'])} s, of which {figure(found['seconds_beside_shards'])} s before, between and after "
         f"its shards: {found['share_of_blocks']:.0%} of our encoder's speed in process on the blocks that a worker "
-        f"sorts by length, {found['share_of_in_process']:.0%} of its speed on all texts sorted at once.\n\n"
+        f"plans, {found['share_of_in_process']:.0%} of its speed on all texts planned at once.\n\n"
         + table(("", "rows/s"), rows)
     )
 

@@ -47,7 +47,7 @@ def test_servers_are_counted_by_the_planned_share_and_one_more(figures):
 
 def test_workers_are_counted_by_the_hours_of_a_day(figures):
     speed, memory, bulk = copy.deepcopy(figures)
-    speed["bulk"]["rows_per_second"] = 1000.0
+    speed["bulk"]["rows_per_second"]["median"] = 1000.0
     found = sizing.values(speed, memory, bulk)
     assert found["bulk_minutes"] == sizing.digits(1e6 / 1000 / 60)
     assert found["bulk_workers"] == str(math.ceil(1e8 / (1000 * 86_400)))
