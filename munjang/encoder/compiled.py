@@ -55,7 +55,7 @@ class Step:
         self._names = set[str]().union(*(place.get_names() for place in graph.inputs))
         self._file = file
         self._shapes: set[tuple[int, ...]] = set()
-        self._own: dict[str, NDArray[Any]] = {}
+        self._given: Given = {}  # held while it runs, for its memory is read in place
 
     def __call__(self, given: Given) -> NDArray[np.float32]:
         """Its first output, in memory of its own.
@@ -63,16 +63,14 @@ class Step:
         Raises:
             MemoryError: there is not enough memory for it.
         """
-        self._take(given)
         with _memory_errors():
-            self._request.infer(self._own, share_inputs=True)
+            self._request.infer(self._own(given), share_inputs=True)
         return self._found()
 
     def start(self, given: Given) -> None:
         """Run it beside others; `finish` is to be called before anything else."""
-        self._take(given)
         with _memory_errors():
-            self._request.start_async(self._own, share_inputs=True)
+            self._request.start_async(self._own(given), share_inputs=True)
 
     def finish(self) -> NDArray[np.float32]:
         """Wait for what was started, and give what `__call__` gives.
@@ -84,11 +82,12 @@ class Step:
             self._request.wait()
         return self._found()
 
-    def _take(self, given: Given) -> None:
-        self._own = {name: array for name, array in given.items() if name in self._names}
+    def _own(self, given: Given) -> dict[str, NDArray[Any]]:
+        self._given = given
+        return {name: array for name, array in given.items() if name in self._names}
 
     def _found(self) -> NDArray[np.float32]:
-        if (shape := self._own["input_ids"].shape) not in self._shapes:
+        if (shape := self._given["input_ids"].shape) not in self._shapes:
             self._shapes.add(shape)
             self._let_go()
         return np.array(self._request.get_output_tensor(0).data, np.float32)
