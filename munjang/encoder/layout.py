@@ -75,6 +75,8 @@ def lay_out(lengths: Sequence[int], *, packs: bool, start: int = START) -> tuple
 def arrange(lengths: Sequence[int], packs: bool, start: int = START) -> tuple[Frame, ...]:
     """What `lay_out` gives, worked out anew."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    if not order:
+        return ()
     if not packs:
         return tuple(
             Frame(width, tuple((position,) for position in run)) for width, run in _runs(order, lengths, start)

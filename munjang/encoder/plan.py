@@ -26,7 +26,7 @@ def plan(lengths: Sequence[int], budget: int, *, packs: bool) -> Iterator[list[i
 
 
 def _in_rows(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    for frame in arrange(lengths, packs=True) if lengths else ():
+    for frame in arrange(lengths, packs=True):
         rows = max(1, budget // frame.width)
         for part in frame.split(-(-len(frame.rows) // rows)):
             yield part.texts
