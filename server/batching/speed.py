@@ -13,7 +13,8 @@ UNMEASURED = 2000.0
 _WEIGHT = 0.2  # of a new sample against what is known
 _OUTLIER = 4.0  # a sample counts as no more than so many times what is known, and no less than its inverse
 _NEARLY = 0.95  # of the best speed is good enough
-_LEAST = 256  # tokens of a batch that needs no excuse
+_LEAST = 1024  # tokens of a batch that needs no excuse: it also costs what lies between forwards, which is not measured
+_SMALL = 256  # tokens of a batch whose time says little of larger ones
 _VERSIONS = 8  # curves to keep
 
 
@@ -89,7 +90,7 @@ def _enough(sizes: list[float], seconds: list[float]) -> int:
 def _above(tokens: float, size: float, seconds: float) -> float:
     """Above the largest size measured: in proportion; where that size was small, most of its time was the start."""
     in_proportion = seconds * tokens / size
-    return in_proportion if size >= _LEAST else min(in_proportion, seconds + (tokens - size) / UNMEASURED)
+    return in_proportion if size >= _SMALL else min(in_proportion, seconds + (tokens - size) / UNMEASURED)
 
 
 def _below(tokens: float, sizes: list[float], seconds: list[float]) -> float:

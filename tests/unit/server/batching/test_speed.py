@@ -74,8 +74,13 @@ def test_a_batch_is_large_enough_when_larger_ones_are_hardly_faster():
     assert 1000 <= curve(16, 64, 256, 1500, 4096).enough(4096) <= 1500
 
 
+def test_a_small_batch_is_not_enough_however_fast_its_forward():
+    """Between two forwards there is time that none of them is charged with."""
+    assert curve(16, 64, 256, 512, 4096, start=0.0).enough(4096) == 1024
+
+
 def test_larger_batches_are_tried_while_the_largest_known_was_the_fastest():
-    assert curve(16, 256, start=0.1).enough(4096) == 512
+    assert curve(16, 700, start=0.1).enough(4096) == 1400
     assert curve(16, 3000, start=0.1).enough(4096) == 4096
 
 
