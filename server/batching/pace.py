@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from munjang.settings import BatchSettings
     from server.batching.speed import Curve, SpeedMeter
 
-LONGEST = 0.1
+LONGEST = 0.08
 """Seconds of a batch: a longer one is hardly faster a token, and makes those behind it wait."""
 
 _LEAST = 256  # tokens of a batch, however slow the machine
