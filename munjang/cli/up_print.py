@@ -42,8 +42,9 @@ def ready_message(plan: Plan) -> Text:
 def _worker(plan: Plan) -> list[tuple[str, str]]:
     if not plan.worker:
         return [("", "no worker runs here: jobs wait until one does")]
+    rq = f"{spoken('rq')} enqueue --url {plan.redis_url} --queue {QUEUE}"
     return [
-        ("bulk jobs", f"{spoken('rq')} enqueue --url {plan.redis_url} --queue {QUEUE} {EMBED_FILE} INPUT OUTPUT"),
+        ("bulk jobs", f"{rq} {EMBED_FILE} INPUT OUTPUT   (absolute paths)"),
         ("", f"worker metrics {_page(plan.worker_metrics)}"),
     ]
 
