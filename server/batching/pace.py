@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from server.batching.speed import Curve, SpeedMeter
 
 LONGEST = 0.08
-"""Seconds of a batch: a longer one is little faster a token, makes those behind it wait, and more of them give up in it."""
+"""Seconds of a batch: a longer one is little faster a token, those behind it wait, and more give up while it runs."""
 
 _LEAST = 256  # tokens of a batch, however slow the machine
 _LEAST_TURN = 64  # the same of bulk beside interactive calls

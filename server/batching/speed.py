@@ -71,7 +71,7 @@ class Curve:
         return low
 
     def enough(self, most: int) -> int:
-        """The smallest batch that is nearly as fast a token as the fastest known, 1,024 tokens at least; at most `most`.
+        """The smallest batch nearly as fast a token as the fastest known: 1,024 tokens at least, `most` at most.
 
         Larger ones only make others wait longer. If it is the largest that was ever measured, twice as many tokens are
         tried.
