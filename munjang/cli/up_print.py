@@ -44,7 +44,7 @@ def _worker(plan: Plan) -> list[tuple[str, str]]:
         return [("", "no worker runs here: jobs wait until one does")]
     rq = f"{spoken('rq')} enqueue --url {plan.redis_url} --queue {QUEUE}"
     return [
-        ("bulk jobs", f"{rq} {EMBED_FILE} INPUT OUTPUT   (absolute paths)"),
+        ("bulk jobs", f"{rq} {EMBED_FILE} INPUT OUTPUT   # absolute paths"),
         ("", f"worker metrics {_page(plan.worker_metrics)}"),
     ]
 

@@ -52,7 +52,7 @@ def test_the_message_has_what_a_person_needs(home):
         'munjang similarity "밀짚모자를 쓴 남자가 드럼을 쳤다."',
         f"--target {plan.target}",
         "from munjang.client import Client",
-        f"rq enqueue --url {plan.redis_url} --queue munjang worker.jobs.embed_file INPUT OUTPUT   (absolute paths)",
+        f"rq enqueue --url {plan.redis_url} --queue munjang worker.jobs.embed_file INPUT OUTPUT   # absolute paths",
         f"http://127.0.0.1:{plan.metrics[1]}/metrics",
         str(home.logs),
     ):
