@@ -24,7 +24,9 @@ import openvino
 
 from munjang.encoder.contract import Tokens
 from munjang.encoder.frames import arrays
+from munjang.encoder.heads import join_heads
 from munjang.encoder.layout import Frame
+from munjang.encoder.merging import merge_projections
 from munjang.encoder.rules import Rules
 from munjang.encoder.scale import fold_scale
 
@@ -109,6 +111,8 @@ def convert(modules: list[Any], rules: Rules) -> openvino.Model:
         pipeline = Pipeline(modules, Attention.ROWS if rules.packs else Attention.PADDED).eval()
         graph = openvino.convert_model(pipeline, example_input=tensors(arrays(frame, texts, rules)))
     fold_scale(graph)
+    merge_projections(graph)
+    join_heads(graph)
     return graph
 
 

@@ -14,6 +14,7 @@ from openvino import opset13 as ops
 from openvino.properties import hint
 
 from munjang.encoder.frames import in_frames
+from munjang.encoder.nodes import is_product
 from munjang.encoder.tokenizer import TextTokenizer
 from munjang.korean import SENTENCES
 
@@ -49,13 +50,7 @@ def quantized(graph: openvino.Model, rules: Rules) -> openvino.Model:
 
 def _products(graph: openvino.Model) -> list[openvino.Node]:
     """The products of an activation [..., k] with constant weights [n, k]."""
-    return [
-        node
-        for node in graph.get_ordered_ops()
-        if node.get_type_name() == "MatMul"
-        and node.get_attributes() == {"transpose_a": False, "transpose_b": True}
-        and node.input_value(1).get_node().get_type_name() == "Constant"
-    ]
+    return [node for node in graph.get_ordered_ops() if is_product(node)]
 
 
 def _ranges(graph: openvino.Model, rules: Rules) -> dict[Source, tuple[np.float32, np.float32]]:

@@ -35,6 +35,7 @@ class Pipeline(torch.nn.Module):
         self.transformer = modules[0].model
         self.rest = torch.nn.ModuleList(module.float() for module in modules[1:])
         self._attention = attention
+        self._has_kinds = hasattr(getattr(self.transformer, "embeddings", None), "token_type_embeddings")
 
     def forward(  # noqa: PLR0917 - tracing hands the inputs over by place
         self,
@@ -51,6 +52,8 @@ class Pipeline(torch.nn.Module):
             given["position_ids"] = position_ids
         if token_type_ids is not None:
             given["token_type_ids"] = token_type_ids
+        elif self._has_kinds:  # all of the first one, said once for all tokens
+            given["token_type_ids"] = input_ids.new_zeros((1, 1))
         hidden = self.transformer(**given).last_hidden_state
         tokens = hidden.reshape(-1, hidden.shape[-1])[index].float()
         features = {"token_embeddings": tokens, "attention_mask": mask}

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from openvino import opset13 as ops
 
+from munjang.encoder.nodes import attentions, constant, kind
+
 if TYPE_CHECKING:
     import openvino
-    from numpy.typing import NDArray
 
-ATTENTION = "ScaledDotProductAttention"
 QUERY, SCALE = 0, 4
-"""Its inputs."""
+"""Inputs of attention."""
 
 
 def fold_scale(graph: openvino.Model) -> int:
     """Scale the queries' weights instead of the scores, in place, wherever that is the same; how often it was."""
     folded = 0
-    for attention in graph.get_ordered_ops():
-        if attention.get_type_name() != ATTENTION or attention.get_input_size() <= SCALE:
+    for attention in attentions(graph):
+        if attention.get_input_size() <= SCALE:
             continue
-        scale = _constant(attention, SCALE)
+        scale = constant(attention, SCALE)
         weights = _weights(attention.input_value(QUERY))
         if scale is None or not weights:
             continue
@@ -41,20 +41,14 @@ def _weights(queries: openvino.Output) -> list[openvino.Node]:
     found: list[openvino.Node] = []
     while len(queries.get_target_inputs()) == 1:
         node = queries.get_node()
-        match node.get_type_name():
+        match kind(node):
             case "Transpose" | "Reshape":
                 pass
-            case "Add" if _constant(node, 1) is not None and not found:
+            case "Add" if constant(node, 1) is not None and not found:
                 found.append(node)
-            case "MatMul" if _constant(node, 1) is not None:
+            case "MatMul" if constant(node, 1) is not None:
                 return [*found, node]
             case _:
                 return []
         queries = node.input_value(0)
     return []
-
-
-def _constant(node: openvino.Node, place: int) -> NDArray[np.float32] | None:
-    """The value of an input if it is constant."""
-    source = node.input_value(place).get_node()
-    return source.data if source.get_type_name() == "Constant" else None

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import openvino
 from openvino import opset13 as ops
 
+from munjang.encoder.nodes import attentions, kind
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,24 +39,23 @@ def stages(graph: openvino.Model) -> list[openvino.Model]:
 def _states(graph: openvino.Model) -> list[str]:
     """The names of the nodes that give the state before each layer, in order; none where that is not clear."""
     found: list[str | None] = []
-    for node in graph.get_ordered_ops():
-        if node.get_type_name() == "ScaledDotProductAttention":
-            sources = {_source(node.input_value(place)) for place in range(3)}
-            if len(sources) != 1 or None in sources:
-                return []
-            found += sources
+    for attention in attentions(graph):
+        sources = {_source(attention.input_value(place)) for place in range(3)}
+        if len(sources) != 1 or None in sources:
+            return []
+        found += sources
     return [name for name in found if name is not None]
 
 
 def _source(value: openvino.Output) -> str | None:
     """What a query, key or value is the product of; None where it is not one."""
     node = value.get_node()
-    while node.get_type_name() in {"Add", "Reshape", "Transpose"}:
+    while kind(node) in {"Add", "Reshape", "Split", "Squeeze", "Transpose"}:
         node = node.input_value(0).get_node()
-    if node.get_type_name() != "MatMul":
+    if kind(node) != "MatMul":
         return None
     source = node.input_value(0).get_node()
-    if source.get_type_name() == "FakeQuantize":  # int8 rounds the state for the products alone
+    if kind(source) == "FakeQuantize":  # int8 rounds the state for the products alone
         source = source.input_value(0).get_node()
     name: str = source.get_friendly_name()
     return name

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from munjang.registry.layout import Manifest
     from munjang.settings import EngineSettings
 
-EXPORT_FORM = 3
+EXPORT_FORM = 4
 """What an export takes and gives; another number for every change, so that older ones are made anew."""
 
 _log = logging.getLogger(__name__)

@@ -52,7 +52,7 @@ def test_every_product_with_weights_is_in_int8(folder, export, encoder):
         if all(node.input_value(side).get_node().get_type_name() == "FakeQuantize" for side in (0, 1))
     ]
 
-    assert len(rounded) == 12  # six in each of two layers
+    assert len(rounded) == 8  # four in each of two layers
 
 
 def test_it_is_kept_beside_the_exact_export_and_not_made_again(folder, export, encoder, monkeypatch):

@@ -1,0 +1,83 @@
+"""What attention gives is joined by a constant shape wherever that is what is done, and stays as it is where it is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino
+import pytest
+from openvino import opset13 as ops
+
+from munjang.encoder import export as exports
+from munjang.encoder.heads import join_heads
+from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.testing_models import tiny_model
+
+HEADS, SIZE = 2, 4
+RANDOM = np.random.default_rng(5)
+TURNED = RANDOM.standard_normal((3, HEADS, 5, SIZE)).astype(np.float32)
+
+
+def part_of_shape(value, *places):
+    return ops.gather(ops.shape_of(value), ops.constant(list(places)), ops.constant(0))
+
+
+def the_same_again(found, text):
+    """The reshape that tracing writes before the transpose."""
+    shape = [part_of_shape(found, 0), ops.constant([-1]), part_of_shape(text, 2), ops.constant([SIZE])]
+    return ops.reshape(found, ops.concat(shape, 0), special_zero=False)
+
+
+def joined(turned, text):
+    shape = [part_of_shape(text, 0), part_of_shape(text, 2), ops.constant([-1])]
+    return ops.reshape(turned, ops.concat(shape, 0), special_zero=False)
+
+
+def flattened(turned, text):
+    return ops.reshape(turned, ops.concat([part_of_shape(text, 0), ops.constant([-1])], 0), special_zero=False)
+
+
+def attention(*, before=lambda found, _: found, order=(0, 2, 1, 3), after=joined, heads=HEADS):
+    """A graph of attention among its own input, and what is done to it then."""
+    text = ops.parameter([-1, heads, -1, SIZE], np.float32)
+    found = before(ops.scaled_dot_product_attention(text, text, text), text)
+    turned = ops.transpose(found, ops.constant(np.array(order)))
+    return openvino.Model([after(turned, text)], [text])
+
+
+def vectors(graph):
+    config = {openvino.properties.hint.inference_precision(): openvino.Type.f32}
+    return np.array(openvino.Core().compile_model(graph, "CPU", config)([TURNED])[0])
+
+
+def computed_shapes(graph):
+    return sum(node.get_type_name() == "ShapeOf" for node in graph.get_ordered_ops())
+
+
+@pytest.mark.parametrize("before", [the_same_again, lambda found, _: found], ids=["reshaped before", "as it is"])
+def test_heads_are_joined_by_a_constant_shape(before):
+    graph = attention(before=before)
+    expected = vectors(graph)
+
+    assert join_heads(graph) == 1
+    assert computed_shapes(graph) == 0
+    np.testing.assert_array_equal(vectors(graph), expected)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [attention(order=(0, 1, 2, 3)), attention(after=flattened), attention(heads=-1)],
+    ids=["another order", "another shape", "an unknown number of heads"],
+)
+def test_what_is_done_in_another_way_stays(graph):
+    expected = vectors(graph)
+
+    assert join_heads(graph) == 0
+    np.testing.assert_array_equal(vectors(graph), expected)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "electra", "distilbert"])
+def test_an_export_computes_no_shapes(tmp_path, architecture):
+    folder = tiny_model(tmp_path / "m", architecture=architecture)
+    load_encoder(folder, LoadOptions(device="cpu", runtime="openvino", export=tmp_path / "export"))
+
+    assert computed_shapes(exports.read(tmp_path / "export").graph) == 0
