@@ -1,4 +1,4 @@
-"""The heads of attention put side by side by a constant shape: a graph whose shapes are all constant runs without stops.
+"""The heads of attention put side by side by a constant shape, since a graph that computes no shape runs without stops.
 
 Tracing writes how the heads' values are joined as a shape that is computed, in each layer. For such a shape OpenVINO
 waits before it prepares what follows, whenever a frame is of another size than the last.
@@ -38,7 +38,7 @@ def _join(values: openvino.Output) -> bool:
 
 
 def _behind(values: openvino.Output) -> openvino.Node | None:
-    """The transpose that brings the heads of a token together; before it, tracing may write a reshape to the same shape."""
+    """The transpose that brings the heads of a token together; tracing may write a reshape to the same shape first."""
     node = reader(values)
     if node is not None and _computed(node, rank=4):
         node = reader(node.output(0))

@@ -45,9 +45,10 @@ def merge_projections(graph: openvino.Model) -> int:
 def _merge(attention: openvino.Node) -> bool:
     found = [_projection(attention.input_value(place)) for place in range(3)]
     parts = [part for part in found if part is not None]
-    if len(parts) < len(found) or len({(part.source.get_node().get_friendly_name(), part.heads) for part in parts}) > 1:
+    if len(parts) < len(found) or any((part.source, part.heads) != (parts[0].source, parts[0].heads) for part in parts):
         return False
-    weights, bias = (ops.constant(np.concatenate(each)) for each in ([p.weights for p in parts], [p.bias for p in parts]))
+    weights = ops.constant(np.concatenate([part.weights for part in parts]))
+    bias = ops.constant(np.concatenate([part.bias for part in parts]))
     together = ops.add(ops.matmul(parts[0].source, weights, transpose_a=False, transpose_b=True), bias)
     heads = ops.reshape(together, ops.constant(np.array([0, 0, 3, *parts[0].heads])), special_zero=True)
     split = ops.split(ops.transpose(heads, ops.constant(EACH_TURNED)), ops.constant(0), 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ def kind(node: openvino.Node) -> str:
     return name
 
 
-def constant(node: openvino.Node, place: int) -> NDArray[np.generic] | None:
+def constant(node: openvino.Node, place: int) -> NDArray[Any] | None:
     """The value of an input if it is constant."""
     source = node.input_value(place).get_node()
     return source.data if kind(source) == "Constant" else None
@@ -47,7 +47,7 @@ def turns(node: openvino.Node) -> bool:
 
 
 def before(value: openvino.Output, kinds: Sequence[str]) -> list[openvino.Node]:
-    """The nodes of these kinds that make a value, the last one first, each the first input of the one before; or none."""
+    """The nodes of these kinds that make a value, from the last one back by first inputs; none if it is others."""
     nodes: list[openvino.Node] = []
     for name in kinds:
         node = value.get_node()

@@ -1,4 +1,4 @@
-"""What attention gives is joined by a constant shape wherever that is what is done, and stays as it is where it is not."""
+"""Heads are joined by a constant shape wherever that is what is done, and what is done in another way stays."""
 
 from __future__ import annotations
 
