@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from openvino import opset13 as ops
 
-from munjang.encoder.nodes import attentions, constant, kind, reader, turns
+from munjang.encoder.nodes import attentions, constant, kind, rank, reader, turns
 
 if TYPE_CHECKING:
     import openvino
@@ -24,10 +24,12 @@ def join_heads(graph: openvino.Model) -> int:
 
 def _join(values: openvino.Output) -> bool:
     """Read values [rows, heads, tokens, d] as [rows, tokens, heads × d], where that is what follows; whether it is."""
-    heads, size = (values.get_partial_shape()[place] for place in (1, 3))
-    turn = _behind(values)
+    turn = _behind(values) if rank(values) == 4 else None  # noqa: PLR2004 - rows, heads, tokens, d
     joined = turn and reader(turn.output(0))
-    if turn is None or joined is None or heads.is_dynamic or size.is_dynamic or not _computed(joined, rank=3):
+    if turn is None or joined is None or not _computes(joined, 3):
+        return False
+    heads, size = (values.get_partial_shape()[place] for place in (1, 3))
+    if heads.is_dynamic or size.is_dynamic:
         return False
     turn.input(0).replace_source_output(values)
     shape = ops.constant(np.array([0, 0, heads.get_length() * size.get_length()]))
@@ -40,11 +42,11 @@ def _join(values: openvino.Output) -> bool:
 def _behind(values: openvino.Output) -> openvino.Node | None:
     """The transpose that brings the heads of a token together; tracing may write a reshape to the same shape first."""
     node = reader(values)
-    if node is not None and _computed(node, rank=4):
+    if node is not None and _computes(node, 4):
         node = reader(node.output(0))
     return node if node is not None and turns(node) else None
 
 
-def _computed(node: openvino.Node, rank: int) -> bool:
-    """Whether it gives its input another shape of so many dimensions that is computed."""
-    return kind(node) == "Reshape" and constant(node, 1) is None and len(node.get_output_partial_shape(0)) == rank
+def _computes(node: openvino.Node, dimensions: int) -> bool:
+    """Whether it gives its input another shape, of so many dimensions, that is computed."""
+    return kind(node) == "Reshape" and constant(node, 1) is None and rank(node.output(0)) == dimensions

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from openvino import opset13 as ops
 
-from munjang.encoder.nodes import attentions, before, constant, is_product, kind, turns
+from munjang.encoder.nodes import attentions, constant, is_product, kind, turns
 
 if TYPE_CHECKING:
     import openvino
@@ -59,12 +59,14 @@ def _merge(attention: openvino.Node) -> bool:
 
 def _projection(value: openvino.Output) -> Projection | None:
     """How this input of attention is made, if by a product and a sum with constants; None if in any other way."""
-    nodes = before(value, ["Transpose", "Reshape"])
-    shape = constant(nodes[1], 1) if nodes and turns(nodes[0]) else None
+    if not turns(value.get_node()):
+        return None
+    view = value.get_node().input_value(0).get_node()
+    shape = constant(view, 1) if kind(view) == "Reshape" else None
     if shape is None or list(shape[:-2]) != [0, 0]:
         return None
     heads, size = map(int, shape[-2:])
-    node = nodes[1].input_value(0).get_node()
+    node = view.input_value(0).get_node()
     bias: NDArray[Any] | None = np.zeros(heads * size, np.float32)
     if kind(node) == "Add":
         bias, node = constant(node, 1), node.input_value(0).get_node()

@@ -1,11 +1,11 @@
-"""How the nodes of a traced graph are read: what attends, what is constant, what lies before and behind a node."""
+"""How the nodes of a traced graph are read: what attends, what is constant, who reads a value."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import openvino
     from numpy.typing import NDArray
@@ -46,16 +46,10 @@ def turns(node: openvino.Node) -> bool:
     return order is not None and tuple(order) == TURNED
 
 
-def before(value: openvino.Output, kinds: Sequence[str]) -> list[openvino.Node]:
-    """The nodes of these kinds that make a value, from the last one back by first inputs; none if it is others."""
-    nodes: list[openvino.Node] = []
-    for name in kinds:
-        node = value.get_node()
-        if kind(node) != name:
-            return []
-        nodes.append(node)
-        value = node.input_value(0)
-    return nodes
+def rank(value: openvino.Output) -> int:
+    """How many dimensions a value has; -1 where that is not known."""
+    known = value.get_partial_shape().rank
+    return -1 if known.is_dynamic else int(known.get_length())
 
 
 def reader(value: openvino.Output) -> openvino.Node | None:

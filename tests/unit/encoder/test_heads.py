@@ -75,6 +75,15 @@ def test_what_is_done_in_another_way_stays(graph):
     np.testing.assert_array_equal(vectors(graph), expected)
 
 
+def test_attention_of_one_head_stays():
+    text = ops.parameter([-1, -1, SIZE], np.float32)
+    found = ops.scaled_dot_product_attention(text, text, text)
+    turned = ops.transpose(found, ops.constant(np.array([1, 0, 2])))
+    graph = openvino.Model([turned], [text])
+
+    assert join_heads(graph) == 0
+
+
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "electra", "distilbert"])
 def test_an_export_computes_no_shapes(tmp_path, architecture):
     folder = tiny_model(tmp_path / "m", architecture=architecture)
