@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def join_heads(graph: openvino.Model) -> int:
     """Replace the computed shapes behind attention by constant ones, in place; in how many layers."""
-    return sum(_join(attention.output(0)) for attention in list(attentions(graph)))
+    return sum(_join(attention.output(0)) for attention in attentions(graph))
 
 
 def _join(values: openvino.Output) -> bool:

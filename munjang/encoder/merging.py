@@ -39,7 +39,7 @@ class Projection(NamedTuple):
 
 def merge_projections(graph: openvino.Model) -> int:
     """Make queries, keys and values by one product, in place, wherever that is the same; in how many layers."""
-    return sum(_merge(attention) for attention in list(attentions(graph)))
+    return sum(_merge(attention) for attention in attentions(graph))
 
 
 def _merge(attention: openvino.Node) -> bool:

@@ -15,7 +15,7 @@ TURNED = (0, 2, 1, 3)
 
 
 def attentions(graph: openvino.Model) -> Iterator[openvino.Node]:
-    """The attention of each layer, first layer first. Its inputs 0 to 2 are queries, keys and values."""
+    """The attention of each layer, first layer first, as the graph is now. Inputs 0 to 2: queries, keys and values."""
     return (node for node in graph.get_ordered_ops() if kind(node) == "ScaledDotProductAttention")
 
 

@@ -7,10 +7,8 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from munjang.encoder import export as exports
 from munjang.encoder.heads import join_heads
-from munjang.encoder.load import LoadOptions, load_encoder
-from munjang.testing_models import tiny_model
+from tests.graphs import first_output
 
 HEADS, SIZE = 2, 4
 RANDOM = np.random.default_rng(5)
@@ -44,11 +42,6 @@ def attention(*, before=lambda found, _: found, order=(0, 2, 1, 3), after=joined
     return openvino.Model([after(turned, text)], [text])
 
 
-def vectors(graph):
-    config = {openvino.properties.hint.inference_precision(): openvino.Type.f32}
-    return np.array(openvino.Core().compile_model(graph, "CPU", config)([TURNED])[0])
-
-
 def computed_shapes(graph):
     return sum(node.get_type_name() == "ShapeOf" for node in graph.get_ordered_ops())
 
@@ -56,11 +49,11 @@ def computed_shapes(graph):
 @pytest.mark.parametrize("before", [the_same_again, lambda found, _: found], ids=["reshaped before", "as it is"])
 def test_heads_are_joined_by_a_constant_shape(before):
     graph = attention(before=before)
-    expected = vectors(graph)
+    expected = first_output(graph, TURNED)
 
     assert join_heads(graph) == 1
     assert computed_shapes(graph) == 0
-    np.testing.assert_array_equal(vectors(graph), expected)
+    np.testing.assert_array_equal(first_output(graph, TURNED), expected)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +62,10 @@ def test_heads_are_joined_by_a_constant_shape(before):
     ids=["another order", "another shape", "an unknown number of heads"],
 )
 def test_what_is_done_in_another_way_stays(graph):
-    expected = vectors(graph)
+    expected = first_output(graph, TURNED)
 
     assert join_heads(graph) == 0
-    np.testing.assert_array_equal(vectors(graph), expected)
+    np.testing.assert_array_equal(first_output(graph, TURNED), expected)
 
 
 def test_attention_of_one_head_stays():
@@ -82,11 +75,3 @@ def test_attention_of_one_head_stays():
     graph = openvino.Model([turned], [text])
 
     assert join_heads(graph) == 0
-
-
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "electra", "distilbert"])
-def test_an_export_computes_no_shapes(tmp_path, architecture):
-    folder = tiny_model(tmp_path / "m", architecture=architecture)
-    load_encoder(folder, LoadOptions(device="cpu", runtime="openvino", export=tmp_path / "export"))
-
-    assert computed_shapes(exports.read(tmp_path / "export").graph) == 0

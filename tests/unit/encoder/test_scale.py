@@ -7,10 +7,9 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from munjang.encoder import export as exports
-from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.encoder.nodes import attentions
 from munjang.encoder.scale import fold_scale
-from munjang.testing_models import tiny_model
+from tests.graphs import first_output
 
 SCALE = 0.37
 RANDOM = np.random.default_rng(3)
@@ -54,38 +53,20 @@ def with_a_changing_sum(text):
     return [ops.add(product(text), text)]
 
 
-def vectors(graph):
-    config = {openvino.properties.hint.inference_precision(): openvino.Type.f32}
-    return np.array(openvino.Core().compile_model(graph, "CPU", config)([TEXT])[0])
-
-
 @pytest.mark.parametrize("queries_of", [lambda text: [product(text)], biased, moved])
 def test_queries_of_constant_weights_are_scaled_by_them(queries_of):
     graph = attention(queries_of)
-    before = vectors(graph)
+    before = first_output(graph, TEXT)
 
     assert fold_scale(graph) == 1
-    assert [float(node.input_value(4).get_node().data) for node in of_attention(graph)] == [1.0]
-    np.testing.assert_allclose(vectors(graph), before, rtol=1e-5, atol=1e-6)
+    assert [float(node.input_value(4).get_node().data) for node in attentions(graph)] == [1.0]
+    np.testing.assert_allclose(first_output(graph, TEXT), before, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("queries_of", [read_elsewhere, behind_a_function, with_a_changing_sum])
 def test_where_it_would_not_be_the_same_the_scale_stays(queries_of):
     graph = attention(queries_of)
-    before = vectors(graph)
+    before = first_output(graph, TEXT)
 
     assert fold_scale(graph) == 0
-    np.testing.assert_array_equal(vectors(graph), before)
-
-
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "electra", "distilbert"])
-def test_an_export_has_no_scale_left(tmp_path, architecture):
-    folder = tiny_model(tmp_path / "m", architecture=architecture)
-    load_encoder(folder, LoadOptions(device="cpu", runtime="openvino", export=tmp_path / "export"))
-    export = exports.read(tmp_path / "export")
-
-    assert [float(node.input_value(4).get_node().data) for node in of_attention(export.graph)] == [1.0, 1.0]
-
-
-def of_attention(graph):
-    return [node for node in graph.get_ordered_ops() if node.get_type_name() == "ScaledDotProductAttention"]
+    np.testing.assert_array_equal(first_output(graph, TEXT), before)
