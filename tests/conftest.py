@@ -88,13 +88,13 @@ def starter_registry(made_once, starter_folder) -> str:
 
 
 class RedisServer:
-    """A real Valkey or Redis, which keeps every write; it can be killed and started again."""
+    """A real Valkey or Redis, which answers once it has kept a write; it can be killed and started again."""
 
     def __init__(self, binary: Path, folder: Path, variables: dict[str, str] | None = None) -> None:
         self.port = free_port()
         self._environment = {**os.environ, **(variables or {})}
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._command = valkey.command(binary, self.port, folder)
+        self._command = [*valkey.command(binary, self.port, folder), "--appendfsync", "always"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

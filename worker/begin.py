@@ -32,14 +32,14 @@ def begin(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None) ->
         JobConflict: the output folder holds other work.
         VersionNotFound, RegistryError: the version cannot be had.
     """
-    claim = runtime.board.claim(spec, rq_id)
-    if claim is not Claim.BEGIN:
-        log.info("job not begun", job=spec.job_id, why=claim.name.lower(), rq=rq_id)
-        return {"job": spec.job_id, "state": claim.name.lower()}
+    if refusal := _claim(runtime, spec, rq_id):
+        return refusal
     runtime.activity.job_id = spec.job_id
     confine(spec.output, split_roots(runtime.settings.output_roots), "output")
     folder = Folder(spec.output)
     plan = _plan(runtime, spec, folder)
+    if refusal := _claim(runtime, spec, rq_id):  # again: a Redis that was killed meanwhile may have lost the first
+        return refusal
     runtime.board.planned(plan)
     left = _count_finished(runtime, plan, folder)
     if left:
@@ -57,6 +57,15 @@ def begin(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None) ->
         "shards": len(plan.shards),
         "shards_left": len(left),
     }
+
+
+def _claim(runtime: Runtime, spec: JobSpec, rq_id: str) -> dict[str, Any] | None:
+    """Claim a job; None if it is ours now, else plain data about why it is not."""
+    claim = runtime.board.claim(spec, rq_id)
+    if claim is Claim.BEGIN:
+        return None
+    log.info("job not begun", job=spec.job_id, why=claim.name.lower(), rq=rq_id)
+    return {"job": spec.job_id, "state": claim.name.lower()}
 
 
 def _plan(runtime: Runtime, spec: JobSpec, folder: Folder) -> Plan:

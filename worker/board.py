@@ -40,7 +40,8 @@ local created = redis.call('HGET', KEYS[1], 'created_at')
 if state ~= 'running' or not mine then redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) end
 for index = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
 if state == 'queued' or state == 'running' then redis.call('HSET', KEYS[1], 'created_at', created) end
-redis.call('HSET', KEYS[1], 'state', 'running', 'started_at', ARGV[4])
+redis.call('HSET', KEYS[1], 'state', 'running')
+redis.call('HSETNX', KEYS[1], 'started_at', ARGV[4])
 redis.call('PERSIST', KEYS[1]); redis.call('PERSIST', KEYS[2]); redis.call('PERSIST', KEYS[3])
 redis.call('ZADD', KEYS[4], redis.call('HGET', KEYS[1], 'created_at'), ARGV[3])
 redis.call('SADD', KEYS[5], ARGV[3])

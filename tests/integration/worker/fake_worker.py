@@ -61,21 +61,22 @@ class HeldEncoder(FakeEncoder):
         trace("forward", self.seed)
         if shut():
             trace("held", self.seed)
-        while shut():
-            self.pause()
+            self.hold()
         if any(len(tokens) > 2 and chr(tokens.ids[1]) == DEADLY for tokens in batch):
             os.kill(os.getpid(), signal.SIGKILL)
         self.failing = (folder() / "broken").exists()
         return super().forward(batch)
 
-    def pause(self) -> None:
-        """Wait a little; where `deaf` is there, whatever is raised meanwhile is caught, as some libraries do."""
+    def hold(self) -> None:
+        """Wait for the gate; where `deaf` is there, whatever is raised meanwhile is caught, as some libraries do."""
         try:
-            time.sleep(0.01)
+            while shut():
+                time.sleep(0.01)
         except Exception:
             if not (folder() / "deaf").exists():
                 raise
             trace("deaf", self.seed)
+            self.hold()
 
 
 def load(version: int) -> FakeEncoder:

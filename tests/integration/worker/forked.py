@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["fake_worker"])
+_context.set_forkserver_preload(["fake_worker", "pandas"])  # which pyarrow imports at its first array, if it is there
 
 
 class Forked:

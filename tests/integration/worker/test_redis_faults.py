@@ -11,6 +11,7 @@ import pytest
 from rq import Queue
 
 from munjang.bulk import EMBED_FILE, QUEUE
+from munjang.bulk.record import RUNNING, job_key
 from munjang.bulk.serializer import PlainJson
 from munjang.errors import QueueUnavailable
 
@@ -50,6 +51,25 @@ def test_redis_is_killed_and_started_again_while_a_job_is_planned_or_finished(fr
     bench.finish(job_id)
     bench.check_every_row_once(4000)
     assert worker.poll() is None
+
+
+@pytest.mark.parametrize("lost", ["the claim", "everything"])
+def test_what_a_killed_redis_forgot_while_a_job_was_planned_is_told_again(bench: Any, lost: str) -> None:
+    gate = bench.folder / "plan-gate"
+    gate.touch()
+    bench.start()
+    job_id = bench.submit(bench.write(4000))
+    bench.until(lambda: bench.trace("plan"), "the plan")
+    if lost == "everything":
+        bench.redis.flushall()
+    else:
+        bench.redis.hset(job_key(job_id), "state", "queued")
+        bench.redis.hdel(job_key(job_id), "started_at")
+        bench.redis.srem(RUNNING, job_id)
+    gate.unlink()
+    bench.until((bench.folder / "출력" / "manifest.json").exists, "the manifest")
+    assert bench.finish(job_id).started_at
+    bench.check_every_row_once(4000)
 
 
 def test_who_watches_a_job_sees_its_end_over_a_restart_of_redis(frail_bench: Any) -> None:
