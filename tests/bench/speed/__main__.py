@@ -62,9 +62,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="where to write; default: docs")
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/munjang-bench"), help="the peers' environments")
     options = parser.parse_args()
-    unknown = set(filter(None, options.only.split(","))) - set(SECTIONS)
-    if unknown:
+    only = set(filter(None, options.only.split(",")))
+    if unknown := only - set(SECTIONS):
         parser.error(f"--only names {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    if "minilm" in only and not options.peers:
+        parser.error("--only minilm needs --peers, because its model must be installed for it")
     return options
 
 
