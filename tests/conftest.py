@@ -18,7 +18,9 @@ from redis import Redis
 from munjang.cli.stack import valkey
 from munjang.publishing import Lineage, publish_model
 from munjang.registry import Registry
+from munjang.testing_models import tiny_model
 from tests.ports import free_port
+from tests.warming import warm
 from trainer.starter.folder import convert
 from trainer.starter.source import find_source
 
@@ -85,6 +87,33 @@ def starter_registry(made_once, starter_folder) -> str:
         registry.promote("stable", manifest.version, "tests")
 
     return str(made_once("starter-registry", make))
+
+
+@pytest.fixture(scope="session")
+def warm_cache(common_folder) -> Path:
+    """A cache for programs: what a model becomes on this processor is made once, so later starts are fast.
+
+    Who uses it keeps as many versions in it as `tests.warming` does, so that none is dropped.
+    """
+    return common_folder / "cache"
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(made_once) -> Path:
+    """A tiny model as a sentence-transformers folder. Do not write into it."""
+    return made_once("tiny", tiny_model)
+
+
+@pytest.fixture(scope="session")
+def tiny_registry(made_once, tiny_folder, warm_cache) -> Registry:
+    """A registry whose version 1 is the tiny model, named by `stable` and in the warm cache. Do not change it."""
+
+    def make(folder: Path) -> None:
+        registry = Registry(str(folder))
+        registry.promote("stable", publish_model(registry, tiny_folder).version, "tests")
+        warm(registry, warm_cache)
+
+    return Registry(str(made_once("tiny-registry", make)))
 
 
 class RedisServer:

@@ -72,12 +72,6 @@ class Program:
         return self.process.wait(WAIT)
 
 
-@pytest.fixture(scope="session")
-def warm_cache(common_folder):
-    """The cache of all programs here: what a model becomes on this processor is made once, so later starts are fast."""
-    return common_folder / "cache"
-
-
 @pytest.fixture
 def start_program(tmp_path, warm_cache):
     """Start `python -m PROGRAM` on a registry, with settings as keyword arguments; all are ended after the test.

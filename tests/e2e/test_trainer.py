@@ -27,7 +27,10 @@ def program(start, *arguments):
 
 
 class Caller(threading.Thread):
-    """Calls without a pause until told to stop; keeps the version of every reply, and every error."""
+    """Calls on and on until told to stop; keeps the version of every reply, and every error.
+
+    It pauses for a moment after each call, which leaves the machine to what the calls go on beside.
+    """
 
     def __init__(self, target):
         super().__init__()
@@ -48,6 +51,7 @@ class Caller(threading.Thread):
                 with self._seen:
                     self.versions.append(version)
                     self._seen.notify_all()
+                self._done.wait(0.02)
 
     def wait_for(self, version):
         with self._seen:

@@ -14,33 +14,15 @@ import uuid
 import psutil
 import pytest
 
-from munjang.publishing import publish_model
-from munjang.registry import Registry
-from munjang.testing_models import tiny_model
-
 WAIT = 240
 MUNJANG = [sys.executable, "-c", "from munjang.cli.main import run; run()"]
 
 
-@pytest.fixture(scope="session")
-def tiny_folder(made_once):
-    return made_once("tiny", tiny_model)
-
-
-@pytest.fixture(scope="session")
-def tiny_home(made_once, tiny_folder):
-    """A home whose registry holds a tiny model. Do not change it."""
-
-    def make(home):
-        registry = Registry(str(home / "registry"))
-        registry.promote("stable", publish_model(registry, tiny_folder).version, "tests")
-
-    return made_once("home", make)
-
-
 @pytest.fixture
-def home(tmp_path, tiny_home):
-    return shutil.copytree(tiny_home, tmp_path / "집")
+def home(tmp_path, tiny_registry):
+    """A home whose registry holds the tiny model."""
+    shutil.copytree(tiny_registry.url, tmp_path / "집" / "registry")
+    return tmp_path / "집"
 
 
 class Running:
@@ -133,8 +115,8 @@ class Running:
 
 
 @pytest.fixture
-def munjang(warm_cache):
-    """Start the command with arguments, and settings as keyword arguments."""
+def munjang(warm_cache, tiny_registry):
+    """Start the command with arguments, and settings as keyword arguments; the tiny model is in its cache already."""
     running = []
 
     def start(*arguments, **settings):

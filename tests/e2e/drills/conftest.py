@@ -18,13 +18,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from munjang.client import Client, RetryPolicy
-from munjang.engine.loading import VersionLoader
 from munjang.publishing import publish_model
 from munjang.registry import Registry
-from munjang.settings import EngineSettings
 from munjang.testing_models import tiny_model
 from tests.e2e.drills.link import Link
 from tests.ports import free_port
+from tests.warming import warm
 
 WAIT = 120.0
 READY = 240.0
@@ -51,10 +50,9 @@ def _versions(tmp_path_factory, made_once, warm_cache):
 
     def make(folder):
         registry = Registry(str(folder))
-        loader = VersionLoader(registry, EngineSettings(cache=str(warm_cache), cache_versions=32))
         for seed in (1, 2):
-            manifest = publish_model(registry, tiny_model(models / str(seed), seed=seed))
-            loader(manifest.version)[1].close()
+            publish_model(registry, tiny_model(models / str(seed), seed=seed))
+        warm(registry, warm_cache)
         registry.promote("stable", 1, "drill")
 
     return made_once("versions", make)

@@ -80,7 +80,7 @@ def test_a_full_output_fails_the_job_with_the_reason_and_a_retry_goes_on_from_wh
 ):
     disk = small_disk(8)
     url = new_redis(any_redis_binary).url
-    worker = start_worker(registry, url, prefix=disk.prefix)
+    worker = start_worker(registry, url, prefix=disk.prefix, step_attempts=2)  # the other pauses take over a minute
     worker.wait_for("worker ready")
     disk.fill(leave=700_000)  # some of the eight shards, whose files take 150 kB each
     jobs = JobQueue(url)

@@ -12,30 +12,15 @@ import pytest
 
 from munjang.cli.main import main
 from munjang.client import Client
-from munjang.publishing import publish_model
-from munjang.registry import Registry
-from munjang.testing_models import tiny_model
 from tests.ports import free_port
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory):
-    return tiny_model(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="session")
-def tiny_registry(tmp_path_factory, tiny_folder):
-    """A registry whose version 1 is a tiny model. Do not change it."""
-    registry = Registry(str(tmp_path_factory.mktemp("registry")))
-    registry.promote("stable", publish_model(registry, tiny_folder).version, "tests")
-    return registry
-
-
-@pytest.fixture(scope="session")
-def target(tiny_registry, tmp_path_factory):
+def target(tiny_registry, warm_cache, tmp_path_factory):
     """The address of a server of that registry."""
     port, home = free_port(), tmp_path_factory.mktemp("home")
     settings = {"HOME": home, "REGISTRY": tiny_registry.url, "PORT": port, "COMPUTE_TYPE": "float32"}
+    settings |= {"CACHE": warm_cache, "CACHE_VERSIONS": 32}
     environment = os.environ | {f"MUNJANG_{name}": str(value) for name, value in settings.items()}
     log = (home / "log").open("wb")
     process = subprocess.Popen([sys.executable, "-m", "server"], env=environment, stdout=log, stderr=log)

@@ -14,9 +14,6 @@ import pytest
 import yaml
 
 from munjang.cli.stack import valkey
-from munjang.publishing import publish_model
-from munjang.registry import Registry
-from munjang.testing_models import tiny_model
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -118,15 +115,6 @@ class Stack:
 
     def log(self, name):
         return (self.folder / f"{name}.log").read_text("utf-8", errors="replace")
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    """A registry whose version 1 is a tiny model. Do not change it."""
-    folder = tmp_path_factory.mktemp("published")
-    registry = Registry(str(folder / "registry"))
-    registry.promote("stable", publish_model(registry, tiny_model(folder / "model")).version, "tests")
-    return registry
 
 
 @pytest.fixture(params=[from_compose, from_kubernetes], ids=["compose", "kubernetes"])

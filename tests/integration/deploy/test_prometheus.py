@@ -29,14 +29,16 @@ WAIT = 120
 
 
 @pytest.fixture(scope="module")
-def programs(published, new_redis_of_module, tmp_path_factory):
+def programs(tiny_registry, warm_cache, new_redis_of_module, tmp_path_factory):
     """A server and a worker with metrics pages: the ports of these, by the names that compose gives the programs."""
     folder = tmp_path_factory.mktemp("programs")
     ports = {"server": free_port(), "worker": free_port()}
     port = free_port()
     settings = {
         "HOME": folder,
-        "REGISTRY": published.url,
+        "CACHE": warm_cache,
+        "CACHE_VERSIONS": 32,
+        "REGISTRY": tiny_registry.url,
         "REDIS_URL": new_redis_of_module,
         "PORT": port,
         "METRICS_PORT": ports["server"],

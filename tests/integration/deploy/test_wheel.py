@@ -151,9 +151,9 @@ def test_a_program_imports_whole_with_the_packages_of_its_extra_alone(installed,
     assert where.stdout.startswith(str(tmp_path))
 
 
-def test_the_installed_server_starts_and_answers_the_health_check(installed, published, tmp_path):
+def test_the_installed_server_starts_and_answers_the_health_check(installed, tiny_registry, tmp_path):
     python, port = installed("server"), free_port()
-    environment = clean(tmp_path, REGISTRY=published.url, PORT=port, TARGET=f"127.0.0.1:{port}")
+    environment = clean(tmp_path, REGISTRY=tiny_registry.url, PORT=port, TARGET=f"127.0.0.1:{port}")
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(
             [python, "-m", "server"], env=environment, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT
@@ -169,9 +169,9 @@ def test_the_installed_server_starts_and_answers_the_health_check(installed, pub
         server.wait(30)
 
 
-def test_the_installed_worker_waits_for_jobs(installed, redis_url, published, tmp_path):
+def test_the_installed_worker_waits_for_jobs(installed, redis_url, tiny_registry, tmp_path):
     python = installed("worker")
-    environment = clean(tmp_path, REGISTRY=published.url, REDIS_URL=redis_url)
+    environment = clean(tmp_path, REGISTRY=tiny_registry.url, REDIS_URL=redis_url)
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen(
             [python, "-m", "worker"], env=environment, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT

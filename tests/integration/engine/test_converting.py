@@ -43,19 +43,23 @@ def options(path, **others):
     return LoadOptions(device="cpu", export=path / "exports" / "tiny", **others)
 
 
-def test_an_export_is_made_that_gives_the_vectors_of_the_model(folder, tmp_path):
-    ConvertingProcess().convert(folder, options(tmp_path), gently=True)
+@pytest.fixture(scope="module")
+def converted(folder, tmp_path_factory):
+    """Where a gentle conversion for int8 kept what it made."""
+    place = tmp_path_factory.mktemp("converted")
+    ConvertingProcess().convert(folder, options(place, compute_type="int8"), gently=True)
+    return place
 
-    assert exports.read(tmp_path / "exports" / "tiny") is not None
-    found = encode(load_encoder(folder, options(tmp_path)), TEXTS)
+
+def test_an_export_is_made_that_gives_the_vectors_of_the_model(folder, converted):
+    assert exports.read(converted / "exports" / "tiny") is not None
+    found = encode(load_encoder(folder, options(converted)), TEXTS)
     expected = encode(load_encoder(folder, LoadOptions(device="cpu", runtime="torch")), TEXTS)
     assert np.einsum("ij,ij->i", normalized(found), normalized(expected)).min() >= 0.9999
 
 
-def test_for_int8_the_exact_export_and_the_rounded_one_are_made(folder, tmp_path):
-    ConvertingProcess().convert(folder, options(tmp_path, compute_type="int8"), gently=False)
-
-    assert {path.name for path in (tmp_path / "exports").iterdir()} == {"tiny", "tiny-int8"}
+def test_for_int8_the_exact_export_and_the_rounded_one_are_made(converted):
+    assert {path.name for path in (converted / "exports").iterdir()} == {"tiny", "tiny-int8"}
 
 
 def test_a_folder_that_is_no_model_gives_the_error_that_loading_it_gives(tmp_path):

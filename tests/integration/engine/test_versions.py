@@ -74,6 +74,19 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture
+def _in_this_process(monkeypatch):
+    """Convert without a process of its own, whose imports take many times as long as converting a tiny model does."""
+
+    def convert(self, folder, options, *, gently):
+        converting.convert(folder, options)
+
+    monkeypatch.setattr("munjang.engine.converting.ConvertingProcess.convert", convert)
+
+
+in_this_process = pytest.mark.usefixtures("_in_this_process")
+
+
+@pytest.fixture
 def house(tmp_path, models, cache):
     """A registry whose version 1 serves as stable, and the engine that serves it."""
     registry = Registry(str(tmp_path / "registry"))
@@ -152,6 +165,7 @@ def come_from_the_future(house, version):
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format": 99}))
 
 
+@in_this_process
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -197,6 +211,7 @@ def test_a_promoted_version_serves_its_own_vectors_and_a_rollback_returns_the_ol
         assert np.array_equal(encode(lease.encoder, TEXTS), before)
 
 
+@in_this_process
 def test_an_export_that_went_bad_is_dropped_and_made_anew(house, models, tmp_path):
     settings = EngineSettings(cache=str(tmp_path / "cache"), device="cpu", batch_tokens=128)
     loader = VersionLoader(house.registry, settings)
@@ -285,6 +300,7 @@ def test_only_beside_versions_in_use_probing_and_warming_rest(house, models, cac
     first.close()
 
 
+@in_this_process
 def test_what_bfloat16_was_too_far_for_is_not_tried_in_it_again(house, models, tmp_path, monkeypatch):
     tried = []
 

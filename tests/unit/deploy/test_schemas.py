@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import yaml
 from cloudcoil.models.keda import v1alpha1 as keda
 from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
 from jsonschema import Draft202012Validator
+from kubernetes_validate import utils
 from pydantic import ValidationError
 
 CRDS = yaml.safe_load((Path(__file__).parent / "crds.yaml").read_text(encoding="utf-8"))
@@ -28,6 +30,14 @@ PUBLISHED = {
 _valid: set[str] = set()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _each_schema_is_read_once():
+    """Keep what `kubernetes_validate` reads, which are megabytes of JSON for every object."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "schema_contents", functools.cache(utils.schema_contents))
+        yield
+
+
 def strict(schema):
     """The schema, with every object closed but those that say `open`."""
     if isinstance(schema, list):
@@ -41,20 +51,26 @@ def strict(schema):
     return closed
 
 
-def custom(each):
-    """The errors of a custom resource."""
-    crd = CRDS[each["kind"]]
+@functools.cache
+def validator(kind):
+    """What validates custom resources of a kind."""
+    crd = CRDS[kind]
     metadata = {"properties": {"name": {"type": "string"}, "namespace": {"type": "string"}, "labels": {"open": True}}}
     whole = {
         "required": ["apiVersion", "kind", "metadata", "spec"],
         "properties": {
             "apiVersion": {"const": crd["apiVersion"]},
-            "kind": {"const": each["kind"]},
+            "kind": {"const": kind},
             "metadata": metadata,
             "spec": crd["spec"],
         },
     }
-    return [f"{error.json_path}: {error.message}" for error in Draft202012Validator(strict(whole)).iter_errors(each)]
+    return Draft202012Validator(strict(whole))
+
+
+def custom(each):
+    """The errors of a custom resource."""
+    return [f"{error.json_path}: {error.message}" for error in validator(each["kind"]).iter_errors(each)]
 
 
 def published(each):

@@ -1,0 +1,31 @@
+"""Exports made before programs need them, in this process: one that converts takes seconds to import its libraries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from munjang.engine.loading import VersionLoader
+from munjang.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from munjang.encoder.load import LoadOptions
+    from munjang.registry import Registry
+
+
+class _InThisProcess:
+    """Converts as `ConvertingProcess` does, without a process."""
+
+    def convert(self, folder: Path, options: LoadOptions, *, gently: bool) -> None:
+        from munjang.encoder.converting import convert  # noqa: PLC0415 - seconds of import, which few tests need
+
+        convert(folder, options)
+
+
+def warm(registry: Registry, cache: Path) -> None:
+    """Load every version of a registry once, so that a cache has its files and its export."""
+    loader = VersionLoader(registry, EngineSettings(cache=str(cache), cache_versions=32))
+    loader._converting = _InThisProcess()
+    for version in registry.versions():
+        loader(version)[1].close()
