@@ -93,7 +93,7 @@ def starter_registry(made_once, starter_folder) -> str:
 def warm_cache(common_folder) -> Path:
     """A cache for programs: what a model becomes on this processor is made once, so later starts are fast.
 
-    Who uses it keeps as many versions in it as `tests.warming` does, so that none is dropped.
+    Who uses it sets `tests.warming.CACHE_VERSIONS`, so that none is dropped.
     """
     return common_folder / "cache"
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from munjang.engine.converting import ConvertingProcess
 from munjang.engine.loading import VersionLoader
 from munjang.settings import EngineSettings
 
@@ -13,19 +16,21 @@ if TYPE_CHECKING:
     from munjang.encoder.load import LoadOptions
     from munjang.registry import Registry
 
+CACHE_VERSIONS = 32
+"""How many versions all programs keep in the cache that they share: none is dropped."""
 
-class _InThisProcess:
-    """Converts as `ConvertingProcess` does, without a process."""
 
-    def convert(self, folder: Path, options: LoadOptions, *, gently: bool) -> None:
-        from munjang.encoder.converting import convert  # noqa: PLC0415 - seconds of import, which few tests need
+def convert_here(_: ConvertingProcess, folder: Path, options: LoadOptions, *, gently: bool) -> None:
+    """Convert as `ConvertingProcess.convert` does, without a process."""
+    from munjang.encoder.converting import convert  # noqa: PLC0415 - seconds of import, which few tests need
 
-        convert(folder, options)
+    convert(folder, options)
 
 
 def warm(registry: Registry, cache: Path) -> None:
     """Load every version of a registry once, so that a cache has its files and its export."""
-    loader = VersionLoader(registry, EngineSettings(cache=str(cache), cache_versions=32))
-    loader._converting = _InThisProcess()
-    for version in registry.versions():
-        loader(version)[1].close()
+    loader = VersionLoader(registry, EngineSettings(cache=str(cache), cache_versions=CACHE_VERSIONS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConvertingProcess, "convert", convert_here)
+        for version in registry.versions():
+            loader(version)[1].close()

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.warming import CACHE_VERSIONS
+
 WAIT = 180
 
 
@@ -82,7 +84,7 @@ def start_program(tmp_path, warm_cache):
 
     def start(program, registry, *, prefix=(), variables=None, **settings):
         given = {"home": tmp_path / "home", "registry": registry, "log_format": "json"}
-        given |= {"cache": warm_cache, "cache_versions": 32}
+        given |= {"cache": warm_cache, "cache_versions": CACHE_VERSIONS}
         names = {f"MUNJANG_{name.upper()}": str(value) for name, value in (given | settings).items()}
         process = subprocess.Popen(
             [*map(str, prefix), sys.executable, "-m", program],

@@ -19,6 +19,7 @@ from munjang.bulk import EMBED_FILE, QUEUE
 from munjang.client import Client
 from munjang.client.job_client import JobClient
 from munjang.client.jobs import JobQueue
+from tests.warming import CACHE_VERSIONS
 
 WAIT = 300
 SOME = 2100
@@ -65,7 +66,7 @@ def start_worker(redis_url, starter_registry, warm_cache, tmp_path):
         given = {
             "HOME": tmp_path,
             "CACHE": warm_cache,
-            "CACHE_VERSIONS": 32,
+            "CACHE_VERSIONS": CACHE_VERSIONS,
             "REGISTRY": starter_registry,
             "REDIS_URL": redis_url,
             "SHARD_ROWS": 1024,

@@ -14,6 +14,8 @@ import uuid
 import psutil
 import pytest
 
+from tests.warming import CACHE_VERSIONS
+
 WAIT = 240
 MUNJANG = [sys.executable, "-c", "from munjang.cli.main import run; run()"]
 
@@ -120,7 +122,7 @@ def munjang(warm_cache, tiny_registry):
     running = []
 
     def start(*arguments, **settings):
-        settings = {"cache": warm_cache, "cache_versions": 32} | settings
+        settings = {"cache": warm_cache, "cache_versions": CACHE_VERSIONS} | settings
         environment = {f"MUNJANG_{name.upper()}": str(value) for name, value in settings.items()}
         running.append(Running(arguments, environment))
         return running[-1]

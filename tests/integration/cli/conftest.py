@@ -13,6 +13,7 @@ import pytest
 from munjang.cli.main import main
 from munjang.client import Client
 from tests.ports import free_port
+from tests.warming import CACHE_VERSIONS
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +21,7 @@ def target(tiny_registry, warm_cache, tmp_path_factory):
     """The address of a server of that registry."""
     port, home = free_port(), tmp_path_factory.mktemp("home")
     settings = {"HOME": home, "REGISTRY": tiny_registry.url, "PORT": port, "COMPUTE_TYPE": "float32"}
-    settings |= {"CACHE": warm_cache, "CACHE_VERSIONS": 32}
+    settings |= {"CACHE": warm_cache, "CACHE_VERSIONS": CACHE_VERSIONS}
     environment = os.environ | {f"MUNJANG_{name}": str(value) for name, value in settings.items()}
     log = (home / "log").open("wb")
     process = subprocess.Popen([sys.executable, "-m", "server"], env=environment, stdout=log, stderr=log)

@@ -22,6 +22,7 @@ import yaml
 
 from munjang.client import Client
 from tests.ports import free_port
+from tests.warming import CACHE_VERSIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
@@ -37,7 +38,7 @@ def programs(tiny_registry, warm_cache, new_redis_of_module, tmp_path_factory):
     settings = {
         "HOME": folder,
         "CACHE": warm_cache,
-        "CACHE_VERSIONS": 32,
+        "CACHE_VERSIONS": CACHE_VERSIONS,
         "REGISTRY": tiny_registry.url,
         "REDIS_URL": new_redis_of_module,
         "PORT": port,

@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from munjang.encoder import converting
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
 from munjang.engine import Engine, VersionState
+from munjang.engine.converting import ConvertingProcess
 from munjang.engine.loading import VersionLoader
 from munjang.errors import ModelLoadFailed, ProbeMismatch
 from munjang.registry import Description, Probe, Registry, Watcher
 from munjang.settings import EngineSettings
 from munjang.testing_models import tiny_model
+from tests.warming import convert_here
 
 TEXTS = ["남자가 드럼을 쳤다.", "여자가 노래한다."]
 WAIT = 240
@@ -76,11 +77,7 @@ def cache(tmp_path_factory):
 @pytest.fixture
 def _in_this_process(monkeypatch):
     """Convert without a process of its own, whose imports take many times as long as converting a tiny model does."""
-
-    def convert(self, folder, options, *, gently):
-        converting.convert(folder, options)
-
-    monkeypatch.setattr("munjang.engine.converting.ConvertingProcess.convert", convert)
+    monkeypatch.setattr(ConvertingProcess, "convert", convert_here)
 
 
 in_this_process = pytest.mark.usefixtures("_in_this_process")
@@ -262,9 +259,9 @@ def test_only_beside_versions_in_use_a_model_is_converted_gently(house, models, 
 
     def convert(self, folder, options, *, gently):
         asked.append(gently)
-        converting.convert(folder, options)
+        convert_here(self, folder, options, gently=gently)
 
-    monkeypatch.setattr("munjang.engine.converting.ConvertingProcess.convert", convert)
+    monkeypatch.setattr(ConvertingProcess, "convert", convert)
     loader = VersionLoader(house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128))
     _, first = loader(1)
     loader(publish(house.registry, models[1]))
