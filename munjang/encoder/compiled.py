@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from munjang.encoder.mapped import Mapped
 
 FORMATS = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16, "float16": openvino.Type.f16}
 CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
@@ -47,10 +48,10 @@ class Step:
 
     Args:
         graph: the compiled graph.
-        file: the mapped file that its weights were read from, if any, which must outlive it.
+        file: where its weights were read from, if that is a file, which must outlive it.
     """
 
-    def __init__(self, graph: openvino.CompiledModel, file: mmap.mmap | None) -> None:
+    def __init__(self, graph: openvino.CompiledModel, file: Mapped | None) -> None:
         self._request = graph.create_infer_request()
         self._names = set[str]().union(*(place.get_names() for place in graph.inputs))
         self._file = file
@@ -89,16 +90,9 @@ class Step:
     def _found(self) -> NDArray[np.float32]:
         if (shape := self._given["input_ids"].shape) not in self._shapes:
             self._shapes.add(shape)
-            self._let_go()
+            if self._file is not None:
+                self._file.let_go()
         return np.array(self._request.get_output_tensor(0).data, np.float32)
-
-    def _let_go(self) -> None:
-        """Let the system have the file's pages: for a new shape all weights are read, then kept in a form of their own.
-
-        What is looked up in the file later is read again.
-        """
-        if self._file is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._file.madvise(mmap.MADV_DONTNEED)
 
 
 def supported(compute_type: str) -> bool:

@@ -9,7 +9,6 @@ An export is a cache, made again whenever it is missing, of another library vers
 from __future__ import annotations
 
 import logging
-import mmap
 import os
 import shutil
 import tempfile
@@ -19,13 +18,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import openvino
 
 from munjang.encoder.contract import Tokens
 from munjang.encoder.frames import arrays
 from munjang.encoder.heads import join_heads
 from munjang.encoder.layout import Frame
+from munjang.encoder.mapped import Mapped
 from munjang.encoder.merging import merge_projections
 from munjang.encoder.rules import Rules
 from munjang.encoder.scale import fold_scale
@@ -45,13 +44,12 @@ class Export(NamedTuple):
     Attributes:
         graph: of dynamic frames, with its pooling.
         rules: how the model wants its text.
-        file: the mapped file of its weights, which must outlive the graph and what is compiled of it; None where they
-            are in memory.
+        file: its weights, which must outlive the graph and what is compiled of it; None where they are in memory.
     """
 
     graph: openvino.Model
     rules: Rules
-    file: mmap.mmap | None = None
+    file: Mapped | None = None
 
 
 def place(export: Path, compute_type: str) -> Path:
@@ -63,10 +61,9 @@ def read(folder: Path) -> Export | None:
     """An export that was written before; None if there is none that can be read."""
     try:
         rules = Rules.model_validate_json((folder / "rules.json").read_bytes())
-        with (folder / "model.bin").open("rb") as weights:
-            file = mmap.mmap(weights.fileno(), 0, access=mmap.ACCESS_COPY)  # a tensor must be writable; nobody does
-        tensor = openvino.Tensor(np.frombuffer(file, np.uint8), shared_memory=True)
-        graph = openvino.Core().read_model((folder / "model.xml").read_bytes(), tensor)
+        file = Mapped(folder / "model.bin")
+        graph = openvino.Core().read_model((folder / "model.xml").read_bytes(), file.tensor)
+        file.keep_tables(graph)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RuntimeError) as error:

@@ -35,6 +35,8 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
     export = _export(folder, options)
     runtime = PausingForward if options.interactive else StreamsForward
     forward = runtime(export, compute_type=compute_type, threads=options.threads)
+    if export.file is not None:
+        export.file.let_go(tables=True)  # all was read to be compiled
     info = export.rules.info(options.int8_scale)
     return SentenceEncoder(info, "openvino", compute_type, tokenizer_for(export.rules), forward)
 
