@@ -37,6 +37,7 @@ class FakeEncoder:
         gate: `forward` waits until it is set (it is at first): clear it to simulate a stuck engine.
         failing: set it to make every forward raise RuntimeError.
         parts: in how many parts a forward runs.
+        streams: how many forwards can run beside each other.
         packs: whether batches are planned as for a model whose texts share rows.
         batches: the size of every batch that was run, for tests to read.
     """
@@ -47,6 +48,7 @@ class FakeEncoder:
     gate: threading.Event = field(default_factory=threading.Event)
     failing: bool = False
     parts: int = 1
+    streams: int = 1
     packs: bool = False
     batches: list[int] = field(default_factory=list)
     closed: bool = False
@@ -64,10 +66,12 @@ class FakeEncoder:
         prompt = self.info.prompts.get(name, "")
         return [self._tokens(prompt, text, index) for index, text in enumerate(texts)]
 
-    def forward(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
+    def forward(
+        self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None, *, beside: bool = False
+    ) -> NDArray[np.float32]:
         """Vectors made of a hash of the tokens, float32 [n, dimensions]; pauses `parts` - 1 times."""
         for _ in range(self.parts - 1):
-            if pause is not None:
+            if pause is not None and not beside:
                 pause()
         self.gate.wait()
         self.batches.append(len(batch))

@@ -65,7 +65,7 @@ class Tokens:
 
 
 class Encoder(Protocol):
-    """One loaded model version. `tokenize` may be called from any thread; `forward` from one thread at a time."""
+    """One loaded model version. May be called from any thread; forwards too many to run at a time wait for others."""
 
     @property
     def info(self) -> ModelInfo:
@@ -84,14 +84,21 @@ class Encoder(Protocol):
         """In how many parts, about as long as each other, a long forward runs: between them it can pause."""
 
     @property
+    def streams(self) -> int:
+        """How many forwards can run beside each other, each on a share of the processor; 1: each has all of it."""
+
+    @property
     def packs(self) -> bool:
         """Whether texts may share a row, so that a batch of long and short ones has the least padding; see `plan`."""
 
-    def forward(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
+    def forward(
+        self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None, *, beside: bool = False
+    ) -> NDArray[np.float32]:
         """Run the model on one batch: float32 [len(batch), dimensions], as the model gives them, not normalised.
 
         Texts of all lengths may share a batch: how they lie beside each other without much padding is seen to here.
         `pause` is called between the parts of a long forward; it may run other forwards of this encoder.
+        `beside` takes a share of the processor, for a forward that others run beside, and does not pause.
         A row does not depend on the other rows of its batch (cosine ≥ 0.9999 in float32). Rows may hold NaN if the
         model makes them; the caller checks.
 

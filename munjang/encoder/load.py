@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -42,6 +43,17 @@ class Forward(Protocol):
         """See `Encoder.computed`."""
 
 
+class Sharing(Protocol):
+    """What a runtime makes of a model whose forwards can run beside each other, from any thread."""
+
+    @property
+    def streams(self) -> int:
+        """See `Encoder.streams`."""
+
+    def __call__(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+        """See `Encoder.forward`."""
+
+
 @dataclass
 class SentenceEncoder:
     """An `Encoder` of one sentence-transformers model.
@@ -57,6 +69,8 @@ class SentenceEncoder:
     compute_type: str
     _tokenize: Callable[[Sequence[str], str], list[Tokens]]
     _forward: Forward | None
+    _sharing: Sharing | None = None
+    _turn: threading.RLock = field(default_factory=threading.RLock)
 
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
         """See `Encoder.tokenize`."""
@@ -68,13 +82,23 @@ class SentenceEncoder:
         return self._open().parts
 
     @property
+    def streams(self) -> int:
+        """See `Encoder.streams`."""
+        return self._sharing.streams if self._sharing else 1
+
+    @property
     def packs(self) -> bool:
         """See `Encoder.packs`."""
         return self._open().packs
 
-    def forward(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
+    def forward(
+        self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None, *, beside: bool = False
+    ) -> NDArray[np.float32]:
         """See `Encoder.forward`."""
-        return self._open()(batch, pause)
+        if beside and self._sharing:
+            return self._sharing(batch)
+        with self._turn:
+            return self._open()(batch, pause)
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`."""
@@ -82,7 +106,7 @@ class SentenceEncoder:
 
     def close(self) -> None:
         """See `Encoder.close`."""
-        self._forward = None
+        self._forward = self._sharing = None
 
     def _open(self) -> Forward:
         if self._forward is None:

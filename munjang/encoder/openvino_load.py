@@ -9,6 +9,7 @@ from munjang.encoder import export as exports
 from munjang.encoder.compiled import supported
 from munjang.encoder.load import LoadOptions, SentenceEncoder
 from munjang.encoder.pausing import PausingForward
+from munjang.encoder.sharing import SharingForward
 from munjang.encoder.streams import StreamsForward
 from munjang.encoder.tokenizer import tokenizer_for
 from munjang.errors import ConfigurationError
@@ -35,10 +36,17 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
     export = _export(folder, options)
     runtime = PausingForward if options.interactive else StreamsForward
     forward = runtime(export, compute_type=compute_type, threads=options.threads)
+    sharing = _sharing(export, compute_type, options.threads) if options.interactive else None
     if export.file is not None:
         export.file.let_go(tables=True)  # all was read to be compiled
     info = export.rules.info(options.int8_scale)
-    return SentenceEncoder(info, "openvino", compute_type, tokenizer_for(export.rules), forward)
+    return SentenceEncoder(info, "openvino", compute_type, tokenizer_for(export.rules), forward, sharing)
+
+
+def _sharing(export: exports.Export, compute_type: str, threads: int) -> SharingForward | None:
+    """Forwards beside each other, where there is more than one stream for them."""
+    sharing = SharingForward(export, compute_type=compute_type, threads=threads)
+    return sharing if sharing.streams > 1 else None
 
 
 def _export(folder: Path, options: LoadOptions) -> exports.Export:

@@ -27,7 +27,6 @@ class Resting:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._since = 0.0
 
     @property
     def info(self) -> ModelInfo:
@@ -40,6 +39,11 @@ class Resting:
         return 1
 
     @property
+    def streams(self) -> int:
+        """See `Encoder.streams`."""
+        return self._encoder.streams
+
+    @property
     def packs(self) -> bool:
         """See `Encoder.packs`."""
         return self._encoder.packs
@@ -48,11 +52,19 @@ class Resting:
         """See `Encoder.tokenize`."""
         return self._encoder.tokenize(texts, prompt_name)
 
-    def forward(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
+    def forward(
+        self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None, *, beside: bool = False
+    ) -> NDArray[np.float32]:
         """The forward, with a rest between its parts where it has any, and one at its end."""
-        self._since = time.monotonic()
-        rows = self._encoder.forward(batch, pause or self._rest)
-        self._rest()
+        since = time.monotonic()
+
+        def rest() -> None:
+            nonlocal since
+            time.sleep(REST * (time.monotonic() - since))
+            since = time.monotonic()
+
+        rows = self._encoder.forward(batch, pause or rest, beside=beside)
+        rest()
         return rows
 
     def computed(self, lengths: Sequence[int]) -> int:
@@ -62,7 +74,3 @@ class Resting:
     def close(self) -> None:
         """See `Encoder.close`."""
         self._encoder.close()
-
-    def _rest(self) -> None:
-        time.sleep(REST * (time.monotonic() - self._since))
-        self._since = time.monotonic()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 from munjang.encoder.contract import Tokens
@@ -26,8 +28,9 @@ SAMPLE = "새로운 문장 임베딩 모델을 서비스하기 전에 한 번씩
 def warm(encoder: Encoder, budget: int, longest: float = math.inf) -> None:
     """Run one text at each width, shortest first, then rows of short texts, then one as large a batch as will come.
 
-    That is one of `budget` tokens, or fewer where those take more than `longest` seconds. None runs in parts: that is
-    hardly slower the first time, and takes memory that a server without bulk calls never needs.
+    That is one of `budget` tokens, or fewer where those take more than `longest` seconds; then a share of it as it runs
+    beside others. None runs in parts: that is hardly slower the first time, and takes memory that a server without bulk
+    calls never needs.
     """
     texts = _longest_sample(encoder)
     for width in _widths(len(texts)):
@@ -42,6 +45,20 @@ def warm(encoder: Encoder, budget: int, longest: float = math.inf) -> None:
     most = int(min(budget // len(short), longest / seconds if seconds else math.inf))
     if most > ROWS[-1]:
         encoder.forward([short] * most)
+    if encoder.streams > 1:
+        _beside_each_other(encoder, [short] * max(1, most // encoder.streams))
+
+
+def _beside_each_other(encoder: Encoder, batch: list[Tokens]) -> None:
+    """A batch on every stream at a time: each has memory of its own."""
+    together = Barrier(encoder.streams)
+
+    def run(_: int) -> None:
+        together.wait()
+        encoder.forward(batch, beside=True)
+
+    with ThreadPoolExecutor(encoder.streams) as threads:
+        list(threads.map(run, range(encoder.streams)))
 
 
 def cut(tokens: Tokens, width: int) -> Tokens:

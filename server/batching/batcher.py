@@ -1,7 +1,7 @@
 """The batcher as the servicers use it: puts the parts together and lets work in.
 
 ```
-           event loop                                   engine thread
+           event loop                                   threads of the Crew
  encode ─▶ Admission ─▶ Inbox (Queue) ────────────────▶ Runner ─▶ Trial ─▶ Forward
     ▲                      ▲   ▲ pieces of failed batches            │
     └── Answers ◀───┐      │   └─────────────────────────────────────┤
@@ -16,12 +16,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from munjang.errors import EmptyText, EngineUnavailable, MunjangError, NoTexts, ShuttingDown
 from server.batching.admission import Admission
 from server.batching.answers import Answers, expired
 from server.batching.contract import Load
+from server.batching.crew import Crew
 from server.batching.desk import Desk
 from server.batching.forward import Forward
 from server.batching.health import Health
@@ -75,17 +77,17 @@ class Batcher:
         )
         self._forward = Forward(self._speed)
         trial = Trial(self._forward, self._inbox, self._pace.budget, self._desk, self._observer)
-        self._runner = Runner(self._inbox, trial, self._desk, self._observer)
+        self._crew = Crew(partial(Runner, self._inbox, trial, self._desk, self._observer))
         self._answers = Answers(self._inbox, self._observer)
         self._health = Health(on_health, self._observer)
-        engine = (self._forward, self._inbox, self._runner, self._speed)
+        engine = (self._forward, self._inbox, self._crew, self._speed)
         self._watchdog = Watchdog(settings, engine, self._health, acquire, self._desk.engine_stuck)
         self._refusal: Callable[[], MunjangError] | None = _not_started
 
     def start(self) -> None:
-        """Start the engine thread and the watchdog, on the running event loop."""
+        """Start the engine and the watchdog, on the running event loop."""
         self._desk.open(asyncio.get_running_loop(), self._answers, self._health, self._watchdog)
-        self._runner.start()
+        self._crew.at_least(1)
         self._watchdog.start()
         self._refusal = None
 
@@ -103,7 +105,7 @@ class Batcher:
         self._watchdog.stop()
         self._inbox.stop()
         self._answers.fail(_shutting_down)
-        if not self._runner.join(0.0 if self._health.stuck else _JOIN_SECONDS):
+        if not self._crew.join(0.0 if self._health.stuck else _JOIN_SECONDS):
             _log.warning("a forward is still running; its thread ends with it or with the process")
 
     async def encode(self, work: Work) -> Encoded:
@@ -153,17 +155,17 @@ class Batcher:
         if request.expired(request.arrived):
             raise expired()
         self._inbox.put(request, self._forward.busy_seconds(request.work.lane), request.arrived)
+        self._crew.at_least(request.streams)
         self._answers.begin(request)
 
     @property
     def load(self) -> Load:
         """How busy the batcher is now."""
         lanes = self._inbox.queue.lanes
-        running = self._forward.running
         return Load(
             queued_tokens={name: lane.tokens for name, lane in lanes.items()},
             queued_texts={name: lane.texts for name, lane in lanes.items()},
-            running_tokens=0 if running is None else running.tokens,
+            running_tokens=sum(one.tokens for one in self._forward.running),
             tokens_per_second=self._speed.tokens_per_second(self._pace.budget.now),
             batch_tokens=self._pace.budget.now,
         )
@@ -176,7 +178,7 @@ class Batcher:
     @property
     def ended(self) -> bool:
         """Whether no thread is left. False after `close` where a forward is stuck: then the process must exit hard."""
-        return not self._runner.alive
+        return self._crew.ended
 
 
 def _not_started() -> EngineUnavailable:

@@ -66,10 +66,11 @@ class Desk:
         self._post(tell)
 
     def engine_works(self, version: int) -> None:
-        """A probe of this version succeeded, so no forward is stuck either."""
+        """A probe of this version succeeded, so no forward is stuck either, unless one still is that it ran beside."""
 
         def tell() -> None:
-            self._health.set_stuck("")
+            if not self._watchdog.stuck:
+                self._health.set_stuck("")
             self._health.works(version)
 
         self._post(tell)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """The forward that runs now, or pauses.
+    """A forward that runs now, or pauses.
 
     Attributes:
         started: when, by `time.monotonic()`.
@@ -31,6 +31,7 @@ class Running:
         tokens: of its texts, without padding.
         parts: between as many it pauses.
         paused: seconds of its pauses until now.
+        pausing: whether it pauses now.
     """
 
     started: float
@@ -38,6 +39,7 @@ class Running:
     tokens: int
     parts: int = 1
     paused: float = 0.0
+    pausing: bool = False
 
     @property
     def seconds(self) -> float:
@@ -47,13 +49,25 @@ class Running:
     def let_pass(self, others: Callable[[], None]) -> None:
         """Pause while others run."""
         begun = time.monotonic()
-        others()
-        self.paused += time.monotonic() - begun
+        self.pausing = True
+        try:
+            others()
+        finally:
+            self.pausing = False
+            self.paused += time.monotonic() - begun
+
+    def busy_seconds(self, lane: Lane) -> float:
+        """Seconds until it is expected to make way for this lane, by its end or by a pause."""
+        left = max(0.0, self.expected - self.seconds)
+        return min(left, self.expected / self.parts) if lane is Lane.INTERACTIVE else left
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a forward of so many tokens ended: rows float32 [n, D] and which of them are finite, or an error."""
+    """How a forward ended: rows float32 [n, D] and which of them are finite, or an error.
+
+    `tokens` are those that all who ran beside each other computed meanwhile, if they were as many as this one's.
+    """
 
     tokens: int
     started: float
@@ -64,40 +78,45 @@ class Outcome:
 
 
 class Forward:
-    """Runs forwards on the engine thread: one at a time, and others while one pauses.
+    """Runs forwards on the engine's threads.
 
     Attributes:
-        running: the one that runs now, or None. May be read by any thread.
         succeeded: `time.monotonic()` of the end of the last one that succeeded.
     """
 
     def __init__(self, speed: SpeedMeter) -> None:
         self._speed = speed
-        self.running: Running | None = None
+        self._running: list[Running] = []
         self.succeeded = float("-inf")
+
+    @property
+    def running(self) -> list[Running]:
+        """Those that run now and do not pause. May be read by any thread."""
+        return [one for one in self._running.copy() if not one.pausing]
 
     def busy_seconds(self, lane: Lane) -> float:
         """Seconds until the engine is expected to be free for this lane; 0 if no forward runs."""
-        running = self.running
-        if running is None:
-            return 0.0
-        left = max(0.0, running.expected - running.seconds)
-        return min(left, running.expected / running.parts) if lane is Lane.INTERACTIVE else left
+        return min((one.busy_seconds(lane) for one in self.running), default=0.0)
 
-    def run(self, lease: Lease, tokens: Sequence[Tokens], pause: Callable[[], None] | None = None) -> Outcome:
+    def run(
+        self, lease: Lease, tokens: Sequence[Tokens], pause: Callable[[], None] | None = None, share: int = 1
+    ) -> Outcome:
         """Run one forward; whatever it raises is the outcome.
 
         Args:
             lease: on the version that runs.
             tokens: of the texts.
             pause: is called between the parts of a long forward; it may run other forwards, whose time does not count.
+            share: of so many that run beside each other this is one.
         """
         size = sum(map(len, tokens))
-        expected = self._speed.curve(lease.version).seconds(size)
-        pausing, self.running = self.running, Running(time.monotonic(), expected, size)
-        running = self.running
+        expected = self._speed.curve(lease.version).seconds(share * size)
+        running = Running(time.monotonic(), expected, size)
+        self._running.append(running)
         try:
-            if pause is None or lease.encoder.parts == 1:
+            if share > 1:
+                rows = lease.encoder.forward(tokens, beside=True)
+            elif pause is None or lease.encoder.parts == 1:
                 rows = lease.encoder.forward(tokens)
             else:
                 running.parts = lease.encoder.parts
@@ -105,11 +124,11 @@ class Forward:
             seconds = running.seconds
             good = good_rows(rows, len(tokens))
         except BaseException as error:  # noqa: BLE001 - a forward may raise anything, and the engine thread must live on
-            return Outcome(size, running.started, running.seconds, error=error.with_traceback(None))
+            return Outcome(share * size, running.started, running.seconds, error=error.with_traceback(None))
         finally:
-            self.running = pausing
+            self._running.remove(running)
         self.succeeded = time.monotonic()
-        return Outcome(size, running.started, seconds, rows, good)
+        return Outcome(share * size, running.started, seconds, rows, good)
 
     def learn(self, version: int, outcome: Outcome) -> None:
         """Learn a version's speed from a forward that succeeded. Apart from `run`, so that no answer waits for it."""

@@ -1,4 +1,7 @@
-"""Where the event loop and the engine thread meet: one lock around everything that waits for the engine.
+"""Where the event loop and the engine's threads meet: one lock around everything that waits for the engine.
+
+The engine thread takes whatever is next. While it runs interactive calls, helpers take more of them to run beside it,
+if forwards of the model can share the processor.
 
 Nothing here takes longer than forming one batch, so either side may wait for the lock.
 """
@@ -11,7 +14,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from server.batching.contract import Lane
 from server.batching.isolate import living
+from server.batching.request import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
     from munjang.engine.contract import Lease
     from server.batching.admission import Admission
     from server.batching.queue import Queue
-    from server.batching.request import Batch, Request
+    from server.batching.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,11 @@ class Inbox:
         admission: Admission,
         on_late: Callable[[list[tuple[Request, int]]], None],
     ) -> None:
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._room_beside = threading.Condition(lock)
+        self._shared = False  # whether the engine thread runs what others may run beside
+        self._helping: set[int] = set()
         self._make_queue = make_queue
         self._admission = admission
         self._on_late = on_late
@@ -69,7 +78,10 @@ class Inbox:
         with self._changed:
             self._admission.check(request, self.queue, busy, now)
             self.queue.add(request)
-            self._changed.notify()
+            if self._shared:
+                self._call_helper()
+            else:
+                self._changed.notify()
 
     def learn(self, request: Request, now: float) -> None:
         """A request was answered or expired: see how good the estimate was."""
@@ -95,12 +107,37 @@ class Inbox:
     def next(self) -> Batch | Probe | None:
         """Wait for work and take it; None when stopped."""
         with self._changed:
+            self._shared = False
             while not self._stopped:
                 job = self._take()
                 if job is not None:
+                    self._shared = isinstance(job, Batch) and job.lane is Lane.INTERACTIVE
+                    self._call_helper()
                     return job
                 self._changed.wait()
             return None
+
+    def next_beside(self, helper: int) -> Batch | None:
+        """Wait for interactive texts to run beside the engine thread's; None when stopped. `helper`: who asks."""
+        with self._room_beside:
+            self._helping.discard(helper)
+            while not self._stopped:
+                if self._wants_help():
+                    batch = self._taken(lambda now: self.queue.take_beside(now, 1 + len(self._helping)))
+                    if batch is not None:
+                        self._helping.add(helper)
+                        self._call_helper()
+                        return batch
+                self._room_beside.wait()
+            return None
+
+    def _call_helper(self) -> None:
+        if self._wants_help():
+            self._room_beside.notify()
+
+    def _wants_help(self) -> bool:
+        waiting = self.queue.lanes[Lane.INTERACTIVE]
+        return self._shared and waiting.worth_sharing and len(self._helping) < waiting.streams - 1
 
     def next_interactive(self) -> Batch | None:
         """What is to run while a bulk forward pauses, if anything: does not wait."""
@@ -112,8 +149,11 @@ class Inbox:
             return self._probes.popleft()
         self._pieces_turn = not self._pieces_turn
         if self._pieces_turn:
-            return self._take_piece() or self._taken(self.queue.take)
-        return self._taken(self.queue.take) or self._take_piece()
+            return self._take_piece() or self._take_batch()
+        return self._take_batch() or self._take_piece()
+
+    def _take_batch(self) -> Batch | None:
+        return self._taken(lambda now: self.queue.take(now, len(self._helping)))
 
     def _take_piece(self) -> Batch | None:
         while self._pieces:
@@ -145,3 +185,4 @@ class Inbox:
                 probe.lease.release()
             self._probes.clear()
             self._changed.notify_all()
+            self._room_beside.notify_all()

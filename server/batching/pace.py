@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from server.batching.contract import Lane
@@ -20,29 +21,32 @@ _GROWTH = 1.25
 
 
 class Budget:
-    """The most tokens of a batch: the setting, and less for a while after memory ran out. For the engine thread."""
+    """The most tokens of a batch: the setting, and less for a while after memory ran out. For the engine's threads."""
 
     def __init__(self, full: int) -> None:
         self.full = full
         self.now = full
         self._calm = 0
+        self._lock = threading.Lock()
 
     def shrink(self, tokens: int) -> None:
         """A batch of so many tokens did not fit: allow half of it."""
-        self.now = max(1, min(self.now, tokens // 2))
-        self._calm = 0
+        with self._lock:
+            self.now = max(1, min(self.now, tokens // 2))
+            self._calm = 0
 
     def grow(self, tokens: int) -> None:
         """A forward fitted: after enough of them that used at least half the budget, allow a little more."""
-        if self.now < self.full and 2 * tokens >= self.now:
-            self._calm += 1
-            if self._calm >= _GROW_AFTER:
-                self.now = min(self.full, int(self.now * _GROWTH) + 1)
-                self._calm = 0
+        with self._lock:
+            if self.now < self.full and 2 * tokens >= self.now:
+                self._calm += 1
+                if self._calm >= _GROW_AFTER:
+                    self.now = min(self.full, int(self.now * _GROWTH) + 1)
+                    self._calm = 0
 
 
 class Pace:
-    """The limits of the batch that is formed now. For the engine thread, or under the inbox's lock."""
+    """The limits of the batch that is formed now. Under the inbox's lock."""
 
     def __init__(self, settings: BatchSettings, speed: SpeedMeter) -> None:
         self._settings = settings
@@ -54,29 +58,31 @@ class Pace:
         """An interactive call came."""
         self._interactive_until = now + self._settings.bulk_yield_seconds
 
-    def horizon(self, lane: Lane, waiting: int, now: float) -> float:
+    def horizon(self, lane: Lane, waiting: int, now: float, share: int = 1) -> float:
         """When a batch formed now will end, if so many tokens wait: a deadline before that cannot be met any more."""
-        return now + self._speed.curve(None).seconds(min(waiting, self.turn(lane, None, now)))
+        tokens = min(waiting, self.turn(lane, None, now, share=share))
+        return now + self._speed.curve(None).seconds(share * tokens)
 
     @property
     def quantum(self) -> int:
         """Tokens of one batch, when nothing presses: by so many a caller may be ahead of others."""
         return self._most(self._speed.curve(None))
 
-    def turn(self, lane: Lane, version: int | None, now: float, parts: int = 1) -> int:
+    def turn(self, lane: Lane, version: int | None, now: float, parts: int = 1, share: int = 1) -> int:
         """The budget of a batch of this lane: bulk batches are short while interactive calls are about.
 
-        A forward that pauses between so many `parts` may be as much longer.
+        A forward that pauses between so many `parts` may be as much longer. One of so many that `share` the processor
+        is as long as the others together.
         """
         curve = self._speed.curve(version)
-        most = self._most(curve)
+        most = self._most(curve, share)
         if lane is Lane.BULK and now < self._interactive_until:
             within = curve.tokens_within(self._settings.bulk_turn_seconds * parts, most)
             return min(most, max(within, _LEAST_TURN))
         return most
 
-    def _most(self, curve: Curve) -> int:
+    def _most(self, curve: Curve, share: int = 1) -> int:
         """Tokens of a batch that is nearly as fast a token as any, and not too long for those behind it."""
-        enough = curve.enough(self.budget.now)
-        within = curve.tokens_within(LONGEST, enough) if curve.measured else enough
+        enough = min(curve.enough(self.budget.now), max(1, self.budget.now // share))
+        within = curve.tokens_within(LONGEST, share * enough) // share if curve.measured else enough
         return min(enough, max(within, _LEAST))

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from server.batching import policy
 from server.batching.contract import Lane
 from server.batching.lane_queue import LaneQueue
-from server.batching.request import Batch
 from server.batching.speed import Flow
 
 if TYPE_CHECKING:
     from server.batching.pace import Pace
-    from server.batching.request import Request
+    from server.batching.request import Batch, Request
 
 
 class Queue:
@@ -57,10 +56,13 @@ class Queue:
         """Take all waiting texts of a request away; returns how many there were."""
         return self.lanes[request.work.lane].drop(request)
 
-    def take(self, now: float) -> Batch | None:
-        """Take the texts of the next batch, all of one version and lane; None if nothing waits."""
+    def take(self, now: float, beside: int = 0) -> Batch | None:
+        """Take the texts of the next batch, all of one version and lane; None if nothing waits.
+
+        `beside`: interactive batches run already, so that the next gets a share of the processor.
+        """
         for _ in Lane:  # a lane whose texts are all late has nothing to give
-            batch = self._take(self._next_lane(now, bulk=self.lanes[Lane.BULK].texts > 0), now)
+            batch = self._take(self._next_lane(now, bulk=self.lanes[Lane.BULK].texts > 0), now, beside)
             if batch is not None:
                 self._settle(batch, now, bulk_waits=self.lanes[Lane.BULK].texts > 0)
                 return batch
@@ -68,11 +70,18 @@ class Queue:
 
     def take_interactive(self, now: float) -> Batch | None:
         """Take interactive texts to run while a bulk batch pauses; None if none wait, or bulk has its turn."""
-        if not self.lanes[Lane.INTERACTIVE].texts or self._next_lane(now, bulk=True) is Lane.BULK:
+        return self._take_interactive(now, bulk=True, beside=0)
+
+    def take_beside(self, now: float, beside: int) -> Batch | None:
+        """Take interactive texts to run beside other interactive batches; None if none wait, or bulk has its turn."""
+        return self._take_interactive(now, bulk=self.lanes[Lane.BULK].texts > 0, beside=beside)
+
+    def _take_interactive(self, now: float, *, bulk: bool, beside: int) -> Batch | None:
+        if not self.lanes[Lane.INTERACTIVE].texts or self._next_lane(now, bulk=bulk) is Lane.BULK:
             return None
-        batch = self._take(Lane.INTERACTIVE, now)
+        batch = self._take(Lane.INTERACTIVE, now, beside)
         if batch is not None:
-            self._settle(batch, now, bulk_waits=True)
+            self._settle(batch, now, bulk_waits=bulk)
         return batch
 
     def _next_lane(self, now: float, *, bulk: bool) -> Lane:
@@ -80,9 +89,8 @@ class Queue:
         turn = self._pace.turn(Lane.BULK, None, now)
         return policy.next_lane(interactive=interactive, bulk=bulk, owed=self._owed, turn=turn)
 
-    def _take(self, lane: Lane, now: float) -> Batch | None:
-        taken = self.lanes[lane].take(now, self._pace, self._drop_late)
-        return None if taken is None else Batch(taken[0], lane, taken[1])
+    def _take(self, lane: Lane, now: float, beside: int) -> Batch | None:
+        return self.lanes[lane].take(now, self._pace, self._drop_late, beside)
 
     def _drop_late(self, request: Request) -> None:
         self.late.append((request, self.drop(request)))

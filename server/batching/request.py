@@ -87,6 +87,11 @@ class Request:
         return self.work.lease.encoder.parts
 
     @property
+    def streams(self) -> int:
+        """How many forwards of its version can run beside each other."""
+        return self.work.lease.encoder.streams
+
+    @property
     def waiting(self) -> int:
         """How many texts wait."""
         return len(self.lengths) - self.next
@@ -148,6 +153,7 @@ class Batch:
     Attributes:
         whole: whether it came from the queue, and is no piece of a failed batch.
         retries: how often it ran out of memory as it is.
+        share: of so many forwards that run at a time this is one; 1: it has the processor alone.
     """
 
     version: int
@@ -155,6 +161,7 @@ class Batch:
     parts: list[Part]
     whole: bool = True
     retries: int = 0
+    share: int = 1
     lengths: list[int] = field(init=False)
 
     def __post_init__(self) -> None:

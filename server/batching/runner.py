@@ -1,14 +1,16 @@
-"""The engine thread: takes jobs and runs them until told to stop. It goes on whatever happens.
+"""A thread of the engine: takes jobs and runs them until told to stop. It goes on whatever happens.
 
 The thread picks its next batch right after the last one, with no way through the event loop between them; tokenising
 before and answering after happen on other threads meanwhile. While a long bulk forward pauses between its parts, the
-interactive batches that wait are run, so that they need not wait for the whole of it.
+interactive batches that wait are run, so that they need not wait for the whole of it. Helpers run interactive batches
+beside those of the engine thread.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from server.batching.contract import Lane
@@ -36,13 +38,14 @@ class Casualties(Protocol):
 
 
 class Runner:
-    """The thread and its supervision."""
+    """One thread and its supervision. `number` 0 is the engine thread, others are helpers."""
 
-    def __init__(self, inbox: Inbox, trial: Trial, casualties: Casualties, observer: Observer) -> None:
+    def __init__(self, inbox: Inbox, trial: Trial, casualties: Casualties, observer: Observer, number: int = 0) -> None:
         self._inbox = inbox
         self._trial = trial
         self._casualties = casualties
         self._observer = observer
+        self._number = number
         self._thread: threading.Thread | None = None
         self._jobs: list[Batch | Probe] = []  # the one that runs, and those that pause for it
 
@@ -53,7 +56,7 @@ class Runner:
 
     def start(self) -> None:
         """Start the thread; a daemon, since a stuck forward cannot be ended and must not keep the process."""
-        self._thread = threading.Thread(target=self._main, name="munjang-engine", daemon=True)
+        self._thread = threading.Thread(target=self._main, name=f"munjang-engine-{self._number}", daemon=True)
         self._thread.start()
 
     def revive(self) -> None:
@@ -69,7 +72,8 @@ class Runner:
         return not self.alive
 
     def _main(self) -> None:
-        while self._run(self._inbox.next):
+        take = partial(self._inbox.next_beside, self._number) if self._number else self._inbox.next
+        while self._run(take):
             pass
 
     def _let_pass(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import threading
 from bisect import bisect_left
 from collections import OrderedDict
 
@@ -122,22 +123,24 @@ class Flow:
 class SpeedMeter:
     """The curves of the last few versions. A version that was never run is taken to be like the one that ran last.
 
-    Written by the engine thread, read by any.
+    Written by engine threads, read by any.
     """
 
     def __init__(self) -> None:
         self._curves: OrderedDict[int, Curve] = OrderedDict()
         self._last = Curve()
+        self._lock = threading.Lock()
 
     def record(self, version: int, tokens: int, seconds: float) -> None:
         """Learn from one forward that succeeded."""
-        curve = self._curves.get(version)
-        if curve is None:
-            curve = self._curves[version] = Curve()
-            if len(self._curves) > _VERSIONS:
-                self._curves.popitem(last=False)
-        curve.record(tokens, seconds)
-        self._last = curve
+        with self._lock:
+            curve = self._curves.get(version)
+            if curve is None:
+                curve = self._curves[version] = Curve()
+                if len(self._curves) > _VERSIONS:
+                    self._curves.popitem(last=False)
+            curve.record(tokens, seconds)
+            self._last = curve
 
     def curve(self, version: int | None) -> Curve:
         """The curve of a version, or of the one that ran last."""

@@ -1,4 +1,4 @@
-"""What becomes of a job: answers, a split, a verdict on one text, or on the engine. Runs on the engine thread.
+"""What becomes of a job: answers, a split, a verdict on one text, or on the engine. Runs on the engine's threads.
 
 A text is only blamed after it failed alone and a known good text succeeded right after it; where that fails too, the
 engine is to blame, and no more of its texts are tried until a probe succeeds. So a poisoned text among 256 costs some
@@ -74,12 +74,12 @@ class Trial:
             if batch.version in self._broken:
                 self._break(batch.version, "forwards fail")
                 return
-            outcome = self._forward.run(lease, batch.tokens(), pause)
+            outcome = self._forward.run(lease, batch.tokens(), pause, batch.share)
             if outcome.rows is not None and outcome.good is not None:
                 self._hand_out(batch, outcome.rows, outcome.good, outcome)
                 time.sleep(0)  # else the event loop waits for Python's lock until the books are kept
                 self._keep_books(batch, lease, outcome)
-                self._budget.grow(batch.size)
+                self._budget.grow(batch.size * batch.share)
             else:
                 self._keep_books(batch, lease, outcome)
                 self._judge(batch, lease, outcome)
@@ -123,7 +123,7 @@ class Trial:
         memory = outcome.error is not None and isolate.is_out_of_memory(outcome.error)
         if memory:
             if batch.texts > 1:
-                self._budget.shrink(batch.size)
+                self._budget.shrink(batch.size * batch.share)
             self._observer.out_of_memory(batch.version, self._budget.now)
         if batch.whole:
             _log.warning("a forward of %d texts failed", batch.texts, exc_info=outcome.error)

@@ -15,14 +15,14 @@ from munjang.errors import MunjangError
 from server.batching.inbox import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from munjang.engine.contract import Lease
     from munjang.settings import BatchSettings
+    from server.batching.crew import Crew
     from server.batching.forward import Forward, Running
     from server.batching.health import Health
     from server.batching.inbox import Inbox
-    from server.batching.runner import Runner
     from server.batching.speed import SpeedMeter
 
 _log = logging.getLogger(__name__)
@@ -52,14 +52,12 @@ class StallDetector:
 
     def __init__(self, floor: float) -> None:
         self._floor = floor
-        self._watched: Running | None = None
-        self._seconds = 0.0
+        self._seconds: dict[Running, float] = {}
 
-    def look(self, running: Running | None, awake: float) -> bool:
-        """Whether the forward that runs now is stuck. `awake`: seconds awake since the last look."""
-        self._seconds = self._seconds + awake if running is self._watched else 0.0
-        self._watched = running
-        return running is not None and self._seconds > max(self._floor, _SLACK * running.expected)
+    def look(self, running: Iterable[Running], awake: float) -> list[Running]:
+        """Those that are stuck of the forwards that run now. `awake`: seconds awake since the last look."""
+        self._seconds = {one: self._seconds.get(one, -awake) + awake for one in running}
+        return [one for one, seconds in self._seconds.items() if seconds > max(self._floor, _SLACK * one.expected)]
 
 
 class Watchdog:
@@ -73,19 +71,20 @@ class Watchdog:
     def __init__(
         self,
         settings: BatchSettings,
-        engine: tuple[Forward, Inbox, Runner, SpeedMeter],
+        engine: tuple[Forward, Inbox, Crew, SpeedMeter],
         health: Health,
         acquire: Callable[[str], Lease],
         on_stuck: Callable[[str], None],
     ) -> None:
         self._settings = settings
-        self._forward, self._inbox, self._runner, self._speed = engine
+        self._forward, self._inbox, self._crew, self._speed = engine
         self._health = health
         self._acquire = acquire
         self._on_stuck = on_stuck
         self._tick = min(settings.stall_seconds, settings.probe_seconds) / _LOOKS
         self._awake = AwakeTime(self._tick)
         self._stall = StallDetector(settings.stall_seconds)
+        self._stuck: list[Running] = []
         self._probing: set[int] = set()
         self._probed = float("-inf")
         self._task: asyncio.Task[None] | None = None
@@ -98,6 +97,11 @@ class Watchdog:
         """Look no more."""
         if self._task is not None:
             self._task.cancel()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a forward that was found stuck still runs, though others may beside it."""
+        return any(one in self._stuck for one in self._forward.running)
 
     def probed(self, version: int) -> None:
         """A probe of this version has ended."""
@@ -113,16 +117,21 @@ class Watchdog:
 
     def look(self, now: float) -> None:
         """Look once."""
-        running = self._forward.running
-        if not self._runner.alive:
+        if not self._crew.alive:
             self._probing.clear()
-            self._runner.revive()
-        stuck = self._stall.look(running, self._awake.since_last(now)) and not self._health.stuck
-        if stuck and running is not None:
-            self._on_stuck(f"a forward has been running for over {now - running.started:.1f} s")
-        if stuck or now - max(self._probed, self._idle_since()) >= self._settings.probe_seconds:
+            self._crew.revive()
+        turned = self._look_for_stuck(now)
+        if turned or now - max(self._probed, self._idle_since()) >= self._settings.probe_seconds:
             self._probed = now
             self._probe()
+
+    def _look_for_stuck(self, now: float) -> bool:
+        """Whether a forward turned out to be stuck, or all that did have come back."""
+        before, self._stuck = self._stuck, self._stall.look(self._forward.running, self._awake.since_last(now))
+        if self._stuck and not self._health.stuck:
+            self._on_stuck(f"a forward has been running for over {now - self._stuck[0].started:.1f} s")
+            return True
+        return bool(before) and not self._stuck
 
     def _idle_since(self) -> float:
         """When a forward last succeeded; long ago where that says nothing, so that probes must."""

@@ -48,6 +48,11 @@ class Hurt:
         return self._inner.parts
 
     @property
+    def streams(self) -> int:
+        """Of the model."""
+        return self._inner.streams
+
+    @property
     def packs(self) -> bool:
         """Of the model."""
         return self._inner.packs
@@ -64,7 +69,9 @@ class Hurt:
         """As the model does."""
         self._inner.close()
 
-    def forward(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
+    def forward(
+        self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None, *, beside: bool = False
+    ) -> NDArray[np.float32]:
         """What was ordered, or what the model does."""
         order, _, argument = self._orders.read_text("utf-8").partition(" ")
         if order == "raise":
@@ -78,7 +85,7 @@ class Hurt:
             order = self._orders.read_text("utf-8")
         if order == "instant":
             return np.full((len(batch), self.info.dimensions), 0.05, np.float32)
-        return self._inner.forward(batch, pause)
+        return self._inner.forward(batch, pause, beside=beside)
 
 
 class HurtLoader(VersionLoader):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import re
-from pathlib import Path
 
 import numpy as np
 import openvino
@@ -12,21 +10,16 @@ import pytest
 from openvino import opset13 as ops
 
 from munjang.encoder.mapped import Mapped
+from tests.smaps import needs_smaps, resident
 
 ROW = mmap.PAGESIZE // 4  # float32 in a page
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="there is no smaps to read")
+pytestmark = needs_smaps
 
 
-def resident(file):
-    """Pages of a mapped file that are in memory for this process."""
-    found, own = 0, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        if re.match("[0-9a-f]+-", line):
-            own = line.endswith(f" {file}")
-        elif own and line.startswith("Rss:"):
-            found += 1024 * int(line.split()[1]) // mmap.PAGESIZE
-    return found
+def pages(file):
+    """Of the file that are in memory."""
+    return resident(file) // mmap.PAGESIZE
 
 
 @pytest.fixture
@@ -55,9 +48,9 @@ def read(mapped):
 def test_all_is_let_go_of_a_graph_without_tables_and_read_again(file):
     mapped = Mapped(file)
     before = read(mapped)
-    assert resident(file) == 8
+    assert pages(file) == 8
     mapped.let_go()
-    assert resident(file) == 0
+    assert pages(file) == 0
     assert (read(mapped) == before).all()
 
 
@@ -67,10 +60,10 @@ def test_tables_stay_wherever_they_lie_until_they_are_let_go_too(file, tables):
     mapped.keep_tables(graph_of(mapped, *tables))
     before = read(mapped)
     mapped.let_go()
-    assert resident(file) == sum(rows for _, rows in tables)
+    assert pages(file) == sum(rows for _, rows in tables)
 
     mapped.let_go(tables=True)
-    assert resident(file) == 0
+    assert pages(file) == 0
     assert (read(mapped) == before).all()
 
 
@@ -80,4 +73,4 @@ def test_a_table_that_lies_elsewhere_keeps_nothing_of_the_file(file, tmp_path):
     mapped.keep_tables(graph_of(other, (0, 8)))
     read(mapped)
     mapped.let_go()
-    assert resident(file) == 0
+    assert pages(file) == 0

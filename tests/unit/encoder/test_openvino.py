@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from munjang.encoder.postprocess import normalized
 from munjang.encoder.tokenizer import tokenizer_for
 from munjang.errors import ConfigurationError, ModelLoadFailed
 from munjang.testing_models import tiny_model
+from tests.smaps import needs_smaps, resident
 
 TEXTS = [
     "밀짚모자를 쓴 남자가 드럼을 쳤다.",
@@ -84,18 +84,7 @@ def test_an_export_gives_the_vectors_of_the_model(export, folder):
     assert cosines(encode(kept, TEXTS), encode(fresh, TEXTS)).min() >= 0.9999
 
 
-def resident(file):
-    """Bytes of a mapped file that are in memory for this process."""
-    found, own = 0, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        if re.match("[0-9a-f]+-", line):
-            own = line.endswith(f" {file}")
-        elif own and line.startswith("Rss:"):
-            found += 1024 * int(line.split()[1])
-    return found
-
-
-@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="there is no smaps to read")
+@needs_smaps
 def test_the_weights_are_not_kept_in_memory_twice(tmp_path, export, folder):
     own = shutil.copytree(export, tmp_path / "own")
     encoder = load_encoder(folder, LoadOptions(device="cpu", export=own, interactive=True))

@@ -34,13 +34,25 @@ def test_a_forward_of_three_parts_rests_between_them_too(clock):
     assert clock == [2.0, 2.0, 2.0]
 
 
+def test_one_beside_others_is_followed_by_a_rest_too(clock):
+    encoder = FakeEncoder(parts=3, streams=2)
+    beside = []
+    forward = encoder.forward
+    encoder.forward = lambda *arguments, **options: beside.append(options["beside"]) or forward(*arguments, **options)
+    Resting(encoder).forward(encoder.tokenize(["문장"]), beside=True)
+
+    assert beside == [True]
+    assert clock == [2.0]
+
+
 def test_it_says_of_itself_what_the_encoder_says_and_is_warmed_as_it(clock):
-    encoder = FakeEncoder(parts=3)
+    encoder = FakeEncoder(parts=3, streams=2)
     eased = Resting(encoder)
     warm(eased, budget=128)
 
     assert eased.info is encoder.info
+    assert eased.streams == 2
     assert eased.computed([3, 4]) == encoder.computed([3, 4])
-    assert len(encoder.batches) == len(range(4, 65, 4)) + len([96, 128]) + len(["two rows"])
+    assert len(encoder.batches) == len(range(4, 65, 4)) + len([96, 128]) + len(["two rows", "one beside", "another"])
     eased.close()
     assert encoder.closed

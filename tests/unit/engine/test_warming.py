@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+from dataclasses import dataclass
 
 import pytest
 
@@ -43,6 +45,38 @@ def test_the_largest_batch_is_one_that_may_come(monkeypatch, longest, rows):
     warm(encoder, budget=4096, longest=longest)
 
     assert seen[-1] == (rows, 64)
+
+
+@dataclass
+class Shared(FakeEncoder):
+    """Forwards beside others return when as many run as there are streams."""
+
+    streams: int = 3
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.together = threading.Barrier(self.streams)
+        self.beside = []
+
+    def forward(self, batch, pause=None, *, beside=False):
+        if beside:
+            self.together.wait(20)
+            self.beside.append(len(batch))
+        return super().forward(batch, pause)
+
+
+def test_a_model_whose_forwards_run_beside_each_other_is_warmed_on_all_streams_at_once():
+    encoder = Shared(info=ModelInfo(8, 64))
+    warm(encoder, budget=1920)
+
+    assert encoder.beside == [10, 10, 10]
+
+
+def test_beside_others_a_share_of_the_budget_is_one_text_at_least():
+    encoder = Shared(info=ModelInfo(8, 64))
+    warm(encoder, budget=4)
+
+    assert encoder.beside == [1, 1, 1]
 
 
 def test_a_model_without_a_limit_is_warmed_to_the_widest_width():

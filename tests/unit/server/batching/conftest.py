@@ -180,7 +180,7 @@ def rig():
             for encoder in engine.encoders.values():
                 encoder.gate.set()
             batcher.close()
-            assert batcher._runner.join(10)
+            assert batcher._crew.join(10)
         await asyncio.sleep(0)
         assert not +engine.held, "leases were kept"
 

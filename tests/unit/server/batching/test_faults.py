@@ -347,7 +347,7 @@ async def test_an_engine_thread_that_dies_is_started_again_and_its_callers_are_a
             patch.setattr(policy, "fitting", lambda *arguments, **options: 1 / 0)
             patch.setattr(Runner, "_recover", lambda self: sys.exit(1))
             dying = r.encode(["하나"])
-            await r.eventually(lambda: not r.batcher._runner.alive)
+            await r.eventually(lambda: not r.batcher._crew.alive)
         with pytest.raises(InternalError):
             await dying
 

@@ -20,15 +20,14 @@ from server.batching.speed import SpeedMeter
 
 
 class Lease:
-    encoder = FakeEncoder()
-
-    def __init__(self, version):
+    def __init__(self, version, streams):
         self.version = version
+        self.encoder = FakeEncoder(streams=streams)
 
 
-def request(lengths, *, caller="", lane=Lane.INTERACTIVE, version=1, deadline=None, now=0.0):
+def request(lengths, *, caller="", lane=Lane.INTERACTIVE, version=1, deadline=None, now=0.0, streams=1):
     tokens = [Tokens((0,) * length) for length in lengths]
-    return Request(Work(Lease(version), tokens, caller, lane, deadline), None, now)
+    return Request(Work(Lease(version, streams), tokens, caller, lane, deadline), None, now)
 
 
 def queue(**options):
@@ -63,10 +62,13 @@ class QueueMachine(RuleBasedStateMachine):
         lane=st.sampled_from(Lane),
         version=st.integers(1, 3),
         patience=st.none() | st.floats(-1, 50),
+        streams=st.integers(1, 3),
     )
-    def add(self, lengths, caller, lane, version, patience):
+    def add(self, lengths, caller, lane, version, patience, streams):
         deadline = None if patience is None else self.now + patience
-        added = request(lengths, caller=caller, lane=lane, version=version, deadline=deadline, now=self.now)
+        added = request(
+            lengths, caller=caller, lane=lane, version=version, deadline=deadline, now=self.now, streams=streams
+        )
         self.queue.add(added)
         self.waiting[added] = set(range(len(lengths)))
 
@@ -80,9 +82,9 @@ class QueueMachine(RuleBasedStateMachine):
             gone = list(self.waiting)[position % len(self.waiting)]
             assert self.queue.drop(gone) == len(self.waiting.pop(gone))
 
-    @rule()
-    def take(self):
-        batch = self.queue.take(self.now)
+    @rule(beside=st.integers(0, 3))
+    def take(self, beside=0):
+        batch = self.queue.take(self.now, beside)
         for gone, count in self.queue.late:
             assert gone.work.deadline is not None
             assert count == len(self.waiting.pop(gone))
@@ -91,7 +93,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert not self.waiting
             return
         assert {(member.version, member.work.lane) for member, _ in texts(batch)} == {(batch.version, batch.lane)}
-        assert batch.texts == 1 or batch.size <= self.budget
+        assert batch.texts == 1 or batch.size * batch.share <= self.budget
         for member, index in texts(batch):
             assert not member.expired(self.now)
             self.waiting[member].remove(index)
@@ -164,6 +166,38 @@ def test_what_would_end_after_its_deadline_is_not_begun():
 
     assert line.take(0.0) is None
     assert len(line.late) == 1
+
+
+def test_enough_for_several_forwards_is_shared_out_in_equal_parts():
+    line = queue()
+    line.add(request([50] * 30, streams=2))
+    first, second = line.take(0.0), line.take_beside(0.0, 1)
+
+    assert [(batch.size, batch.share) for batch in (first, second)] == [(750, 2), (750, 2)]
+
+
+def test_less_than_enough_for_all_has_the_processor_alone():
+    line = queue()
+    line.add(request([50] * 20, streams=2))
+
+    assert [(batch.size, batch.share) for batch in drained(line)] == [(1000, 1)]
+
+
+def test_what_would_end_after_its_deadline_beside_others_is_not_begun_there():
+    line = queue()
+    line.add(request([600], deadline=0.4, streams=2))  # 0.3 s with the processor alone, 0.6 s with half of it
+    assert line.take_beside(0.0, 1) is None
+    assert len(line.late) == 1
+
+    line.add(request([600], deadline=0.4, streams=2))
+    assert line.take(0.0).size == 600
+
+
+def test_bulk_leaves_room_by_its_pauses_and_is_not_shared_out():
+    line = queue()
+    line.add(request([50] * 200, lane=Lane.BULK, streams=2))
+
+    assert {batch.share for batch in drained(line)} == {1}
 
 
 def test_an_interactive_call_goes_before_bulk_that_came_first():

@@ -14,40 +14,49 @@ CALM = {"probe_seconds": 0.02, "stall_seconds": 30}
 
 
 def looks(detector, running, seconds, step=0.25):
-    """Whether a forward that goes on for so long is found stuck."""
+    """Whether one of some forwards that go on for so long is found stuck."""
     return any(detector.look(running, step) for _ in range(int(seconds / step) + 1))
 
 
 def test_a_forward_is_stuck_after_the_floor_however_short_it_should_be():
     running = Running(0.0, 0.01, 10)
 
-    assert not looks(StallDetector(3.0), running, 3.0)
-    assert looks(StallDetector(3.0), running, 3.5)
+    assert not looks(StallDetector(3.0), [running], 3.0)
+    assert looks(StallDetector(3.0), [running], 3.5)
 
 
 def test_a_forward_that_is_expected_to_take_long_is_given_time():
     running = Running(0.0, 2.0, 10)
 
-    assert not looks(StallDetector(3.0), running, 8.0)
-    assert looks(StallDetector(3.0), running, 8.5)
+    assert not looks(StallDetector(3.0), [running], 8.0)
+    assert looks(StallDetector(3.0), [running], 8.5)
 
 
 def test_many_forwards_one_after_the_other_are_not_one_that_is_stuck():
     detector = StallDetector(3.0)
 
-    assert not any(detector.look(Running(float(number), 0.01, 10), 1.0) for number in range(100))
+    assert not any(detector.look([Running(float(number), 0.01, 10)], 1.0) for number in range(100))
+
+
+def test_a_forward_that_is_stuck_beside_others_is_found_and_named():
+    detector = StallDetector(3.0)
+    stuck = Running(0.0, 0.05, 10)
+
+    found = [detector.look([Running(float(number), 0.05, 10), stuck], 1.0) for number in range(6)]
+
+    assert found == [[], [], [], [], [stuck], [stuck]]
 
 
 def test_an_idle_engine_is_not_stuck():
     detector = StallDetector(3.0)
 
-    assert not looks(detector, None, 100)
+    assert not looks(detector, [], 100)
 
 
 def test_an_engine_is_found_stuck_within_five_seconds_by_default():
     detector = StallDetector(3.0)
 
-    assert looks(detector, Running(0.0, 0.05, 10), 4.0, step=1 / 8)
+    assert looks(detector, [Running(0.0, 0.05, 10)], 4.0, step=1 / 8)
 
 
 def test_time_in_which_the_process_was_stopped_is_not_counted():
