@@ -1,4 +1,4 @@
-"""The admitted requests and their answers. For the event loop alone: the engine thread posts to it."""
+"""The admitted requests and their answers. For the event loop alone: the engine's threads post to it."""
 
 from __future__ import annotations
 

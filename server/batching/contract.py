@@ -70,7 +70,7 @@ class Load:
     Attributes:
         queued_tokens: tokens that wait, by lane.
         queued_texts: texts that wait, by lane.
-        running_tokens: tokens of the forward that runs now.
+        running_tokens: tokens of the forwards that run now.
         tokens_per_second: the measured speed of full batches; 0 before the first measurement.
         batch_tokens: the present budget of a batch; under the setting for a while after memory ran out.
     """
@@ -93,7 +93,7 @@ class BatcherContract(Protocol):
     """The batcher. All methods are for the event loop that called `start`; the properties may be read anywhere."""
 
     def start(self) -> None:
-        """Start the engine thread and the watchdog, on the running event loop."""
+        """Start the engine and the watchdog, on the running event loop."""
 
     async def drain(self, seconds: float) -> None:
         """Refuse new work with ShuttingDown and return when the admitted work is answered, or after `seconds`."""

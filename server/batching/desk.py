@@ -1,4 +1,4 @@
-"""The way back from the engine thread: every outcome is posted to the event loop, one post a batch."""
+"""The way back from the engine's threads: every outcome is posted to the event loop, one post a batch."""
 
 from __future__ import annotations
 

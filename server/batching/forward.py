@@ -123,7 +123,7 @@ class Forward:
                 rows = lease.encoder.forward(tokens, partial(running.let_pass, pause))
             seconds = running.seconds
             good = good_rows(rows, len(tokens))
-        except BaseException as error:  # noqa: BLE001 - a forward may raise anything, and the engine thread must live on
+        except BaseException as error:  # noqa: BLE001 - a forward may raise anything, and its thread must live on
             return Outcome(share * size, running.started, running.seconds, error=error.with_traceback(None))
         finally:
             self._running.remove(running)

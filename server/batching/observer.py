@@ -39,8 +39,8 @@ class BatchSeen:
 class Observer:
     """Hears of every event and ignores it; override what you need.
 
-    The methods are called on the engine thread or the event loop, must be quick and thread-safe, and an exception from
-    one is logged and goes no further.
+    The methods are called on the engine's threads or the event loop, must be quick and thread-safe, and an exception
+    from one is logged and goes no further.
     """
 
     def batch(self, seen: BatchSeen) -> None:
@@ -71,7 +71,7 @@ class Observer:
         """A probe forward ended."""
 
     def restarted(self) -> None:
-        """The engine thread had died or met a defect, and was set going again."""
+        """A thread of the engine had died or met a defect, and was set going again."""
 
     def health(self, healthy: bool) -> None:
         """The engine turned healthy or not."""
@@ -90,7 +90,7 @@ def _guarded(tell: Callable[..., None]) -> Callable[..., None]:
     def told(*arguments: object) -> None:
         try:
             tell(*arguments)
-        except Exception:  # noqa: BLE001 - the observer is not ours, and the engine thread must go on
+        except Exception:  # noqa: BLE001 - the observer is not ours, and the engine must go on
             _log.exception("an observer failed")
 
     return told

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Request:
     """A `Work` on its way.
 
-    The event loop owns it: it alone ends requests and writes their rows. The engine thread only reads, and takes texts
+    The event loop owns it: it alone ends requests and writes their rows. The engine's threads only read, and take texts
     under the inbox's lock.
 
     Attributes:

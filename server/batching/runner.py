@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Casualties(Protocol):
-    """Who is told which requests a defect of ours has hit. Called from the engine thread, returns at once."""
+    """Who is told which requests a defect of ours has hit. Called from the engine's threads, returns at once."""
 
     def defect_in_batch(self, batch: Batch) -> None:
         """The requests of this batch cannot be answered."""
@@ -61,7 +61,7 @@ class Runner:
 
     def revive(self) -> None:
         """Start the thread again after it died, which only a defect of the interpreter or a test can cause."""
-        _log.critical("the engine thread died and is started again")
+        _log.critical("a thread of the engine died and is started again")
         self._recover(0)
         self.start()
 

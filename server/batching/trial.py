@@ -36,7 +36,7 @@ _CALIBRATION_TOKENS = 1024
 
 
 class Desk(Protocol):
-    """Where outcomes go. Every method may be called from the engine thread and returns at once."""
+    """Where outcomes go. Every method may be called from any thread of the engine and returns at once."""
 
     def settle(self, batch: Batch, rows: NDArray[np.float32], started: float, seconds: float) -> None:
         """Hand out the rows of a batch."""

@@ -75,7 +75,7 @@ class BatchMetrics(Observer):
             "munjang_server_probe_failures", "Probe forwards that failed.", registry=registry
         )
         self._restarts = Counter(
-            "munjang_server_engine_restarts", "Times the engine thread was set going again.", registry=registry
+            "munjang_server_engine_restarts", "Times a thread of the engine was set going again.", registry=registry
         )
         self._healthy = Gauge("munjang_server_engine_healthy", "1 where forwards succeed.", registry=registry)
         self._healthy.set(1)
@@ -155,7 +155,7 @@ def show_load(registry: CollectorRegistry, batcher: BatcherContract) -> None:
     for lane in Lane:
         queued_tokens.labels(lane).set_function(partial(_queued_tokens, batcher, lane))
         queued_texts.labels(lane).set_function(partial(_queued_texts, batcher, lane))
-    running = Gauge("munjang_server_running_tokens", "Tokens of the forward that runs.", registry=registry)
+    running = Gauge("munjang_server_running_tokens", "Tokens of the forwards that run.", registry=registry)
     running.set_function(lambda: batcher.load.running_tokens)
     speed = Gauge("munjang_server_tokens_per_second", "Measured speed of full batches.", registry=registry)
     speed.set_function(lambda: batcher.load.tokens_per_second)
