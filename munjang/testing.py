@@ -89,6 +89,9 @@ class FakeEncoder:
         """No padding at all."""
         return sum(lengths)
 
+    def tidy(self) -> None:
+        """It keeps nothing that it does not need."""
+
     def close(self) -> None:
         """Remember that it was closed."""
         self.closed = True

@@ -109,5 +109,8 @@ class Encoder(Protocol):
     def computed(self, lengths: Sequence[int]) -> int:
         """How many tokens a forward of texts of these lengths computes: their own, and padding."""
 
+    def tidy(self) -> None:
+        """Give memory back that loading took and no forward needs. After warming, before callers come."""
+
     def close(self) -> None:
         """Give the memory back. The encoder must not be used afterwards."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from munjang.encoder.contract import ModelInfo, Tokens
+    from munjang.encoder.mapped import Mapped
 
 ComputeType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Runtime = Literal["auto", "torch", "openvino"]
@@ -70,6 +71,7 @@ class SentenceEncoder:
     _tokenize: Callable[[Sequence[str], str], list[Tokens]]
     _forward: Forward | None
     _sharing: Sharing | None = None
+    _file: Mapped | None = None
     _turn: threading.RLock = field(default_factory=threading.RLock)
 
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
@@ -104,9 +106,14 @@ class SentenceEncoder:
         """See `Encoder.computed`."""
         return self._open().computed(lengths)
 
+    def tidy(self) -> None:
+        """See `Encoder.tidy`."""
+        if self._file is not None:
+            self._file.let_go(tables=True)
+
     def close(self) -> None:
         """See `Encoder.close`."""
-        self._forward = self._sharing = None
+        self._forward = self._sharing = self._file = None
 
     def _open(self) -> Forward:
         if self._forward is None:

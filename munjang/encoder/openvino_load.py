@@ -37,10 +37,8 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
     runtime = PausingForward if options.interactive else StreamsForward
     forward = runtime(export, compute_type=compute_type, threads=options.threads)
     sharing = _sharing(export, compute_type, options.threads) if options.interactive else None
-    if export.file is not None:
-        export.file.let_go(tables=True)  # all was read to be compiled
     info = export.rules.info(options.int8_scale)
-    return SentenceEncoder(info, "openvino", compute_type, tokenizer_for(export.rules), forward, sharing)
+    return SentenceEncoder(info, "openvino", compute_type, tokenizer_for(export.rules), forward, sharing, export.file)
 
 
 def _sharing(export: exports.Export, compute_type: str, threads: int) -> SharingForward | None:

@@ -81,6 +81,7 @@ class VersionLoader:
         try:
             progress(VersionState.WARMING)
             warm(*self._at_ease(encoder, self._settings.batch_tokens), self._longest)
+            encoder.tidy()
         except BaseException:
             encoder.close()
             raise

@@ -71,6 +71,10 @@ class Resting:
         """See `Encoder.computed`."""
         return self._encoder.computed(lengths)
 
+    def tidy(self) -> None:
+        """See `Encoder.tidy`."""
+        self._encoder.tidy()
+
     def close(self) -> None:
         """See `Encoder.close`."""
         self._encoder.close()

@@ -65,6 +65,10 @@ class Hurt:
         """As the model does."""
         return self._inner.computed(lengths)
 
+    def tidy(self) -> None:
+        """As the model does."""
+        self._inner.tidy()
+
     def close(self) -> None:
         """As the model does."""
         self._inner.close()

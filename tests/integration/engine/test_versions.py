@@ -23,6 +23,7 @@ from munjang.errors import ModelLoadFailed, ProbeMismatch
 from munjang.registry import Description, Probe, Registry, Watcher
 from munjang.settings import EngineSettings
 from munjang.testing_models import tiny_model
+from tests.smaps import needs_smaps, resident
 from tests.warming import convert_here
 
 TEXTS = ["남자가 드럼을 쳤다.", "여자가 노래한다."]
@@ -224,6 +225,17 @@ def test_an_export_that_went_bad_is_dropped_and_made_anew(house, models, tmp_pat
     assert manifest.version == 1
     vector, recorded = normalized(np.stack([encode(encoder, TEXTS)[0], manifest.probes[0].array()]))
     assert vector @ recorded >= 0.9999
+
+
+@needs_smaps
+@in_this_process
+def test_nothing_stays_in_memory_of_the_file_that_was_read_to_load(house, tmp_path):
+    loader = VersionLoader(house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128))
+    _, encoder = loader(1)
+    (export,) = (tmp_path / "exports").iterdir()
+
+    assert resident(export / "model.bin") == 0
+    encoder.close()
 
 
 def test_bfloat16_serves_only_where_it_gives_the_recorded_vectors(house, cache, monkeypatch):
