@@ -59,7 +59,7 @@ class Queue:
     def take(self, now: float, beside: int = 0) -> Batch | None:
         """Take the texts of the next batch, all of one version and lane; None if nothing waits.
 
-        `beside`: interactive batches run already, so that the next gets a share of the processor.
+        `beside`: so many interactive batches run already, beside which another has a share of the processor.
         """
         for _ in Lane:  # a lane whose texts are all late has nothing to give
             batch = self._take(self._next_lane(now, bulk=self.lanes[Lane.BULK].texts > 0), now, beside)
