@@ -43,6 +43,12 @@ def compiled(
     return openvino.Core().compile_model(graph, "CPU", config)
 
 
+def in_streams(graph: openvino.Model, *, compute_type: str, threads: int) -> tuple[openvino.CompiledModel, int]:
+    """A graph whose forwards run beside each other, each on a share of the threads; and how many can at a time."""
+    found = compiled(graph, compute_type=compute_type, threads=threads, mode=hints.PerformanceMode.THROUGHPUT)
+    return found, int(found.get_property(props.optimal_number_of_infer_requests()))
+
+
 class Step:
     """A compiled graph that is run on its own inputs among those given.
 

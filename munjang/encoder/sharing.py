@@ -9,10 +9,7 @@ from __future__ import annotations
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-import openvino.properties as props
-from openvino.properties.hint import PerformanceMode
-
-from munjang.encoder.compiled import Step, compiled
+from munjang.encoder.compiled import Step, in_streams
 from munjang.encoder.frames import in_frames
 
 if TYPE_CHECKING:
@@ -35,9 +32,8 @@ class SharingForward:
     """
 
     def __init__(self, export: Export, *, compute_type: str, threads: int) -> None:
-        graph = compiled(export.graph, compute_type=compute_type, threads=threads, mode=PerformanceMode.THROUGHPUT)
+        graph, self.streams = in_streams(export.graph, compute_type=compute_type, threads=threads)
         self._rules = export.rules
-        self.streams = int(graph.get_property(props.optimal_number_of_infer_requests()))
         self._free: SimpleQueue[Step] = SimpleQueue()
         for _ in range(self.streams):
             self._free.put(Step(graph, export.file))

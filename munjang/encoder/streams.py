@@ -10,10 +10,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import openvino.properties as props
-from openvino.properties.hint import PerformanceMode
-
-from munjang.encoder.compiled import Step, compiled
+from munjang.encoder.compiled import Step, in_streams
 from munjang.encoder.frames import arrays, in_order
 from munjang.encoder.layout import computed, lay_out
 
@@ -41,9 +38,8 @@ class StreamsForward:
     """
 
     def __init__(self, export: Export, *, compute_type: str, threads: int) -> None:
-        graph = compiled(export.graph, compute_type=compute_type, threads=threads, mode=PerformanceMode.THROUGHPUT)
+        graph, self._streams = in_streams(export.graph, compute_type=compute_type, threads=threads)
         self._rules = export.rules
-        self._streams = int(graph.get_property(props.optimal_number_of_infer_requests()))
         self._steps = [Step(graph, export.file) for _ in range(2 * self._streams)]  # half of them wait for their turn
 
     parts = 1

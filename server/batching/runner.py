@@ -40,7 +40,7 @@ class Casualties(Protocol):
 class Runner:
     """One thread and its supervision. `number` 0 is the engine thread, others are helpers."""
 
-    def __init__(self, inbox: Inbox, trial: Trial, casualties: Casualties, observer: Observer, number: int = 0) -> None:
+    def __init__(self, inbox: Inbox, trial: Trial, casualties: Casualties, observer: Observer, number: int) -> None:
         self._inbox = inbox
         self._trial = trial
         self._casualties = casualties
