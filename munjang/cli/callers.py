@@ -44,6 +44,9 @@ class Callers:
         self.failures: Counter[str] = Counter()
         self.slowest = 0.0
 
+    def __repr__(self) -> str:
+        return f"Callers(answered={dict(self.answered)}, failures={dict(self.failures)}, slowest={self.slowest:.2f} s)"
+
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()

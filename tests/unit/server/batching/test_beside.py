@@ -238,6 +238,7 @@ async def test_a_forward_that_is_stuck_beside_others_turns_health_until_it_comes
         for call in (first, second):
             with pytest.raises(EngineUnavailable):
                 await call
+        await r.eventually(lambda: len(r.batcher._watchdog._stuck) == 2)  # the second may be seen a look later
         encoder.release([False])
         await r.recorder.until("probe good", 1, count=2)
         await r.eventually(lambda: not r.batcher._watchdog._probing)
