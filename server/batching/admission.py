@@ -1,7 +1,7 @@
 """Whether a request may wait at all: is there room for it, and can it be answered before its deadline?
 
 Runs nothing and changes nothing. An admitted request is answered in time unless the engine becomes slower; what is
-refused costs no forward.
+refused costs no forward. What is held too slow even for an idle engine is tried now and then, see `doubt`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from munjang.errors import DeadlineUnreachable, Overloaded
 from server.batching.contract import Lane
+from server.batching.doubt import Doubt
 
 if TYPE_CHECKING:
     from munjang.settings import BatchSettings
@@ -35,6 +36,7 @@ class Admission:
         self._speed = speed
         self._pace = pace
         self._patience = 1.0
+        self._doubt = Doubt(speed)
 
     def check(self, request: Request, queue: Queue, busy: float, now: float) -> None:
         """Refuse what there is no room or no time for. `busy`: seconds until the engine is free.
@@ -88,6 +90,10 @@ class Admission:
         request.estimate = busy + run
         needed = request.estimate * self._patience
         if needed <= _MARGIN * left:
+            self._doubt.admitted(request.version, self._batch(request))
+            return
+        request.trial = self._is_tried(request, left, now)
+        if request.trial:
             return
         late = needed - _MARGIN * left
         msg = (
@@ -95,6 +101,13 @@ class Admission:
             f"try again in {_bounded(late):.2f} s or allow more time"
         )
         raise DeadlineUnreachable(msg, retry_after=_bounded(late))
+
+    def _is_tried(self, request: Request, left: float, now: float) -> bool:
+        """Whether this one is let in to see if it would still be too late, even were the engine idle."""
+        alone = self._run_seconds(request.size, request, in_one=True) * self._patience
+        if not alone > _MARGIN * left > 0:
+            return False
+        return self._doubt.tries(request.version, self._batch(request), min(alone, left), now)
 
     def _lane_speed(self, request: Request, queue: Queue, now: float) -> float:
         """The share of the engine that this lane gets, 0 to 1, as things are now."""
@@ -110,6 +123,11 @@ class Admission:
         turn = self._pace.turn(request.work.lane, request.version, request.arrived, request.parts)
         whole, rest = divmod(tokens, turn)
         return whole * curve.seconds(turn) + (curve.seconds(rest if in_one else turn) if rest else 0.0)
+
+    def _batch(self, request: Request) -> int:
+        """The tokens of its largest batch."""
+        turn = self._pace.turn(request.work.lane, request.version, request.arrived, request.parts)
+        return min(request.size, turn)
 
 
 def _bounded(seconds: float) -> float:

@@ -34,6 +34,7 @@ class Request:
         next: the first text that waits; all behind it do.
         left: the tokens of those that wait.
         estimate: seconds that it was expected to take when it was admitted.
+        trial: whether it was admitted though it was expected to be late, to see whether that is still so.
         ended: whether it has its answer, so that nobody waits for its texts any more.
     """
 
@@ -53,6 +54,7 @@ class Request:
         "next",
         "serial",
         "size",
+        "trial",
         "version",
         "work",
     )
@@ -69,6 +71,7 @@ class Request:
         self.next = 0
         self.left = self.size
         self.estimate = 0.0
+        self.trial = False
         self.ended = False
         self._missing = len(self.lengths)
         self._rows: NDArray[np.float32] | None = None
@@ -77,9 +80,9 @@ class Request:
         self._forward_seconds = 0.0
 
     def expired(self, horizon: float) -> bool:
-        """Whether its deadline is at or before `horizon`."""
+        """Whether its deadline is at or before `horizon`, when an answer is expected; a trial is not judged by that."""
         deadline = self.work.deadline
-        return deadline is not None and deadline <= horizon
+        return deadline is not None and deadline <= horizon and not self.trial
 
     @property
     def parts(self) -> int:

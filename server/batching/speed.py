@@ -39,6 +39,14 @@ class Curve:
             expected = mean * tokens / size
             seconds = min(max(seconds, expected / _OUTLIER), expected * _OUTLIER)
             self._means[size_class] = (size + _WEIGHT * (tokens - size), mean + _WEIGHT * (seconds - mean))
+        self._draw()
+
+    def forget(self, tokens: int) -> None:
+        """Forget what was learned of forwards of about so many tokens, if more is known."""
+        if len(self._means) > 1 and self._means.pop(tokens.bit_length(), None) is not None:
+            self._draw()
+
+    def _draw(self) -> None:
         points = sorted(self._means.values())
         self._points = [size for size, _ in points], [mean for _, mean in points]
         self._enough = _enough(*self._points)
@@ -123,7 +131,7 @@ class Flow:
 class SpeedMeter:
     """The curves of the last few versions. A version that was never run is taken to be like the one that ran last.
 
-    Written by engine threads, read by any.
+    Engine threads teach it, any may read.
     """
 
     def __init__(self) -> None:
@@ -141,6 +149,11 @@ class SpeedMeter:
                     self._curves.popitem(last=False)
             curve.record(tokens, seconds)
             self._last = curve
+
+    def forget(self, version: int, tokens: int) -> None:
+        """Learn anew how long a version's forwards of about so many tokens take."""
+        with self._lock:
+            self.curve(version).forget(tokens)
 
     def curve(self, version: int | None) -> Curve:
         """The curve of a version, or of the one that ran last."""

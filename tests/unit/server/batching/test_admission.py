@@ -33,10 +33,11 @@ class Door:
         self.queue = Queue(pace, made.bulk_share)
         self.admission = Admission(made, self.speed, pace)
 
-    def call(self, *lengths, caller="", lane=Lane.INTERACTIVE, within=None, busy=0.0):
-        work = Work(Lease(), [Tokens((0,) * length) for length in lengths], caller, lane, within)
-        request = Request(work, None, 0.0)
-        self.admission.check(request, self.queue, busy, 0.0)
+    def call(self, *lengths, caller="", lane=Lane.INTERACTIVE, within=None, busy=0.0, now=0.0):
+        deadline = None if within is None else now + within
+        work = Work(Lease(), [Tokens((0,) * length) for length in lengths], caller, lane, deadline)
+        request = Request(work, None, now)
+        self.admission.check(request, self.queue, busy, now)
         self.queue.add(request)
         return request
 
@@ -210,3 +211,65 @@ def test_calls_that_did_not_wait_teach_nothing():
         door.admission.learn(quick, 60.0)
 
     door.call(10, caller="나중", within=0.2)
+
+
+def refused(door, until, step=0.1, **options):
+    """Call every `step` seconds and be refused; the time of the first call that is let in, None if none is."""
+    now = 0.0
+    while now < until:
+        try:
+            door.call(100, now=now, **options)
+        except DeadlineUnreachable:
+            now += step
+        else:
+            return now
+    return None
+
+
+def test_what_a_slow_spell_taught_is_doubted_after_refusals_on_end():
+    """The forwards of 100 tokens are held to take a second; nobody with less time would ever show otherwise."""
+    door = Door()
+    for _ in range(100):
+        door.speed.record(1, 100, 1.0)
+
+    assert refused(door, 60, within=0.3) == pytest.approx(20 * 0.3, abs=0.2)
+    door.speed.record(1, 100, 0.1)
+    door.call(100, within=0.3, now=7.0)
+
+
+def test_a_try_runs_though_it_is_expected_to_be_late():
+    door = Door()
+    for _ in range(100):
+        door.speed.record(1, 100, 1.0)
+    now = refused(door, 60, within=0.3)
+
+    batch = door.queue.take(now)
+    assert batch.texts == 1
+    assert not door.queue.late
+
+
+def test_tries_wait_a_second_at_least_and_half_a_minute_at_most():
+    door = Door()
+    assert refused(door, 60, step=0.01, within=0.001) == pytest.approx(1.0, abs=0.02)
+    door = Door()
+    for _ in range(100):
+        door.speed.record(1, 100, 100.0)
+    assert refused(door, 60, within=10.0) == pytest.approx(30.0, abs=0.2)
+
+
+def test_a_size_that_is_admitted_now_and_then_is_not_doubted():
+    door = Door()
+    for now in range(60):
+        with pytest.raises(DeadlineUnreachable):
+            door.call(100, within=0.05, now=float(now))
+        door.call(100, within=1.0, now=now + 0.5)
+        door.queue.take(now + 0.5)
+
+
+def test_what_only_the_queue_makes_late_is_refused_however_long():
+    door = Door()
+    for number in range(10):
+        door.call(100, caller=str(number))
+    for now in range(60):
+        with pytest.raises(DeadlineUnreachable):
+            door.call(100, caller="나중", within=0.5, now=float(now))

@@ -60,6 +60,26 @@ def test_one_forward_during_which_the_machine_stood_still_changes_little():
     assert made.seconds(500) < 2 * before
 
 
+def test_what_is_forgotten_is_learned_anew_at_once():
+    curve = Curve()
+    curve.record(10, 0.01)
+    for _ in range(20):
+        curve.record(100, 5.0)
+    curve.forget(100)
+    assert curve.seconds(100) < 1
+
+    curve.record(100, 0.1)
+    assert curve.seconds(100) == pytest.approx(0.1)
+
+
+def test_the_last_that_is_known_is_not_forgotten():
+    curve = Curve()
+    curve.record(100, 5.0)
+    curve.forget(100)
+    assert curve.measured
+    assert curve.seconds(100) == pytest.approx(5.0)
+
+
 def test_tokens_within_a_time_are_the_most_that_end_in_it():
     made = curve(10, 100, 1000, 4000)
 
