@@ -27,9 +27,13 @@ def in_frames(
     run: Callable[[Any], NDArray[np.float32]],
     *,
     start: int = START,
+    kept: int = 0,
 ) -> NDArray[np.float32]:
-    """Vectors float32 [len(batch), dimensions] in the order of the batch; `run` gives those of one frame's arrays."""
-    frames = lay_out([len(tokens) for tokens in batch], packs=rules.packs, start=start)
+    """Vectors float32 [len(batch), dimensions] in the order of the batch; `run` gives those of one frame's arrays.
+
+    `start` and `kept` are those of `lay_out`.
+    """
+    frames = lay_out([len(tokens) for tokens in batch], packs=rules.packs, start=start, kept=kept)
     return in_order(frames, [run(arrays(frame, batch, rules)) for frame in frames])
 
 
@@ -48,7 +52,8 @@ def arrays(frame: Frame, batch: Sequence[Tokens], rules: Rules) -> dict[str, NDA
 
     Of each token of each row, [rows, width]: `input_ids`; `segments`, the text that it belongs to, counted from 1 in
     its row, 0 for padding; where the model packs, `position_ids`; where it wants them, `token_type_ids`.
-    Of each text, [texts, longest]: `index`, where its tokens are among all tokens of all rows; `mask`, 1 for a token.
+    Of each text, [texts, longest], or for a lone text [1, width]: `index`, where its tokens are among all tokens of all
+    rows; `mask`, 1 for a token.
     """
     texts = [batch[position] for position in frame.texts]
     place = _place_one if len(texts) == 1 else _place
@@ -76,7 +81,7 @@ class Placed:
 def _place(frame: Frame, lengths: tuple[int, ...], first_position: int | None, left: bool) -> Placed:
     counts = np.array(lengths)
     starts = _starts(frame, counts, left=left)
-    steps = np.arange(counts.max())
+    steps = np.arange(counts.max() if len(lengths) > 1 else frame.width)
     real = steps < counts[:, None]
     index = np.where(real, starts[:, None] + steps, 0)
     places = index[real]

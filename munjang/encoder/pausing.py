@@ -59,11 +59,17 @@ class PausingForward:
             MemoryError: there is not enough memory for this batch.
         """
         run = self._whole if pause is None else partial(self._in_stages, pause=_from_the_second_time(pause))
-        return in_frames(batch, self._rules, run)
+        return in_frames(batch, self._rules, run, kept=self._kept)
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`."""
-        return computed(lengths, packs=self._rules.packs)
+        return computed(lengths, packs=self._rules.packs, kept=self._kept)
+
+    @property
+    def _kept(self) -> int:
+        """The width of the row that ran last, if it was one: so wide may the next lone text be at less cost."""
+        rows, width = self._whole.shape
+        return width if rows == 1 else 0
 
     def _in_stages(self, given: Given, pause: Callable[[], None]) -> NDArray[np.float32]:
         """One frame, with a pause before each stage; a short one is run whole."""

@@ -75,6 +75,14 @@ def test_texts_of_one_row_have_segments_of_their_own(lengths):
             assert sorted({int(value) for value in row} - {0}) == list(range(1, len(texts) + 1))
 
 
+def test_the_inputs_of_a_lone_text_have_shapes_that_follow_from_its_row_alone():
+    [frame] = lay_out([3], packs=True, kept=12)
+    found = arrays(frame, batch_of([3]), rules(first_position=2))
+
+    assert {array.shape for array in found.values()} == {(1, 12)}
+    assert found["mask"].sum() == 3
+
+
 @pytest.mark.parametrize("how", [rules(first_position=2), rules(pads_left=True, packs=False), rules(packs=False)])
 def test_what_is_remembered_of_a_length_is_not_mixed_up_between_texts_and_models(how):
     for other in (rules(), rules(first_position=7), how):
