@@ -55,9 +55,6 @@ class Step:
     Args:
         graph: the compiled graph.
         file: where its weights were read from, if that is a file, which must outlive it.
-
-    Attributes:
-        shape: rows and width of the frame that ran last; a frame of the same shape takes less time.
     """
 
     def __init__(self, graph: openvino.CompiledModel, file: Mapped | None) -> None:
@@ -65,8 +62,12 @@ class Step:
         self._names = set[str]().union(*(place.get_names() for place in graph.inputs))
         self._file = file
         self._shapes: set[tuple[int, ...]] = set()
-        self.shape: tuple[int, ...] = (0, 0)
         self._given: Given = {}  # held while it runs, for its memory is read in place
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and width of the frame that ran last; another of the same shape takes less time. 0 and 0 before any."""
+        return self._given["input_ids"].shape if self._given else (0, 0)
 
     def __call__(self, given: Given) -> NDArray[np.float32]:
         """Its first output, in memory of its own.
@@ -98,7 +99,6 @@ class Step:
         return {name: array for name, array in given.items() if name in self._names}
 
     def _found(self) -> NDArray[np.float32]:
-        self.shape = self._given["input_ids"].shape
         if self.shape not in self._shapes:
             self._shapes.add(self.shape)
             if self._file is not None:

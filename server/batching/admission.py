@@ -74,7 +74,7 @@ class Admission:
         asked = min(request.size, self._limit // 2)
         missing = own + asked - (self._limit - queue.tokens)
         if missing > 0:
-            seconds = self._run_seconds(missing, request, in_one=False)
+            seconds = self._run_seconds(missing, request, self._turn(request), in_one=False)
             msg = (
                 f"the queue has no room for {request.size} tokens: {queue.tokens} of {self._limit} wait, {own} of them "
                 f"this caller's; try again in {_bounded(seconds):.2f} s"
@@ -86,13 +86,14 @@ class Admission:
         speed = self._lane_speed(request, queue, now)
         before = queue.lanes[Lane.INTERACTIVE].tokens if request.work.lane is Lane.BULK else 0
         tokens = before + lane.callers.ahead(request, self._pace.quantum)
-        run = self._run_seconds(tokens + request.size, request, in_one=tokens == 0) / speed
+        turn = self._turn(request)
+        run = self._run_seconds(tokens + request.size, request, turn, in_one=tokens == 0) / speed
         request.estimate = busy + run
         needed = request.estimate * self._patience
         if needed <= _MARGIN * left:
-            self._doubt.admitted(request.version, self._batch(request))
+            self._doubt.admitted(request.version, min(request.size, turn))
             return
-        request.trial = self._is_tried(request, left, now)
+        request.trial = self._is_tried(request, turn, left, now)
         if request.trial:
             return
         late = needed - _MARGIN * left
@@ -102,12 +103,12 @@ class Admission:
         )
         raise DeadlineUnreachable(msg, retry_after=_bounded(late))
 
-    def _is_tried(self, request: Request, left: float, now: float) -> bool:
+    def _is_tried(self, request: Request, turn: int, left: float, now: float) -> bool:
         """Whether this one is let in to see if it would still be too late, even were the engine idle."""
-        alone = self._run_seconds(request.size, request, in_one=True) * self._patience
+        alone = self._run_seconds(request.size, request, turn, in_one=True) * self._patience
         if not alone > _MARGIN * left > 0:
             return False
-        return self._doubt.tries(request.version, self._batch(request), min(alone, left), now)
+        return self._doubt.tries(request.version, min(request.size, turn), min(alone, left), now)
 
     def _lane_speed(self, request: Request, queue: Queue, now: float) -> float:
         """The share of the engine that this lane gets, 0 to 1, as things are now."""
@@ -117,17 +118,15 @@ class Admission:
         full = budget / self._speed.curve(request.version).seconds(budget)
         return max(self._bulk_share, 1 - queue.interactive.rate(now) / full, 0.01)
 
-    def _run_seconds(self, tokens: float, request: Request, *, in_one: bool) -> float:
+    def _run_seconds(self, tokens: float, request: Request, turn: int, *, in_one: bool) -> float:
         """Seconds of the forwards of so many tokens; `in_one`: nobody else's texts may join the last of them."""
         curve = self._speed.curve(request.version)
-        turn = self._pace.turn(request.work.lane, request.version, request.arrived, request.parts)
         whole, rest = divmod(tokens, turn)
         return whole * curve.seconds(turn) + (curve.seconds(rest if in_one else turn) if rest else 0.0)
 
-    def _batch(self, request: Request) -> int:
-        """The tokens of its largest batch."""
-        turn = self._pace.turn(request.work.lane, request.version, request.arrived, request.parts)
-        return min(request.size, turn)
+    def _turn(self, request: Request) -> int:
+        """The most tokens of a batch that it is in."""
+        return self._pace.turn(request.work.lane, request.version, request.arrived, request.parts)
 
 
 def _bounded(seconds: float) -> float:

@@ -18,6 +18,7 @@ from redis import Redis
 from munjang.bulk.spec import JobSpec
 from munjang.cli.callers import Callers
 from munjang.client.jobs import JobQueue
+from worker.lease import redis_time
 
 ROWS = 8192
 HOUR = 3600
@@ -75,7 +76,7 @@ def jump(machine, url, seconds, until):
     """Set the clock, and wait until programs see it: all do from the same second on."""
     machine.set(seconds)
     with Redis.from_url(url) as connection:
-        until(lambda: abs(connection.time()[0] - time.time() - seconds) < HOUR / 2, "the jump")
+        until(lambda: abs(redis_time(connection) - time.time() - seconds) < HOUR / 2, "the jump")
 
 
 def rows_of(output):
