@@ -126,13 +126,13 @@ class Bench:
         return str(self.queue.get(job_id).state)
 
     def finish(self, job_id: str, state: str = "succeeded", seconds: float = WAIT) -> Any:
-        """Wait for a job to end."""
+        """Wait for a job to end; the job as it was then: the same work, queued twice, begins again after it."""
+        get = self.queue.get
         try:
-            until(lambda: self.queue.get(job_id).state.ended, f"the end of {job_id}", seconds)
+            job = until(lambda: (found := get(job_id)).state.ended and found, f"the end of {job_id}", seconds)
         except AssertionError as error:
-            msg = f"{error}: {self.queue.get(job_id)}\n{self.logs()}"
+            msg = f"{error}: {get(job_id)}\n{self.logs()}"
             raise AssertionError(msg) from None
-        job = self.queue.get(job_id)
         assert job.state == state, f"{job}\n{self.logs()}"
         return job
 
