@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from munjang.errors import DeadlineUnreachable, Overloaded
 from server.batching.contract import Lane
 from server.batching.doubt import Doubt
+from server.batching.patience import Patience
 
 if TYPE_CHECKING:
     from munjang.settings import BatchSettings
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
     from server.batching.speed import SpeedMeter
 
 _MARGIN = 0.85  # of the time to the deadline may be planned
-_STEP = 0.05
 _CLOSE = 0.25  # of the time allowed: what is expected to take less says nothing of those that decide
-_MOST_PATIENCE = 2.0
 _SOONEST, _LATEST = 0.05, 30.0  # bounds of retry_after, seconds
 
 
@@ -35,7 +34,7 @@ class Admission:
         self._bulk_share = settings.bulk_share
         self._speed = speed
         self._pace = pace
-        self._patience = 1.0
+        self._patience = Patience()
         self._doubt = Doubt(speed)
 
     def check(self, request: Request, queue: Queue, busy: float, now: float) -> None:
@@ -50,19 +49,15 @@ class Admission:
         if deadline is not None:
             self._check_time(request, queue, busy, deadline - now, now)
 
-    def learn(self, request: Request, seconds: float) -> None:
-        """A request took so many seconds, or had not ended after them: see how wrong the estimates are.
+    def learn(self, request: Request, now: float) -> None:
+        """A request was answered or has expired: see how wrong the estimates are.
 
-        They cannot know who will come and go first, nor what else the machine will do. So they are taken by a factor
-        that is kept where one request in a hundred takes longer. Only those count for which it might have mattered:
-        whose deadline was not far beyond the estimate.
+        Only those count for which it might have mattered: whose deadline was not far beyond the estimate.
         """
         deadline = request.work.deadline
-        if deadline is not None and request.estimate * self._patience > _CLOSE * (deadline - request.arrived):
-            if seconds > request.estimate * self._patience:
-                self._patience = min(self._patience * (1 + _STEP), _MOST_PATIENCE)
-            else:
-                self._patience = max(self._patience * (1 - _STEP / 100), 1.0)
+        needed = request.estimate * self._patience.factor(now)
+        if deadline is not None and needed > _CLOSE * (deadline - request.arrived):
+            self._patience.learn(late=now - request.arrived > needed, now=now)
 
     def _check_room(self, request: Request, queue: Queue) -> None:
         """A caller may hold as much of the queue as is still free.
@@ -89,7 +84,7 @@ class Admission:
         turn = self._turn(request)
         run = self._run_seconds(tokens + request.size, request, turn, in_one=tokens == 0) / speed
         request.estimate = busy + run
-        needed = request.estimate * self._patience
+        needed = request.estimate * self._patience.factor(now)
         if needed <= _MARGIN * left:
             self._doubt.admitted(request.version, min(request.size, turn))
             return
@@ -105,7 +100,7 @@ class Admission:
 
     def _is_tried(self, request: Request, turn: int, left: float, now: float) -> bool:
         """Whether this one is let in to see if it would still be too late, even were the engine idle."""
-        alone = self._run_seconds(request.size, request, turn, in_one=True) * self._patience
+        alone = self._run_seconds(request.size, request, turn, in_one=True) * self._patience.factor(now)
         if not alone > _MARGIN * left > 0:
             return False
         return self._doubt.tries(request.version, min(request.size, turn), min(alone, left), now)

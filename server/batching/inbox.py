@@ -85,7 +85,7 @@ class Inbox:
 
     def learn(self, request: Request, now: float) -> None:
         """A request was answered or expired: see how good the estimate was."""
-        self._admission.learn(request, now - request.arrived)
+        self._admission.learn(request, now)
 
     def drop(self, request: Request) -> int:
         """Take a request's waiting texts away; returns how many there were."""

@@ -9,7 +9,8 @@ from server.batching.contract import Lane
 
 if TYPE_CHECKING:
     from munjang.settings import BatchSettings
-    from server.batching.speed import Curve, SpeedMeter
+    from server.batching.curve import Curve
+    from server.batching.speed import SpeedMeter
 
 LONGEST = 0.08
 """Seconds of a batch: a longer one is little faster a token, those behind it wait, and more give up while it runs."""

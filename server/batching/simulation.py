@@ -190,7 +190,7 @@ class Simulation:
 
     def _end(self, call: Call, outcome: str, request: Request | None = None) -> None:
         if request is not None:
-            self._admission.learn(request, self.now - call.at)
+            self._admission.learn(request, self.now)
         call.ended, call.outcome = self.now, outcome
         self.on_end(call)
 

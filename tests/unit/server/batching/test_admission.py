@@ -204,6 +204,19 @@ def test_what_caution_lets_in_still_teaches():
     door.call(100, caller="나중", within=1.7)
 
 
+def test_caution_is_given_up_when_nobody_shows_any_more_whether_it_is_needed():
+    """What it makes refused would not, and after the flood nobody else may wait so long."""
+    door = Door()
+    for number in range(10):
+        waited = door.call(100, caller=str(number), within=2.0)
+    for _ in range(100):
+        door.admission.learn(waited, 2.0)
+    with pytest.raises(DeadlineUnreachable):
+        door.call(100, caller="나중", within=1.7, now=6.9)
+
+    door.call(100, caller="나중", within=1.7, now=7.1)
+
+
 def test_calls_that_did_not_wait_teach_nothing():
     door = Door()
     quick = door.call(10, within=1.0)
