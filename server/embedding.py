@@ -100,7 +100,7 @@ class Encode:
         with encoding.lease(wanted.version, "options.version", call) as lease:
             options.check(lease.encoder.info)
             source = Texts("texts", texts, wanted.prompt_name, "options.prompt_name", unreadable)
-            tokenized = await encoding.tokenize(call, lease, source, cut=cut, partial=salvage)
+            tokenized = await encoding.tokenize(call, lease, source, lane, cut=cut, partial=salvage)
             [vectors] = await encoding.encode(call, lease, [tokenized], lane)
             if not salvage:
                 raise_first(vectors.faults)

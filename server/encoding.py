@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from munjang.encoder.contract import Tokens
 from munjang.errors import MunjangError, VersionNotFound
 from server.batching.contract import Lane, Work
 from server.parsing import NO_FAULTS
 from server.validation import check_prompt, raise_first, text_faults, token_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Tokens
     from munjang.engine.contract import EngineContract, Lease
     from munjang.settings import ServerSettings
-    from server.batching.contract import Encoded
+    from server.batching.contract import Encodes
     from server.call import Call
     from server.metrics.calls import CallMetrics
     from server.workers import Workers
@@ -33,8 +33,13 @@ if TYPE_CHECKING:
 INLINE_COST = 65_536
 """Replies of up to so many components are made on the event loop: it takes less time than to hand them to a thread."""
 
+FORESEEN = 4
+"""Fewer texts than so many are tokenised in less time than it takes to foresee that they will be refused."""
+
 LONGEST_NAME = 63
 """The longest that the name of an alias can be."""
+
+_SHORTEST = Tokens((0,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,15 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Tokenized:
-    """The tokens of one list; `faults` says by index why a text has none, and None stands in its place."""
+    """The tokens of one list; `faults` says by index why a text has none, and None stands in its place.
+
+    `trial`: it is held too slow, and run all the same.
+    """
 
     source: Texts
     tokens: Sequence[Tokens | None]
     faults: Mapping[int, MunjangError]
+    trial: bool = False
 
     def counts(self) -> list[int]:
         """Tokens by text; 0 for a refused one."""
@@ -87,7 +96,7 @@ class Encoding:
 
     Args:
         engine: where versions are leased.
-        encode: encodes the texts of one request, as `BatcherContract.encode`.
+        encodes: encodes the texts of one request.
         workers: threads for large requests.
         metrics: where answered texts are counted.
         settings: limits and thresholds.
@@ -96,13 +105,13 @@ class Encoding:
     def __init__(
         self,
         engine: EngineContract,
-        encode: Callable[[Work], Awaitable[Encoded]],
+        encodes: Encodes,
         workers: Workers,
         metrics: CallMetrics,
         settings: ServerSettings,
     ) -> None:
         self._engine = engine
-        self._encode = encode
+        self._encodes = encodes
         self.workers = workers
         self._metrics = metrics
         self.settings = settings
@@ -124,11 +133,14 @@ class Encoding:
         call.version = lease.version
         return lease
 
-    async def tokenize(self, call: Call, lease: Lease, source: Texts, *, cut: bool, partial: bool) -> Tokenized:
+    async def tokenize(
+        self, call: Call, lease: Lease, source: Texts, lane: Lane, *, cut: bool, partial: bool
+    ) -> Tokenized:
         """Check and tokenise one list, on the event loop where it is short.
 
         Raises:
             InvalidRequest: a text is refused and `partial` is False, or the prompt is unknown.
+            TryLater, DeadlineExceeded: it would be refused however short its texts are, see `Encodes.foresee`.
         """
         encoder, texts = lease.encoder, source.texts
         check_prompt(source.prompt, encoder.info, source.prompt_field)
@@ -138,6 +150,7 @@ class Encoding:
             if not partial:
                 raise_first(faults)
             texts = [text for index, text in enumerate(texts) if index not in faults]
+        trial = self._is_trial(call, lease, len(texts), lane)
         if sum(map(len, texts)) <= self.settings.inline_chars:
             tokens = encoder.tokenize(texts, source.prompt)
         else:
@@ -150,7 +163,13 @@ class Encoding:
                 raise_first(late)
             faults.update(late)
             placed = [None if index in late else item for index, item in enumerate(placed)]
-        return Tokenized(source, placed, faults)
+        return Tokenized(source, placed, faults, trial)
+
+    def _is_trial(self, call: Call, lease: Lease, texts: int, lane: Lane) -> bool:
+        """Refuse what would be refused if each text were one token; whether it is a trial."""
+        if texts < FORESEEN:
+            return False
+        return self._encodes.foresee(Work(lease, [_SHORTEST] * texts, call.caller.name, lane, call.deadline))
 
     def lane(self, texts: int) -> Lane:
         """Who waits for so many texts: a person or a program."""
@@ -165,7 +184,8 @@ class Encoding:
             rows = np.zeros((0, lease.encoder.info.dimensions), np.float32)
             return list(_shared_out(parts, rows, NO_FAULTS))
         start = time.perf_counter()
-        encoded = await self._encode(Work(lease, tokens, call.caller.name, lane, call.deadline))
+        trial = any(part.trial for part in parts)
+        encoded = await self._encodes.encode(Work(lease, tokens, call.caller.name, lane, call.deadline, trial))
         if call.spans is not None:
             ran = start + encoded.queue_seconds
             call.note("queue", start, ran)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from munjang.engine.contract import EngineContract
     from munjang.settings import ServerSettings
     from server.admin import Admin
-    from server.batching.contract import BatcherContract
+    from server.batching.contract import BatcherContract, Encodes
     from server.security.guard import Guard
     from server.tracing import Tracing
 
@@ -171,10 +171,10 @@ class Front:
 
     def _add_services(self, admin: Admin | None) -> None:
         gate, settings = self.gate, self._settings
-        encode_texts = self._batcher.encode
+        encodes: Encodes = self._batcher
         if settings.embedding_cache_mb:
-            encode_texts = Recall(encode_texts, self._cache, self._cache_metrics).encode
-        encoding = Encoding(self._engine, encode_texts, self._workers, self.metrics, settings)
+            encodes = Recall(encodes, self._cache, self._cache_metrics)
+        encoding = Encoding(self._engine, encodes, self._workers, self.metrics, settings)
         encode = Encode(encoding)
         listing = Models(self._engine, settings.max_message_bytes)
         unary: dict[Rpc, Callable[..., Any]] = {

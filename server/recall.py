@@ -18,12 +18,11 @@ import numpy as np
 from server.batching.contract import Encoded, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from numpy.typing import NDArray
 
     from munjang.encoder.contract import Tokens
     from munjang.errors import MunjangError
+    from server.batching.contract import Encodes
     from server.metrics.cache import CacheMetrics
     from server.vector_cache import VectorCache
 
@@ -38,19 +37,23 @@ class Recall:
     comes in late.
 
     Args:
-        encode: `BatcherContract.encode`.
+        encodes: who encodes what is not known.
         cache: the vectors of earlier calls.
         metrics: where hits and misses are counted.
     """
 
-    def __init__(self, encode: Callable[[Work], Awaitable[Encoded]], cache: VectorCache, metrics: CacheMetrics) -> None:
-        self._encode = encode
+    def __init__(self, encodes: Encodes, cache: VectorCache, metrics: CacheMetrics) -> None:
+        self._encodes = encodes
         self._cache = cache
         self._metrics = metrics
         self._secret = secrets.token_bytes(KEY_BYTES)
 
+    def foresee(self, work: Work) -> bool:  # noqa: ARG002 - as `Encodes` has it
+        """Refuses nothing: what is known is answered however much waits, and that its tokens tell."""
+        return False
+
     async def encode(self, work: Work) -> Encoded:
-        """Encode all texts of one request; see `BatcherContract.encode`."""
+        """Encode all texts of one request; see `Encodes.encode`."""
         version = work.lease.version
         keys = [self._key(tokens) for tokens in work.tokens]
         known = {key: row for key in set(keys) if (row := self._cache.get(version, key)) is not None}
@@ -59,7 +62,7 @@ class Recall:
         if not missing:
             self._metrics.answered(hits=hits, misses=0, evictions=0)
             return Encoded(np.stack([known[key] for key in keys]), {}, 0.0, 0.0)
-        encoded = await self._encode(dataclasses.replace(work, tokens=list(missing.values())))
+        encoded = await self._encodes.encode(dataclasses.replace(work, tokens=list(missing.values())))
         failed: dict[bytes, MunjangError] = {}
         evictions = 0
         for index, key in enumerate(missing):

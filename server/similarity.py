@@ -83,8 +83,9 @@ class Similarity:
             sources = [Texts("queries", queries, request.query_prompt_name, "query_prompt_name")]
             if candidates:
                 sources.append(Texts("candidates", candidates, request.candidate_prompt_name, "candidate_prompt_name"))
-            parts = [await encoding.tokenize(call, lease, source, cut=cut, partial=False) for source in sources]
-            vectors = await encoding.encode(call, lease, parts, encoding.lane(count))
+            lane = encoding.lane(count)
+            parts = [await encoding.tokenize(call, lease, source, lane, cut=cut, partial=False) for source in sources]
+            vectors = await encoding.encode(call, lease, parts, lane)
             for part in vectors:
                 raise_first(part.faults)
             others = vectors[1] if candidates else None

@@ -37,17 +37,24 @@ class Admission:
         self._patience = Patience()
         self._doubt = Doubt(speed)
 
-    def check(self, request: Request, queue: Queue, busy: float, now: float) -> None:
-        """Refuse what there is no room or no time for. `busy`: seconds until the engine is free.
+    def check(self, request: Request, queue: Queue, busy: float, now: float, *, least: bool = False) -> None:
+        """Refuse what there is no room or no time for.
+
+        Args:
+            request: what is to wait, or the least that it can be.
+            queue: what waits already.
+            busy: seconds until the engine is free.
+            now: the time.
+            least: whether it is the least, and is looked at again when it is known.
 
         Raises:
             Overloaded: no room.
             DeadlineUnreachable: no time.
         """
-        self._check_room(request, queue)
+        self._check_room(request, queue, least=least)
         deadline = request.work.deadline
         if deadline is not None:
-            self._check_time(request, queue, busy, deadline - now, now)
+            self._check_time(request, queue, busy, deadline - now, now, least=least)
 
     def learn(self, request: Request, now: float) -> None:
         """A request was answered or has expired: see how wrong the estimates are.
@@ -59,7 +66,7 @@ class Admission:
         if deadline is not None and needed > _CLOSE * (deadline - request.arrived):
             self._patience.learn(late=now - request.arrived > needed, now=now)
 
-    def _check_room(self, request: Request, queue: Queue) -> None:
+    def _check_room(self, request: Request, queue: Queue, *, least: bool) -> None:
         """A caller may hold as much of the queue as is still free.
 
         So one greedy caller gets half, two a third each, and there is always room for another. A request larger than
@@ -71,12 +78,12 @@ class Admission:
         if missing > 0:
             seconds = self._run_seconds(missing, request, self._turn(request), in_one=False)
             msg = (
-                f"the queue has no room for {request.size} tokens: {queue.tokens} of {self._limit} wait, {own} of them "
-                f"this caller's; try again in {_bounded(seconds):.2f} s"
+                f"the queue has no room for {_size(request, least)}: {queue.tokens} of {self._limit} wait, "
+                f"{own} of them this caller's; try again in {_bounded(seconds):.2f} s"
             )
             raise Overloaded(msg, retry_after=_bounded(seconds))
 
-    def _check_time(self, request: Request, queue: Queue, busy: float, left: float, now: float) -> None:
+    def _check_time(self, request: Request, queue: Queue, busy: float, left: float, now: float, *, least: bool) -> None:
         lane = queue.lanes[request.work.lane]
         speed = self._lane_speed(request, queue, now)
         before = queue.lanes[Lane.INTERACTIVE].tokens if request.work.lane is Lane.BULK else 0
@@ -85,16 +92,20 @@ class Admission:
         run = self._run_seconds(tokens + request.size, request, turn, in_one=tokens == 0) / speed
         request.estimate = busy + run
         needed = request.estimate * self._patience.factor(now)
+        size = min(request.size, turn)
         if needed <= _MARGIN * left:
-            self._doubt.admitted(request.version, min(request.size, turn))
+            request.trial = False
+            if not least:
+                self._doubt.admitted(request.version, size)
             return
-        request.trial = self._is_tried(request, turn, left, now)
-        if request.trial:
+        if request.trial or self._is_tried(request, turn, left, now):
+            request.trial = True
+            self._doubt.tried(request.version, size)
             return
         late = needed - _MARGIN * left
         msg = (
-            f"{request.size} tokens would take {needed:.2f} s behind what waits, and the deadline is in {left:.2f} s; "
-            f"try again in {_bounded(late):.2f} s or allow more time"
+            f"{_size(request, least)} would take {needed:.2f} s behind what waits, "
+            f"and the deadline is in {left:.2f} s; try again in {_bounded(late):.2f} s or allow more time"
         )
         raise DeadlineUnreachable(msg, retry_after=_bounded(late))
 
@@ -122,6 +133,10 @@ class Admission:
     def _turn(self, request: Request) -> int:
         """The most tokens of a batch that it is in."""
         return self._pace.turn(request.work.lane, request.version, request.arrived, request.parts)
+
+
+def _size(request: Request, least: bool) -> str:
+    return f"at least {request.size} tokens" if least else f"{request.size} tokens"
 
 
 def _bounded(seconds: float) -> float:

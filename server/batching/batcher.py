@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ from server.batching.trial import Trial
 from server.batching.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from munjang.engine.contract import Lease
     from munjang.settings import BatchSettings
@@ -108,6 +109,20 @@ class Batcher:
         if not self._crew.join(0.0 if self._health.stuck else _JOIN_SECONDS):
             _log.warning("a forward is still running; its thread ends with it or with the process")
 
+    def foresee(self, work: Work) -> bool:
+        """Refuse work before its texts are tokenised, if it would be refused were they as short as `work.tokens` are.
+
+        Returns whether it is to be a trial.
+
+        Raises:
+            Overloaded, DeadlineUnreachable, DeadlineExceeded, EngineUnavailable, ShuttingDown: as `encode` does.
+        """
+        outline = Request(work, asyncio.get_running_loop().create_future(), time.monotonic())
+        with self._refusals(work):
+            self._check_open(outline)
+            self._inbox.foresee(outline, self._forward.busy_seconds(work.lane), outline.arrived)
+        return outline.trial
+
     async def encode(self, work: Work) -> Encoded:
         """Encode all texts of one request. Cancelling the coroutine takes its texts out of the queue.
 
@@ -122,11 +137,8 @@ class Batcher:
         """
         loop = asyncio.get_running_loop()
         request = Request(work, loop.create_future(), time.monotonic())
-        try:
+        with self._refusals(work):
             self._admit(request)
-        except MunjangError as error:
-            self._observer.refused(error.reason, work.lane, len(work.tokens))
-            raise
         timer = None
         if work.deadline is not None:
             timer = loop.call_later(work.deadline - request.arrived, self._answers.expire_now, request)
@@ -138,13 +150,28 @@ class Batcher:
             if not request.ended:
                 self._answers.leave(request)
 
-    def _admit(self, request: Request) -> None:
-        """Let a request wait, or say why not."""
+    @contextmanager
+    def _refusals(self, work: Work) -> Iterator[None]:
+        """Count what is refused."""
+        try:
+            yield
+        except MunjangError as error:
+            self._observer.refused(error.reason, work.lane, len(work.tokens))
+            raise
+
+    def _check_open(self, request: Request) -> None:
+        """Refuse a request if no one is let in now, or it comes too late."""
         if self._refusal is not None:
             raise self._refusal()
         trouble = self._health.why_not(request.version)
         if trouble:
             raise self._desk.unavailable(trouble)
+        if request.expired(request.arrived):
+            raise expired()
+
+    def _admit(self, request: Request) -> None:
+        """Let a request wait, or say why not."""
+        self._check_open(request)
         if not request.lengths:
             msg = "there are no texts to encode"
             raise NoTexts(msg, field="texts")
@@ -152,8 +179,6 @@ class Batcher:
             index = request.lengths.index(0)
             msg = f"text {index} has no tokens"
             raise EmptyText(msg, field="texts", index=index)
-        if request.expired(request.arrived):
-            raise expired()
         self._inbox.put(request, self._forward.busy_seconds(request.work.lane), request.arrived)
         self._crew.at_least(request.streams)
         self._answers.begin(request)

@@ -37,6 +37,7 @@ class Work:
         caller: the key of fairness: a token's name, or the peer's address.
         lane: which lane it waits in.
         deadline: the `time.monotonic()` after which nobody wants the answer, or None.
+        trial: whether it is let in though it is held too slow, as `foresee` said.
     """
 
     lease: Lease
@@ -44,6 +45,7 @@ class Work:
     caller: str = ""
     lane: Lane = Lane.INTERACTIVE
     deadline: float | None = None
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +91,17 @@ class OnHealth(Protocol):
         """`reason` says in words why, fit for a log; it is empty when healthy."""
 
 
-class BatcherContract(Protocol):
-    """The batcher. All methods are for the event loop that called `start`; the properties may be read anywhere."""
+class Encodes(Protocol):
+    """Encodes work, on the event loop."""
 
-    def start(self) -> None:
-        """Start the engine and the watchdog, on the running event loop."""
+    def foresee(self, work: Work) -> bool:
+        """Refuse work before its texts are tokenised, if it would be refused were they as short as `work.tokens` are.
 
-    async def drain(self, seconds: float) -> None:
-        """Refuse new work with ShuttingDown and return when the admitted work is answered, or after `seconds`."""
+        Returns whether it is to be a trial.
 
-    def close(self) -> None:
-        """Fail what is left with ShuttingDown and end all threads. May be called again."""
+        Raises:
+            Overloaded, DeadlineUnreachable, DeadlineExceeded, EngineUnavailable, ShuttingDown: as `encode` does.
+        """
 
     async def encode(self, work: Work) -> Encoded:
         """Encode all texts of one request. Cancelling the coroutine takes its texts out of the queue.
@@ -112,6 +114,19 @@ class BatcherContract(Protocol):
             ShuttingDown: the server drains.
             InternalError: a defect of munjang; the log has the details.
         """
+
+
+class BatcherContract(Encodes, Protocol):
+    """The batcher. All methods are for the event loop that called `start`; the properties may be read anywhere."""
+
+    def start(self) -> None:
+        """Start the engine and the watchdog, on the running event loop."""
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new work with ShuttingDown and return when the admitted work is answered, or after `seconds`."""
+
+    def close(self) -> None:
+        """Fail what is left with ShuttingDown and end all threads. May be called again."""
 
     @property
     def load(self) -> Load:

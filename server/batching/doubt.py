@@ -29,8 +29,9 @@ class Doubt:
     def tries(self, version: int, tokens: int, seconds: float, now: float) -> bool:
         """Whether to try a forward of so many tokens that is to be refused as too slow, and may run so many seconds."""
         since = self._since.setdefault((version, tokens.bit_length()), now)
-        if now - since < min(max(_SOONEST, _COST * seconds), _LATEST):
-            return False
+        return now - since >= min(max(_SOONEST, _COST * seconds), _LATEST)
+
+    def tried(self, version: int, tokens: int) -> None:
+        """A forward of so many tokens is tried: forget what was known of it."""
         self.admitted(version, tokens)
         self._speed.forget(version, tokens)
-        return True

@@ -83,6 +83,15 @@ class Inbox:
             else:
                 self._changed.notify()
 
+    def foresee(self, outline: Request, busy: float, now: float) -> None:
+        """Refuse what `put` would refuse though it were no larger than this.
+
+        Raises:
+            Overloaded, DeadlineUnreachable: it would not be admitted.
+        """
+        with self._changed:
+            self._admission.check(outline, self.queue, busy, now, least=True)
+
     def learn(self, request: Request, now: float) -> None:
         """A request was answered or expired: see how good the estimate was."""
         self._admission.learn(request, now)

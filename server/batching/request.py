@@ -71,7 +71,7 @@ class Request:
         self.next = 0
         self.left = self.size
         self.estimate = 0.0
-        self.trial = False
+        self.trial = work.trial
         self.ended = False
         self._missing = len(self.lengths)
         self._rows: NDArray[np.float32] | None = None

@@ -58,6 +58,24 @@ async def test_a_call_whose_deadline_passes_is_counted_as_that(server):
     await waiting
 
 
+async def test_a_list_that_cannot_be_answered_in_time_is_refused_before_it_is_tokenised(server, failure, monkeypatch):
+    tokenized = []
+    honest = server.encoder.tokenize
+    monkeypatch.setattr(server.encoder, "tokenize", lambda *given: tokenized.append(given) or honest(*given))
+    waiting = await stuck(server)
+    tokenized.clear()
+    many = pb2.EncodeRequest(texts=["가"] * 256)
+    queued = [server.embedding.Encode(many, timeout=30) for _ in range(8)]
+    await server.until(lambda: server.batcher.load.queued_texts["bulk"] == 8 * 256)
+    assert len(tokenized) == 8
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await server.embedding.Encode(many, timeout=1)
+    assert failure(caught.value).reason == "DEADLINE_UNREACHABLE"
+    assert len(tokenized) == 8
+    server.encoder.gate.set()
+    await asyncio.gather(waiting, *queued)
+
+
 async def test_a_version_stays_until_the_last_call_on_it_has_gone(server):
     waiting = await stuck(server)
     encoder = server.encoder

@@ -56,7 +56,7 @@ class Cached:
         self.registry = CollectorRegistry()
         self.engine = Engine()
         self.cache = VectorCache(max_bytes)
-        self.recall = Recall(self.engine.encode, self.cache, CacheMetrics(self.registry, self.cache))
+        self.recall = Recall(self.engine, self.cache, CacheMetrics(self.registry, self.cache))
 
     def count(self, name):
         return self.registry.get_sample_value(f"munjang_server_embedding_cache_{name}")
@@ -64,6 +64,11 @@ class Cached:
     async def encode(self, texts, version=1, prompt=""):
         lease = Lease(version)
         return await self.recall.encode(Work(lease, lease.encoder.tokenize(texts, prompt)))
+
+
+def test_nothing_is_refused_before_it_is_seen_whether_it_is_known():
+    cached = Cached()
+    assert not cached.recall.foresee(Work(Lease(1), [Tokens((0,))], deadline=0.0))
 
 
 @given(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from munjang.encoder.contract import Tokens
@@ -33,13 +35,21 @@ class Door:
         self.queue = Queue(pace, made.bulk_share)
         self.admission = Admission(made, self.speed, pace)
 
-    def call(self, *lengths, caller="", lane=Lane.INTERACTIVE, within=None, busy=0.0, now=0.0):
-        deadline = None if within is None else now + within
-        work = Work(Lease(), [Tokens((0,) * length) for length in lengths], caller, lane, deadline)
-        request = Request(work, None, now)
+    def call(self, *lengths, caller="", lane=Lane.INTERACTIVE, within=None, busy=0.0, now=0.0, trial=False):
+        work = self.work(lengths, caller, lane, None if within is None else now + within)
+        request = Request(dataclasses.replace(work, trial=trial), None, now)
         self.admission.check(request, self.queue, busy, now)
         self.queue.add(request)
         return request
+
+    def foresee(self, *lengths, lane=Lane.INTERACTIVE, within=None, now=0.0):
+        """Look at a call of which no more is known than that it has so many tokens at least; whether it is a trial."""
+        request = Request(self.work(lengths, "", lane, None if within is None else now + within), None, now)
+        self.admission.check(request, self.queue, 0.0, now, least=True)
+        return request.trial
+
+    def work(self, lengths, caller, lane, deadline):
+        return Work(Lease(), [Tokens((0,) * length) for length in lengths], caller, lane, deadline)
 
     def fill(self, caller=""):
         before = self.queue.tokens
@@ -286,3 +296,58 @@ def test_what_only_the_queue_makes_late_is_refused_however_long():
     for now in range(60):
         with pytest.raises(DeadlineUnreachable):
             door.call(100, caller="나중", within=0.5, now=float(now))
+
+
+def test_what_would_be_refused_however_short_is_foreseen():
+    door = Door()
+    with pytest.raises(DeadlineUnreachable, match="at least 50 tokens would take"):
+        door.foresee(*[1] * 50, within=0.06)
+    assert not door.foresee(*[1] * 50, within=0.12)
+    for number in range(10):
+        door.call(100, caller=str(number))
+    with pytest.raises(DeadlineUnreachable):
+        door.foresee(*[1] * 50, within=0.12)
+
+
+def test_a_queue_without_room_is_foreseen():
+    door = Door()
+    for number in range(200):
+        door.fill(caller=str(number))
+    with pytest.raises(Overloaded, match="no room for at least 50 tokens"):
+        door.foresee(*[50])
+
+
+def test_what_is_foreseen_in_vain_is_tried_too_and_not_judged_again():
+    """Else tries would be made of nothing that is refused so early."""
+    door = Door()
+    for _ in range(100):
+        door.speed.record(1, 100, 1.0)
+    now, trial = 0.0, False
+    while not trial and now < 60:
+        try:
+            trial = door.foresee(*[1] * 100, within=0.3, now=now)
+        except DeadlineUnreachable:
+            now += 0.1
+    assert now == pytest.approx(20 * 0.3, abs=0.2)
+    for _ in range(100):
+        door.speed.record(1, 100, 1.0)
+
+    assert door.call(*[10] * 100, within=0.3, now=now, trial=trial).trial
+    with pytest.raises(DeadlineUnreachable):
+        door.foresee(*[1] * 100, within=0.3, now=now + 0.1)
+
+
+def test_a_trial_that_turns_out_to_be_in_time_is_a_call_like_others():
+    assert not Door().call(10, within=1.0, trial=True).trial
+
+
+def test_what_is_let_through_to_be_looked_at_again_corrects_no_doubt():
+    door = Door()
+    for _ in range(100):
+        door.speed.record(1, 100, 1.0)
+    for tenth in range(59):
+        assert not door.foresee(100, within=30.0, now=tenth / 10)
+        with pytest.raises(DeadlineUnreachable):
+            door.call(100, within=0.3, now=tenth / 10)
+
+    assert door.call(100, within=0.3, now=6.1).trial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 import time
 
@@ -145,6 +146,23 @@ async def test_a_deadline_that_cannot_be_met_is_refused_at_once(rig):
     assert refused.value.retry_after > 0
     assert r.recorder.named("refused") == [("DEADLINE_UNREACHABLE", 1000)]
     assert r.recorder.batches() == []
+
+
+async def test_what_is_foreseen_to_be_refused_is_counted_and_nothing_waits(rig):
+    async with rig() as r:
+        outline = r.work(["가"] * 1000, deadline=time.monotonic() + 0.5)
+        with pytest.raises(DeadlineUnreachable):
+            r.batcher.foresee(outline)
+        with pytest.raises(DeadlineExceeded):
+            r.batcher.foresee(dataclasses.replace(outline, deadline=time.monotonic() - 1))
+        assert not r.batcher.foresee(dataclasses.replace(outline, deadline=time.monotonic() + 60))
+        assert r.batcher.load.queued_texts == {"interactive": 0, "bulk": 0}
+        await r.batcher.drain(1.0)
+        with pytest.raises(ShuttingDown):
+            r.batcher.foresee(outline)
+
+    refused = [("DEADLINE_UNREACHABLE", 1000), ("DEADLINE_EXCEEDED", 1000), ("SHUTTING_DOWN", 1000)]
+    assert r.recorder.named("refused") == refused
 
 
 async def test_a_full_queue_refuses_whole_requests_and_keeps_the_others(rig):
