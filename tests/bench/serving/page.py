@@ -21,6 +21,7 @@ simulated clock stands in [batching.md](batching.md). Compare figures within one
 TITLES = {
     "swaps": "Promotions and rollbacks under load",
     "overload": "Three times the capacity",
+    "hopeless": "Lists that cannot be answered in time",
     "mixed": "Short and long texts, calls and streams",
     "unary": "One call",
     "faults": "Faults",

@@ -102,6 +102,25 @@ def overload(found: dict[str, Any]) -> str:
     )
 
 
+def hopeless(found: dict[str, Any]) -> str:
+    """What hopeless lists take from others."""
+    rows = [
+        [name, figure(found["texts_per_second"][name]), f"{over:.2f}"] for name, over in found["over_alone"].items()
+    ]
+    return "\n\n".join(
+        [
+            (
+                f"{found['callers']} callers of one text, alone and beside {number(found['rate'])} lists of "
+                f"{found['batch']:,} texts a second at random moments. Refused lists ask for an alias that there is "
+                f"not, which is what a refusal and the client on the same cores take at least; hopeless ones have a "
+                f"deadline of {number(found['deadline_ms'])} ms."
+            ),
+            table(("", "answers a second", "over alone"), rows),
+            f"Of the hopeless lists {100 * found['unreachable_share']:.1f} % were refused before their deadline.",
+        ]
+    )
+
+
 def mixed(found: dict[str, Any]) -> str:
     """Padding, and short calls beside streams."""
     padding = [

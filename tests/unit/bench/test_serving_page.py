@@ -81,6 +81,15 @@ FIGURES = {
         "memory": MEMORY,
         "memory_growth": 0.05,
     },
+    "hopeless": {
+        "callers": 8,
+        "batch": 1000,
+        "rate": 100.0,
+        "deadline_ms": 50.0,
+        "texts_per_second": {"alone": summary([200.0]), "beside hopeless lists": summary([150.0])},
+        "over_alone": {"alone": 1.0, "beside hopeless lists": 0.75},
+        "unreachable_share": 0.995,
+    },
     "mixed": {
         "padding": {"stream": {"real": 900, "computed": 1000, "padding": 0.1}},
         "latency_ms": {"alone": LATENCY, "beside mixed": LATENCY},
@@ -147,6 +156,8 @@ def test_every_section_is_told_with_its_plots(tmp_path):
         assert (tmp_path / name).stat().st_size > 1000
     assert "| steady state | – | – | 900 | 8 | 20 | 30 | 1 |" in text
     assert "| 1.0 | 1 | SIGTERM |" in text
+    assert "| beside hopeless lists | 150 | 0.75 |" in text
+    assert "99.5 % were refused" in text
     assert json.loads((tmp_path / "serving.json").read_text("utf-8")) == WHOLE
 
 
