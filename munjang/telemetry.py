@@ -48,7 +48,7 @@ def setup_logging(settings: Settings, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(level, logging.INFO))  # the debug lines of libraries are for their own developers
-    for own in ("munjang", "server", "worker", "trainer"):
+    for own in ("munjang", "munjang_server", "munjang_worker", "munjang_trainer"):
         logging.getLogger(own).setLevel(level)
 
 

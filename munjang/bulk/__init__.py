@@ -9,13 +9,13 @@ from __future__ import annotations
 QUEUE = "munjang"
 """The RQ queue that bulk jobs wait in."""
 
-EMBED_FILE = "worker.jobs.embed_file"
+EMBED_FILE = "munjang_worker.jobs.embed_file"
 """The function path of a bulk job, as `rq enqueue` names it: plans the job and enqueues its shards."""
 
-EMBED_SHARD = "worker.jobs.embed_shard"
+EMBED_SHARD = "munjang_worker.jobs.embed_shard"
 """The function path of one shard of a planned job; only workers enqueue it."""
 
-FINISH_FILE = "worker.jobs.finish_file"
+FINISH_FILE = "munjang_worker.jobs.finish_file"
 """The function path of a job's last step; only workers enqueue it."""
 
 MANIFEST = "manifest.json"

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from munjang import __version__
-from munjang.cli import console, jobs, versions
+from munjang.cli import console, jobs, programs, versions
 from munjang.cli.bench import bench
 from munjang.cli.config import read_settings
 from munjang.cli.demo import demo
@@ -40,6 +40,7 @@ app.command()(health)
 app.add_typer(versions.app, name="versions")
 app.add_typer(jobs.app, name="jobs")
 app.command()(bench)
+programs.mount(app)
 
 
 def _print_version(wanted: bool) -> None:

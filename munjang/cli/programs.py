@@ -1,11 +1,20 @@
-"""How a person calls our programs from their own shell: by name where that works, else by the path that does."""
+"""Starts the server, the worker and the trainer by name, and says how a person calls our programs from a shell."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import shlex
 import shutil
 import sys
 from pathlib import Path
+
+import typer  # noqa: TC002 - typer reads the annotations
+
+from munjang.errors import ConfigurationError
+
+MODULES = {"serve": "munjang_server", "work": "munjang_worker", "train": "munjang_trainer"}
+"""The package behind each command; a name only, because the command line imports no program."""
 
 
 def spoken(name: str) -> str:
@@ -20,3 +29,48 @@ def spoken(name: str) -> str:
         return name
     here = Path.cwd()
     return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))
+
+
+def installed(module: str) -> bool:
+    """Whether `python -m MODULE` can be run."""
+    try:
+        return importlib.util.find_spec(f"{module}.__main__") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def serve(context: typer.Context) -> None:
+    """Run the gRPC server; `serve token new NAME` makes a bearer token."""
+    _become(context)
+
+
+def work(context: typer.Context) -> None:
+    """Run a worker for bulk jobs."""
+    _become(context)
+
+
+def train(context: typer.Context) -> None:
+    """Prepare data, train, evaluate and publish models."""
+    _become(context)
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands that start programs; their arguments, `--help` too, go to the program unread."""
+    unread = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    for command in (serve, work, train):
+        app.command(context_settings=unread, add_help_option=False)(command)
+
+
+def _become(context: typer.Context) -> None:
+    """Replace this process with the program, so that signals and the exit status are the program's own.
+
+    Raises:
+        ConfigurationError: the extra that has the program is not installed.
+    """
+    module = MODULES[str(context.info_name)]
+    if not installed(module):
+        extra = module.removeprefix("munjang_")
+        msg = f"the {extra} is not installed: pip install 'munjang[{extra}]'"
+        raise ConfigurationError(msg)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *context.args])  # noqa: S606 - our own module

@@ -87,7 +87,7 @@ def publish(
 ) -> None:
     """Publish a model folder as the next version. No alias moves unless --promote is given.
 
-    `python -m trainer publish` also measures the model first, and refuses one that is worse.
+    `munjang train publish` also measures the model first, and refuses one that is worse.
 
     Examples:
       munjang versions publish my-model

@@ -110,7 +110,7 @@ class ServerSettings(BatchSettings):
     )
     tokens_file: str = Field(
         default="",
-        description="The file of bearer tokens, as `python -m server token new` writes it. Set it to accept only "
+        description="The file of bearer tokens, as `munjang serve token new` writes it. Set it to accept only "
         "callers that have one; it is read again when it changes.",
     )
     metrics_host: str = Field(

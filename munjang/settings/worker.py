@@ -15,7 +15,7 @@ class WorkerSettings(EngineSettings):
 
     worker_processes: Positive = Field(
         default=1,
-        description="Worker processes of one `python -m worker`, each with its own model in memory. Raise it where one "
+        description="Worker processes of one `munjang work`, each with its own model in memory. Raise it where one "
         "process leaves cores or a GPU idle; on a CPU they share the threads.",
     )
     shard_rows: Positive = Field(

@@ -1,4 +1,4 @@
-"""`python -m worker` as it is, but with a model that takes no time: what is left is the plumbing."""
+"""`munjang work` as it is, but with a model that takes no time: what is left is the plumbing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 
-import worker.process
+import munjang_worker.process
 from munjang.encoder.contract import ModelInfo, Tokens
-from worker.__main__ import main
+from munjang_worker.__main__ import main
 
 
 class FastEncoder:
@@ -34,5 +34,5 @@ class FastEncoder:
 
 
 if __name__ == "__main__":
-    worker.process._loader = lambda _registry, _settings: lambda _version: FastEncoder()
+    munjang_worker.process._loader = lambda _registry, _settings: lambda _version: FastEncoder()
     sys.exit(main(sys.argv[1:]))

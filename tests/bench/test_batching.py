@@ -20,12 +20,12 @@ from munjang.encoder.contract import ModelInfo, Tokens
 from munjang.encoder.layout import computed
 from munjang.errors import VersionNotFound
 from munjang.settings import BatchSettings
-from server.batching import Batcher, Lane, Work
-from server.batching.pace import Pace
-from server.batching.queue import Queue
-from server.batching.request import Request
-from server.batching.simulation import Call, Simulation
-from server.batching.speed import SpeedMeter
+from munjang_server.batching import Batcher, Lane, Work
+from munjang_server.batching.pace import Pace
+from munjang_server.batching.queue import Queue
+from munjang_server.batching.request import Request
+from munjang_server.batching.simulation import Call, Simulation
+from munjang_server.batching.speed import SpeedMeter
 
 OUT = Path(__file__).parents[2] / "docs" / "bench"
 ENGINES = {  # seconds to start a forward, seconds a token, patience of a call

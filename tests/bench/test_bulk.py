@@ -33,13 +33,13 @@ from munjang.encoder.plan import plan
 from munjang.engine.loading import VersionLoader
 from munjang.registry import Registry, fetch
 from munjang.settings import WorkerSettings
+from munjang_worker.encoding import BlockEncoder
+from munjang_worker.planning import PlanSettings, make_plan
+from munjang_worker.preparing import Preparer
+from munjang_worker.reading.rows import read_pieces
+from munjang_worker.shard import ShardJob
+from munjang_worker.storage import Folder
 from tests.bench.bulk_page import page
-from worker.encoding import BlockEncoder
-from worker.planning import PlanSettings, make_plan
-from worker.preparing import Preparer
-from worker.reading.rows import read_pieces
-from worker.shard import ShardJob
-from worker.storage import Folder
 
 OUT = Path(__file__).parents[2] / "docs" / "bench"
 QUICK = bool(os.environ.get("MUNJANG_BENCH_QUICK"))
@@ -248,7 +248,7 @@ def test_bulk(tmp_path, redis_url, starter_registry, monkeypatch) -> None:
         ("padded_planned", padded, plan),
         ("padded_file_order", padded, file_order),
     ):
-        monkeypatch.setattr("worker.encoding.plan", order)
+        monkeypatch.setattr("munjang_worker.encoding.plan", order)
         monkeypatch.setattr("munjang.encoder.streams.lay_out", lay_out if runs is encoder else one_frame)
         seconds, found[name] = run_shards(mixed, Folder(str(tmp_path / name)), starter_registry, runs)
         rows_a_second[name] = MIXED / seconds

@@ -90,11 +90,11 @@ def size(folder):
 @pytest.fixture
 def home(tmp_path):
     """A home whose registry holds the starter model, behind stable, and another model of its size."""
-    first = Process("-m", "trainer", "starter", home=tmp_path)
+    first = Process("-m", "munjang_trainer", "starter", home=tmp_path)
     first.wait()
     registry = Registry(str(tmp_path / "registry"))
     with Client(f"127.0.0.1:{(port := free_port())}") as client:
-        server = Process("-m", "server", home=tmp_path, port=port, aliases="stable")
+        server = Process("-m", "munjang_server", home=tmp_path, port=port, aliases="stable")
         client.wait_ready(LIMIT)
         vectors = client.encode(SENTENCES).vectors
         server.end()
@@ -122,7 +122,7 @@ def of_server(home, registry, cache):
     """A pod's life, which begins with an empty cache: load, a swap; and a start where all is in the cache."""
     port = free_port()
     target = f"127.0.0.1:{port}"
-    server = Process("-m", "server", home=home, port=port, cache=cache)
+    server = Process("-m", "munjang_server", home=home, port=port, cache=cache)
     with Client(target, timeout=LIMIT) as client:
         client.wait_ready(LIMIT)
         found = {"first_start_peak": server.peak(), "rest_after_first_start": server.rest()}
@@ -132,7 +132,7 @@ def of_server(home, registry, cache):
         until(lambda: client.aliases()["stable"].serving == 2, "the swap")
         found |= {"swap_peak": server.peak(), "rest_with_previous": server.rest()}
         server.end()
-        server = Process("-m", "server", home=home, port=port, cache=cache)
+        server = Process("-m", "munjang_server", home=home, port=port, cache=cache)
         client.wait_ready(LIMIT)
         found |= {"start_peak": server.peak(), "rest": server.rest()}
     server.end()
@@ -150,7 +150,7 @@ def of_worker(home, cache, url):
         encoding="utf-8",
     )
     port = free_port()
-    worker = Process("-m", "worker", home=home, cache=cache, redis_url=url, worker_metrics_port=port)
+    worker = Process("-m", "munjang_worker", home=home, cache=cache, redis_url=url, worker_metrics_port=port)
     queue = JobQueue(url)
     until(lambda: answers("127.0.0.1", port), "the worker")
     found = {"rest_before_a_job": worker.rest()}

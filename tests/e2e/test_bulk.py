@@ -74,7 +74,7 @@ def start_worker(redis_url, starter_registry, warm_cache, tmp_path):
         names = {f"MUNJANG_{name}": str(value) for name, value in (given | settings).items()}
         log = (tmp_path / f"worker-{len(running)}.log").open("wb")
         process = subprocess.Popen(
-            [sys.executable, "-m", "worker"],
+            [sys.executable, "-m", "munjang_worker"],
             env={**os.environ, **names, "HF_HUB_OFFLINE": "1"},
             stdout=log,
             stderr=subprocess.STDOUT,

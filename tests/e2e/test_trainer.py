@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(900)  # trained, published and converted severa
 SECONDS = 240
 
 
-TRAINER = [sys.executable, "-m", "trainer"]
+TRAINER = [sys.executable, "-m", "munjang_trainer"]
 MUNJANG = [sys.executable, "-c", "from munjang.cli.main import run; run()"]
 
 

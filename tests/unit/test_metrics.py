@@ -7,9 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 import munjang
 from munjang.metrics import Disks, QueueDepth, new_registry
-from server.metrics.queue import show_queue
+from munjang_server.metrics.queue import show_queue
+from munjang_worker.metrics import Metrics
 from tests.ports import free_port
-from worker.metrics import Metrics
 
 WAITING = {"state": "waiting"}
 

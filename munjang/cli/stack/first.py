@@ -1,4 +1,4 @@
-"""The first model of a registry: `python -m trainer starter` as a child, shown while it works."""
+"""The first model of a registry: `munjang train starter` as a child, shown while it works."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def needed(url: str) -> bool:
 
 def command(*, promote: bool) -> list[str]:
     """The command line; with `promote` the model is served even where another one was."""
-    return [sys.executable, "-P", "-m", "trainer", "starter", *(["--promote"] if promote else [])]
+    return [sys.executable, "-P", "-m", "munjang_trainer", "starter", *(["--promote"] if promote else [])]
 
 
 def relay(child: Child, tell: Callable[[str], None]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from munjang.cli.programs import installed
 from munjang.cli.stack.ports import LOOPBACK, check_free, dial, free_port
 from munjang.errors import ConfigurationError
 
@@ -82,7 +82,7 @@ def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, worker:
     Raises:
         ConfigurationError: the server is not installed, or a port is taken.
     """
-    if not installed("server"):
+    if not installed("munjang_server"):
         msg = "the server is not installed: pip install 'munjang[starter]'"
         raise ConfigurationError(msg)
     if port:
@@ -102,14 +102,6 @@ def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, worker:
             settings.worker_metrics_host,
             settings.worker_metrics_port or free_port(settings.worker_metrics_host),
         ),
-        worker=worker and installed("worker"),
+        worker=worker and installed("munjang_worker"),
         drain_seconds=settings.drain_seconds,
     )
-
-
-def installed(program: str) -> bool:
-    """Whether `python -m PROGRAM` can be run."""
-    try:
-        return importlib.util.find_spec(f"{program}.__main__") is not None
-    except ModuleNotFoundError:
-        return False

@@ -112,9 +112,9 @@ class Stack:
     def start_programs(self) -> None:
         """Start server and worker, and wait for neither."""
         self._tell("starting server" + (" and worker" if self.plan.worker else ""))
-        self._start("server", [sys.executable, "-P", "-m", "server"])
+        self._start("server", [sys.executable, "-P", "-m", "munjang_server"])
         if self.plan.worker:
-            self._start("worker", [sys.executable, "-P", "-m", "worker"])
+            self._start("worker", [sys.executable, "-P", "-m", "munjang_worker"])
 
     def wait_ready(self, client: Client, seconds: float) -> None:
         """Return when the server serves and the worker works.

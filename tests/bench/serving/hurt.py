@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from munjang.engine.loading import VersionLoader
-from server import app
-from server.leaving import leave
-from server.main import main
+from munjang_server import app
+from munjang_server.leaving import leave
+from munjang_server.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -70,7 +70,7 @@ class Serving:
 def serving(
     context: Context,
     *,
-    program: Sequence[str] = ("-m", "server"),
+    program: Sequence[str] = ("-m", "munjang_server"),
     name: str = "munjang",
     port: int = 0,
     **settings: object,

@@ -17,9 +17,9 @@ from munjang.cli.stack import valkey
 from munjang.cli.stack.ports import free_port
 from munjang.client.jobs import JobQueue
 from munjang.encoder.encode import encode
+from munjang_worker.planning import BLOCK_ROWS
 from tests.bench.speed import texts
 from tests.bench.speed.stats import interleave, ratio, summary, timed
-from worker.planning import BLOCK_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,7 @@ def _worker(context: Context, url: str, folder: Path) -> Iterator[None]:
         "MUNJANG_REDIS_URL": url,
         "MUNJANG_DEVICE": "cpu",
     }
-    with _process([sys.executable, "-m", "worker"], folder / "worker.log", environment):
+    with _process([sys.executable, "-m", "munjang_worker"], folder / "worker.log", environment):
         yield
 
 

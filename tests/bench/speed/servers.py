@@ -152,7 +152,7 @@ def ours(registry: str, home: Path, prefix: tuple[str, ...] = ()) -> Spec:
         "MUNJANG_LOG_LEVEL": "warning",
         "MUNJANG_DEVICE": "cpu",
     }
-    return Spec("munjang", "munjang", [*prefix, sys.executable, "-m", "server"], environment)
+    return Spec("munjang", "munjang", [*prefix, sys.executable, "-m", "munjang_server"], environment)
 
 
 def simple(folder: Path, runtime: str) -> Spec:

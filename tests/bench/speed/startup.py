@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.bench.speed.context import Context
 
 REST_SECONDS = 5.0
-IMPORTS = ("munjang.client", "munjang.cli.main", "server.main", "worker.process")
+IMPORTS = ("munjang.client", "munjang.cli.main", "munjang_server.main", "munjang_worker.process")
 
 
 def measure(context: Context) -> dict[str, Any]:

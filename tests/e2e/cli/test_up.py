@@ -62,7 +62,7 @@ def test_nothing_is_left_when_it_is_killed(munjang, home):
 def test_a_child_that_dies_ends_the_rest_and_is_named(munjang, home):
     up = munjang("up", "--home", home, "--port", "0", "--no-worker")
     up.wait_for("munjang is ready")
-    (server,) = [process for process in up.family() if process.cmdline()[-2:] == ["-m", "server"]]
+    (server,) = [process for process in up.family() if process.cmdline()[-2:] == ["-m", "munjang_server"]]
     server.kill()
     assert up.wait() == 1
     assert "error: server ended by itself with status -9" in up.said

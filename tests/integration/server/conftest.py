@@ -22,13 +22,13 @@ from munjang.registry import AliasRecord, Manifest, Snapshot
 from munjang.settings import ServerSettings
 from munjang.testing import FakeEncoder
 from munjang.v1 import embedding_service_pb2_grpc, model_service_pb2_grpc
-from server.admin import Admin
-from server.batching.batcher import Batcher
-from server.front import Front
-from server.metrics.batching import BatchMetrics, show_load
-from server.metrics.engine import EngineMetrics, show_versions
-from server.security.guard import OpenGuard
-from server.security.tls import credentials
+from munjang_server.admin import Admin
+from munjang_server.batching.batcher import Batcher
+from munjang_server.front import Front
+from munjang_server.metrics.batching import BatchMetrics, show_load
+from munjang_server.metrics.engine import EngineMetrics, show_versions
+from munjang_server.security.guard import OpenGuard
+from munjang_server.security.tls import credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

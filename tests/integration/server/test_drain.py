@@ -8,7 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from munjang.v1 import embedding_service_pb2 as pb2
-from server.lifecycle import drain
+from munjang_server.lifecycle import drain
 
 REQUEST = pb2.EncodeRequest(texts=["마지막 부름"])
 

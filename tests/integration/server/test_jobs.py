@@ -16,7 +16,7 @@ from munjang.client.jobs import JobQueue
 from munjang.errors import InvalidJob, JobNotFound
 from munjang.v1 import job_service_pb2 as pb2
 from munjang.v1 import job_service_pb2_grpc, resources_pb2
-from server.security.guard import OpenGuard
+from munjang_server.security.guard import OpenGuard
 
 SPEC = JobSpec(
     input="/자료/문장.csv",

@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 from munjang.metrics import new_registry
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import resources_pb2
-from server.metrics.page import serve_page
-from server.tracing import Tracing
+from munjang_server.metrics.page import serve_page
+from munjang_server.tracing import Tracing
 
 TEXTS = ["첫째 문장", "둘째 문장입니다"]
 

@@ -11,10 +11,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from munjang.settings import ServerSettings
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import model_service_pb2
-from server.security.guard import OpenGuard
-from server.security.issue import issue
-from server.security.tls import credentials
-from server.security.tokens import TokenGuard
+from munjang_server.security.guard import OpenGuard
+from munjang_server.security.issue import issue
+from munjang_server.security.tls import credentials
+from munjang_server.security.tokens import TokenGuard
 from tests.authority import Authority
 
 REQUEST = pb2.EncodeRequest(texts=["비밀 문장"])

@@ -11,7 +11,7 @@ PROGRAM = """
 import asyncio, sys
 from munjang.settings import BatchSettings
 from munjang.testing import FakeEncoder
-from server.batching import Batcher, Work
+from munjang_server.batching import Batcher, Work
 
 class Slow(FakeEncoder):
     def forward(self, batch):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-import trainer.training.run  # noqa: F401 - imported before any child is made
+import munjang_trainer.training.run  # noqa: F401 - imported before any child is made
 from munjang.settings import TrainerSettings
-from trainer.cli import app
-from trainer.gate import publish
-from trainer.gate.verdict import Verdict
+from munjang_trainer.cli import app
+from munjang_trainer.gate import publish
+from munjang_trainer.gate.verdict import Verdict
 
 PUBLISH_UNGATED = "publish-ungated"
 """A command of this program only: publish a run as if the gate had let it pass."""

@@ -20,12 +20,12 @@ from munjang.engine.probing import probe
 from munjang.korean import PARAGRAPH, SENTENCES
 from munjang.registry import Registry
 from munjang.vectors import quantize_int8
-from trainer.cli import app
-from trainer.starter.oracle import LEAST, EngineMissing, agreement
-from trainer.starter.publish import publish_starter
-from trainer.starter.q4file import read_q4
-from trainer.starter.source import find_source
-from trainer.starter.tokenizer import build_tokenizer
+from munjang_trainer.cli import app
+from munjang_trainer.starter.oracle import LEAST, EngineMissing, agreement
+from munjang_trainer.starter.publish import publish_starter
+from munjang_trainer.starter.q4file import read_q4
+from munjang_trainer.starter.source import find_source
+from munjang_trainer.starter.tokenizer import build_tokenizer
 
 TEXTS = [
     *SENTENCES,

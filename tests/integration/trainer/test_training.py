@@ -18,9 +18,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 
-from trainer.training.checkpoints import whole_checkpoints
-from trainer.training.journal import read_journal
-from trainer.training.record import read_record
+from munjang_trainer.training.checkpoints import whole_checkpoints
+from munjang_trainer.training.journal import read_journal
+from munjang_trainer.training.record import read_record
 
 CONTRASTIVE = {"nli": {"loss": "mnrl"}}
 
@@ -246,7 +246,7 @@ def test_two_processes_train_together(workshop):
     path, run = workshop / "two.yaml", workshop / "runs" / "two"
     path.write_text(yaml.safe_dump(recipe(name="two"), allow_unicode=True), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"]
-    command += ["-m", "trainer", "train", str(path), "--data", str(workshop), "--output", str(run)]
+    command += ["-m", "munjang_trainer", "train", str(path), "--data", str(workshop), "--output", str(run)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert [(stage.name, stage.steps) for stage in read_record(run).stages] == [("contrastive", 20), ("scored", 20)]

@@ -1,4 +1,4 @@
-"""`python -m worker` as it is, but with a fake model that tests hold, slow down and break from outside.
+"""`munjang work` as it is, but with a fake model that tests hold, slow down and break from outside.
 
 FAKE_FOLDER holds `trace` (a line for every forward, load and wait at a gate: what, process id, version) and, if the
 test put it there, `gate` (every forward waits while it is there; if it names a folder, only once a part is in that),
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import bucket
 
-import worker.begin
-import worker.connection
-import worker.jobs
-import worker.process
-import worker.queue
-import worker.supervisor
+import munjang_worker.begin
+import munjang_worker.connection
+import munjang_worker.jobs
+import munjang_worker.process
+import munjang_worker.queue
+import munjang_worker.supervisor
 from munjang.testing import FakeEncoder
-from worker.__main__ import main
+from munjang_worker.__main__ import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,12 +99,12 @@ def held(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def run(arguments: list[str]) -> int:
     """Be a worker; its exit status."""
     bucket.register()
-    worker.supervisor.PAUSE_SECONDS = 0.5
-    worker.connection.LAST_TRIES = 1.0
-    worker.queue.PAUSES = (1,)
-    worker.begin.make_plan = held("plan", worker.begin.make_plan)
-    worker.jobs.write_manifest = held("finish", worker.jobs.write_manifest)
-    worker.process._loader = lambda _registry, _settings: load
+    munjang_worker.supervisor.PAUSE_SECONDS = 0.5
+    munjang_worker.connection.LAST_TRIES = 1.0
+    munjang_worker.queue.PAUSES = (1,)
+    munjang_worker.begin.make_plan = held("plan", munjang_worker.begin.make_plan)
+    munjang_worker.jobs.write_manifest = held("finish", munjang_worker.jobs.write_manifest)
+    munjang_worker.process._loader = lambda _registry, _settings: load
     return main(arguments)
 
 

@@ -13,8 +13,8 @@ from rq import Queue
 from munjang.bulk import EMBED_SHARD, QUEUE
 from munjang.bulk.record import job_key
 from munjang.bulk.serializer import PlainJson
-from worker.plan import load_plan
-from worker.storage import Folder
+from munjang_worker.plan import load_plan
+from munjang_worker.storage import Folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -56,7 +56,7 @@ def plant(bench: Any, rq_id: str, **fields: bytes) -> None:
 
 def test_a_function_that_is_not_on_the_list_is_refused_with_a_clear_message(bench: Any, trap: Path) -> None:
     bench.start()
-    for function in ("os.system", "builtins.eval", "subprocess.call", "worker.jobs.current", "munjang"):
+    for function in ("os.system", "builtins.eval", "subprocess.call", "munjang_worker.jobs.current", "munjang"):
         for serializer in ("pickle", "json"):
             queue = Queue(QUEUE, connection=bench.redis, serializer=serializer)
             rq_id = queue.enqueue(function, f"touch {trap}").id

@@ -31,7 +31,7 @@ class Gadget:
 
 
 def test_plain_data_of_rq_s_own_formats_is_read() -> None:
-    call = ("worker.jobs.embed_file", None, ("/in", "/out"), {"precision": "int8"})
+    call = ("munjang_worker.jobs.embed_file", None, ("/in", "/out"), {"precision": "int8"})
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         assert loads(pickle.dumps(call, protocol)) == call
     assert loads(json.dumps(call).encode()) == [call[0], None, ["/in", "/out"], call[3]]

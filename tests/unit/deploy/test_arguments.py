@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from munjang.cli.main import app as munjang_app
 from munjang.settings import ClientSettings, ServerSettings, TrainerSettings, WorkerSettings
-from server.health import LIVE
-from server.main import _parser
-from trainer.cli import app as trainer_app
+from munjang_server.health import LIVE
+from munjang_server.main import _parser
+from munjang_trainer.cli import app as trainer_app
 
 ROOT = Path(__file__).resolve().parents[3]
 READ_BY = {
@@ -91,7 +91,7 @@ def test_every_argument_is_one_that_the_program_takes(rendered, pod_of):
             result = CliRunner().invoke(trainer_app, [*arguments, "--help"])
             assert result.exit_code == 0, result.output
             if arguments[0] == "run":
-                assert (ROOT / "trainer" / "recipes" / f"{arguments[1]}.yaml").is_file()
+                assert (ROOT / "trainer" / "munjang_trainer" / "recipes" / f"{arguments[1]}.yaml").is_file()
         else:
             assert _parser().parse_args(arguments if program == "server" else [])
             assert arguments == []

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from munjang.cli.main import app
 from munjang.settings import ClientSettings, ServerSettings, TrainerSettings, UpSettings, WorkerSettings
-from trainer.cli import app as trainer_app
+from munjang_trainer.cli import app as trainer_app
 
 ROOT = Path(__file__).resolve().parents[3]
 OTHERS = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "deploy/README.md")]
@@ -63,7 +63,7 @@ def test_a_command_of_ours_exists_with_the_options_it_is_given(page, words):
     check(app, words)
 
 
-@pytest.mark.parametrize(("page", "words"), commands("python -m trainer"), ids=name_of)
+@pytest.mark.parametrize(("page", "words"), commands("munjang train"), ids=name_of)
 def test_a_command_of_the_trainer_exists_with_the_options_it_is_given(page, words):
     check(trainer_app, words)
 

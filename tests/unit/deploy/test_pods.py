@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.connection import LAST_TRIES
+from munjang_worker.connection import LAST_TRIES
 
 STARTED = json.loads((Path(__file__).resolve().parents[3] / "docs" / "bench" / "speed.json").read_text("utf-8"))[
     "startup"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from munjang.errors import InvalidText, MalformedMessage, MessageTooLarge
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import job_service_pb2
-from server.parsing import Parser
+from munjang_server.parsing import Parser
 
 PARSER = Parser(pb2.EncodeRequest, 10_000)
 

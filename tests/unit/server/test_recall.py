@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry
 from munjang.encoder.contract import Tokens
 from munjang.errors import InternalError, Overloaded
 from munjang.testing import POISON, FakeEncoder
-from server.batching.contract import Encoded, Work
-from server.metrics.cache import CacheMetrics
-from server.recall import Recall
-from server.vector_cache import VectorCache
+from munjang_server.batching.contract import Encoded, Work
+from munjang_server.metrics.cache import CacheMetrics
+from munjang_server.recall import Recall
+from munjang_server.vector_cache import VectorCache
 
 ENCODERS = {1: FakeEncoder(seed=1), 2: FakeEncoder(seed=2)}
 

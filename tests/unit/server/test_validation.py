@@ -6,7 +6,7 @@ import pytest
 
 from munjang.encoder.contract import ModelInfo, Tokens
 from munjang.errors import EmptyText, NoTexts, TextTooLong, TooManyTexts, UnknownPrompt
-from server.validation import check_count, check_prompt, raise_first, text_faults, token_faults
+from munjang_server.validation import check_count, check_prompt, raise_first, text_faults, token_faults
 
 
 @pytest.mark.parametrize("count", [1, 4])

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from munjang.errors import Overloaded
-from server.workers import Workers
+from munjang_server.workers import Workers
 
 
 class CountedLease:

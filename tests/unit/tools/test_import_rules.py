@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 TRANSPORTS = {"v1", "client", "cli"}
-PACKAGES = ("munjang", "server", "worker", "trainer")
+PACKAGES = ("munjang", "server/munjang_server", "worker/munjang_worker", "trainer/munjang_trainer")
 
 
 def contract(name: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the packages and their rules."""
     copy = tmp_path_factory.mktemp("house")
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, copy / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
     return copy
 
@@ -65,12 +65,12 @@ def test_the_rules_hold(house: Path) -> None:
         ("munjang/engine/intruder.py", "from munjang.v1 import resources_pb2"),
         ("munjang/registry/intruder.py", "from redis import Redis"),
         ("munjang/bulk/intruder.py", "import rq"),
-        ("munjang/registry/intruder.py", "import server"),
-        ("munjang/cli/intruder.py", "from worker import jobs"),
+        ("munjang/registry/intruder.py", "import munjang_server"),
+        ("munjang/cli/intruder.py", "from munjang_worker import jobs"),
         ("munjang/client/intruder.py", "import torch"),
-        ("server/intruder.py", "import worker"),
-        ("worker/intruder.py", "from trainer import starter"),
-        ("trainer/intruder.py", "def late():\n    import server"),
+        ("munjang_server/intruder.py", "import munjang_worker"),
+        ("munjang_worker/intruder.py", "from munjang_trainer import starter"),
+        ("munjang_trainer/intruder.py", "def late():\n    import munjang_server"),
     ],
 )
 def test_an_import_that_the_rules_forbid_is_caught(house: Path, module: str, statement: str) -> None:

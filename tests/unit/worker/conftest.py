@@ -13,15 +13,15 @@ import pytest
 from munjang.bulk.spec import JobSpec
 from munjang.registry.layout import Manifest
 from munjang.testing import FakeEncoder
-from worker.finish import check_shards, write_manifest
-from worker.planning import PlanSettings, make_plan
-from worker.shard import ShardJob
-from worker.storage import Folder
+from munjang_worker.finish import check_shards, write_manifest
+from munjang_worker.planning import PlanSettings, make_plan
+from munjang_worker.shard import ShardJob
+from munjang_worker.storage import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.plan import Plan
+    from munjang_worker.plan import Plan
 
 BLOCK = 1024
 

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.reading import lines as lines_module
-from worker.reading.block import Problem
-from worker.reading.delimited import Delimited
-from worker.reading.lines import Lines
-from worker.reading.rows import read_pieces
-from worker.storage import Folder
+from munjang_worker.reading import lines as lines_module
+from munjang_worker.reading.block import Problem
+from munjang_worker.reading.delimited import Delimited
+from munjang_worker.reading.lines import Lines
+from munjang_worker.reading.rows import read_pieces
+from munjang_worker.storage import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from worker.plan import Plan
+    from munjang_worker.plan import Plan
 
 PIECES = st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "\r", "가", " ", '","', '"\n', '\n"']), max_size=30)
 
@@ -60,7 +60,7 @@ def test_without_a_header_the_first_record_says_how_many_fields_there_are() -> N
 
 
 def test_a_quote_that_nothing_closes_is_looked_for_so_far_and_no_farther(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.reading.delimited.LINE_BYTES", 1000)
+    monkeypatch.setattr("munjang_worker.reading.delimited.LINE_BYTES", 1000)
     looked: list[int] = []
     look = lines_module.Lines.look
     monkeypatch.setattr(lines_module.Lines, "look", lambda self, at: looked.append(at) or look(self, at))
@@ -92,7 +92,7 @@ def rows_by_block(plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pyt
     """The texts of a file that is cut into shards of so many rows, and which of them are problems."""
 
     def read(path: Path, rows: int, **options: Any) -> list[Any]:
-        monkeypatch.setattr("worker.planning.BLOCK_ROWS", rows)
+        monkeypatch.setattr("munjang_worker.planning.BLOCK_ROWS", rows)
         plan = plan_of(path, shard_rows=rows, output=str(tmp_path / "출력"), **options)
         found: list[Any] = []
         for shard in plan.shards:

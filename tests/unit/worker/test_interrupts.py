@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.interrupts import Interrupted, Interrupts, Reason
+from munjang_worker.interrupts import Interrupted, Interrupts, Reason
 
 
 def test_without_a_reason_the_step_goes_on() -> None:

@@ -14,14 +14,14 @@ import pytest
 from munjang.encoder.postprocess import OutputOptions, finish
 from munjang.errors import UnknownPrompt, UnsupportedDimensions
 from munjang.vectors import Precision, quantize_int8
-from worker.storage import Folder
-from worker.writing.writer import part_names
+from munjang_worker.storage import Folder
+from munjang_worker.writing.writer import part_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from munjang.testing import FakeEncoder
-    from worker.plan import Plan
+    from munjang_worker.plan import Plan
 
     Rows = Callable[[list[Any]], Path]
 

@@ -9,8 +9,8 @@ from redis import Redis
 
 from munjang.errors import EngineUnavailable, InvalidJob, RegistryUnavailable, VersionNotFound
 from munjang.settings import WorkerSettings
-from worker import runtime
-from worker.queue import BulkJob
+from munjang_worker import runtime
+from munjang_worker.queue import BulkJob
 
 
 class Store:
@@ -32,13 +32,13 @@ def failed(monkeypatch):
     def fail(error, store, *, left):
         monkeypatch.setattr(runtime, "_runtime", [SimpleNamespace(settings=WorkerSettings(), registry=store)])
         job = BulkJob("step", connection=Redis())
-        job._func_name, job._args, job._kwargs, job._instance = "worker.jobs.embed_file", (), {}, None
+        job._func_name, job._args, job._kwargs, job._instance = "munjang_worker.jobs.embed_file", (), {}, None
         job.retries_left = left
 
         def raises(*_, **__):
             raise error
 
-        monkeypatch.setitem(BulkJob.func.fget.__globals__["FUNCTIONS"], "worker.jobs.embed_file", raises)
+        monkeypatch.setitem(BulkJob.func.fget.__globals__["FUNCTIONS"], "munjang_worker.jobs.embed_file", raises)
         with pytest.raises(type(error)):
             job._execute()
         return job

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from munjang.errors import InvalidJob, JobConflict
-from worker.storage import TEMPORARY, Folder
+from munjang_worker.storage import TEMPORARY, Folder
 
 
 @pytest.fixture(params=["local", "memory"])

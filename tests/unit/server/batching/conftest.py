@@ -14,7 +14,7 @@ import pytest
 from munjang.errors import VersionNotFound
 from munjang.settings import BatchSettings
 from munjang.testing import FakeEncoder
-from server.batching import Batcher, Lane, Observer, Work
+from munjang_server.batching import Batcher, Lane, Observer, Work
 
 
 class FakeLease:

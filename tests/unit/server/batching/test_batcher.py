@@ -22,7 +22,7 @@ from munjang.errors import (
 )
 from munjang.settings import BatchSettings
 from munjang.testing import FakeEncoder
-from server.batching import Batcher, BatcherContract, Lane, Work
+from munjang_server.batching import Batcher, BatcherContract, Lane, Work
 
 SENTENCES = ["밀짚모자를 쓴 남자가 드럼을 쳤다.", "남자가 음악을 연주하고 있다.", "고양이 🐈", "ㄱㄴㄷ", "A tail"]
 

@@ -12,10 +12,10 @@ import pytest
 
 from munjang.errors import EngineUnavailable, InternalError
 from munjang.testing import POISON, FakeEncoder
-from server.batching import lane_queue
-from server.batching.queue import Queue
-from server.batching.runner import Runner
-from server.batching.trial import Trial
+from munjang_server.batching import lane_queue
+from munjang_server.batching.queue import Queue
+from munjang_server.batching.runner import Runner
+from munjang_server.batching.trial import Trial
 
 
 @dataclass

@@ -9,11 +9,11 @@ import pytest
 from munjang.encoder.contract import Tokens
 from munjang.settings import BatchSettings
 from munjang.testing import FakeEncoder
-from server.batching.contract import Work
-from server.batching.pace import Pace
-from server.batching.queue import Queue
-from server.batching.request import Request
-from server.batching.speed import SpeedMeter
+from munjang_server.batching.contract import Work
+from munjang_server.batching.pace import Pace
+from munjang_server.batching.queue import Queue
+from munjang_server.batching.request import Request
+from munjang_server.batching.speed import SpeedMeter
 
 
 class Lease:

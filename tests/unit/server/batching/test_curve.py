@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.batching.curve import UNMEASURED, Curve
+from munjang_server.batching.curve import UNMEASURED, Curve
 
 START, TOKEN = 0.004, 1 / 10_000  # a forward of this engine costs as much as 40 tokens before it begins
 

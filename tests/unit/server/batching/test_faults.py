@@ -11,10 +11,10 @@ import pytest
 
 from munjang.errors import EncodeFailed, EngineUnavailable, InternalError
 from munjang.testing import FakeEncoder
-from server.batching import Observer, policy
-from server.batching.isolate import is_out_of_memory
-from server.batching.request import Request
-from server.batching.runner import Runner
+from munjang_server.batching import Observer, policy
+from munjang_server.batching.isolate import is_out_of_memory
+from munjang_server.batching.request import Request
+from munjang_server.batching.runner import Runner
 
 QUICK = {"probe_seconds": 0.02, "stall_seconds": 5}
 
@@ -290,7 +290,7 @@ async def test_a_defect_while_a_batch_is_judged_fails_that_batch_alone(rig, monk
         first = await r.occupy()
         poisoned, good = r.encode(["독약" * 9, "독약" * 9]), r.encode(["문장"], version=2)
         await asyncio.sleep(0)
-        monkeypatch.setattr("server.batching.isolate.halves", lambda batch: 1 / 0)
+        monkeypatch.setattr("munjang_server.batching.isolate.halves", lambda batch: 1 / 0)
         r.encoder.gate.set()
         with pytest.raises(InternalError):
             await poisoned

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from munjang.settings import BatchSettings
-from server.batching.contract import Lane
-from server.batching.pace import Budget, Pace
-from server.batching.speed import SpeedMeter
+from munjang_server.batching.contract import Lane
+from munjang_server.batching.pace import Budget, Pace
+from munjang_server.batching.speed import SpeedMeter
 
 
 def test_a_batch_that_did_not_fit_halves_the_budget():

@@ -10,7 +10,7 @@ import pytest
 
 from munjang.errors import InternalError
 from munjang.testing import POISON, FakeEncoder
-from server.batching.trial import Trial
+from munjang_server.batching.trial import Trial
 
 
 @dataclass
@@ -80,7 +80,7 @@ async def test_other_bulk_work_waits_for_its_turn(paused, bulk):
 async def test_the_time_of_those_that_passed_is_not_the_forwards_own(paused, monkeypatch):
     r, long = paused
     clock = [0.0]
-    monkeypatch.setattr("server.batching.forward.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("munjang_server.batching.forward.time.monotonic", lambda: clock[0])
     forward = r.encoder.forward
 
     def an_hour(batch, pause=None):

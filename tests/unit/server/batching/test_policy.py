@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.batching import policy
-from server.batching.contract import Lane
+from munjang_server.batching import policy
+from munjang_server.batching.contract import Lane
 
 LENGTHS = st.lists(st.integers(1, 8192), min_size=1, max_size=120)
 

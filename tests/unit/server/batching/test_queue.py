@@ -12,11 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from munjang.encoder.contract import Tokens
 from munjang.settings import BatchSettings
 from munjang.testing import FakeEncoder
-from server.batching.contract import Lane, Work
-from server.batching.pace import Pace
-from server.batching.queue import Queue
-from server.batching.request import Request
-from server.batching.speed import SpeedMeter
+from munjang_server.batching.contract import Lane, Work
+from munjang_server.batching.pace import Pace
+from munjang_server.batching.queue import Queue
+from munjang_server.batching.request import Request
+from munjang_server.batching.speed import SpeedMeter
 
 
 class Lease:

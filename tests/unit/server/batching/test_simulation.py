@@ -8,8 +8,8 @@ import pytest
 
 from munjang.encoder.layout import computed
 from munjang.settings import BatchSettings
-from server.batching.contract import Lane
-from server.batching.simulation import Call, Simulation
+from munjang_server.batching.contract import Lane
+from munjang_server.batching.simulation import Call, Simulation
 
 CPU = (0.002, 1 / 13_000)  # seconds to start a forward, seconds a token: two cores and the starter model
 GPU = (0.004, 1 / 600_000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.batching.speed import Flow, SpeedMeter
+from munjang_server.batching.speed import Flow, SpeedMeter
 
 
 def test_a_version_that_never_ran_is_taken_to_be_like_the_last_one():

@@ -6,8 +6,8 @@ import pytest
 
 from munjang.errors import EngineUnavailable
 from munjang.testing import FakeEncoder
-from server.batching.forward import Running
-from server.batching.watchdog import AwakeTime, StallDetector
+from munjang_server.batching.forward import Running
+from munjang_server.batching.watchdog import AwakeTime, StallDetector
 
 QUICK = {"probe_seconds": 0.02, "stall_seconds": 0.05}
 CALM = {"probe_seconds": 0.02, "stall_seconds": 30}

@@ -10,13 +10,13 @@ import pytest
 
 from munjang.metrics import new_registry
 from munjang.testing import FakeEncoder
-from server.metrics.batching import BatchMetrics, show_load
-from server.metrics.cache import CacheMetrics
-from server.metrics.calls import CallMetrics
-from server.metrics.engine import EngineMetrics, show_versions
-from server.metrics.registry import show_registry
-from server.vector_cache import VectorCache
-from worker.metrics import Metrics
+from munjang_server.metrics.batching import BatchMetrics, show_load
+from munjang_server.metrics.cache import CacheMetrics
+from munjang_server.metrics.calls import CallMetrics
+from munjang_server.metrics.engine import EngineMetrics, show_versions
+from munjang_server.metrics.registry import show_registry
+from munjang_server.vector_cache import VectorCache
+from munjang_worker.metrics import Metrics
 
 DASHBOARD = json.loads((Path(__file__).resolve().parents[4] / "deploy" / "grafana" / "munjang.json").read_text())
 OF_PROMETHEUS = {"instance", "le"}

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from munjang.errors import ConfigurationError
-from server.metrics.page import serve_page
+from munjang_server.metrics.page import serve_page
 
 
 def test_port_zero_serves_nothing():

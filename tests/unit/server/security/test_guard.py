@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from munjang.errors import PermissionDenied
-from server.call import Permission
-from server.security.guard import OpenGuard, is_loopback
+from munjang_server.call import Permission
+from munjang_server.security.guard import OpenGuard, is_loopback
 
 
 class Context:

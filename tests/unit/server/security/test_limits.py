@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from munjang.errors import RateLimited
-from server.security.limits import BURST_SECONDS, Limiter
+from munjang_server.security.limits import BURST_SECONDS, Limiter
 
 
 class Clock:

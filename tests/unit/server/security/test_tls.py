@@ -6,7 +6,7 @@ import pytest
 
 from munjang.errors import ConfigurationError
 from munjang.settings import ServerSettings
-from server.security.tls import credentials
+from munjang_server.security.tls import credentials
 
 
 @pytest.mark.parametrize(

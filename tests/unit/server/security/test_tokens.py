@@ -7,9 +7,9 @@ import hashlib
 import pytest
 
 from munjang.errors import ConfigurationError, PermissionDenied, Unauthenticated
-from server.call import Permission
-from server.security.issue import issue
-from server.security.tokens import TokenGuard, read_tokens
+from munjang_server.call import Permission
+from munjang_server.security.issue import issue
+from munjang_server.security.tokens import TokenGuard, read_tokens
 
 
 @pytest.fixture

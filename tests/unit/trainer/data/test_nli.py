@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from trainer.data.files import Tally
-from trainer.data.nli import Inference, make_triples, read_nli
+from munjang_trainer.data.files import Tally
+from munjang_trainer.data.nli import Inference, make_triples, read_nli
 
 HEADER = "sentence1\tsentence2\tgold_label\n"
 

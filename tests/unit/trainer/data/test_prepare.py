@@ -5,10 +5,10 @@ import unicodedata
 import pytest
 
 from munjang.errors import ConfigurationError
-from trainer.data.leaks import DataLeak
-from trainer.data.prepare import prepare, read_evaluation, read_report, read_sources
-from trainer.data.text import match_key
-from trainer.recipe.data import DataPart
+from munjang_trainer.data.leaks import DataLeak
+from munjang_trainer.data.prepare import prepare, read_evaluation, read_report, read_sources
+from munjang_trainer.data.text import match_key
+from munjang_trainer.recipe.data import DataPart
 
 HEADER = "score\tsentence1\tsentence2\n"
 

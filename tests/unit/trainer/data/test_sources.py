@@ -6,9 +6,9 @@ import fsspec
 import pytest
 
 from munjang.errors import ConfigurationError
-from trainer.data.files import read_lines
-from trainer.data.sources import load, load_whole
-from trainer.recipe.data import GroupsSource, HoldOut, NliSource, PairsSource, StsSource, TripletsSource
+from munjang_trainer.data.files import read_lines
+from munjang_trainer.data.sources import load, load_whole
+from munjang_trainer.recipe.data import GroupsSource, HoldOut, NliSource, PairsSource, StsSource, TripletsSource
 
 STS = "genre\tscore\tsentence1\tsentence2\n뉴스\t5.0\t비가 온다.\t비가 내린다.\n뉴스\t나쁨\t가\t나\n뉴스\t6\t가\t나\n"
 GROUPS = "".join(f"0\t0\t묶음 {group} 문장 {text}\n" for group in range(20) for text in range(4))

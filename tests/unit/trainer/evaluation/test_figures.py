@@ -5,11 +5,11 @@ import pytest
 from scipy import stats
 
 from munjang.vectors import Precision
-from trainer.data.table import Table
-from trainer.evaluation.bootstrap import difference, interval
-from trainer.evaluation.figures import Sample, judge, spearman
-from trainer.evaluation.forms import Form, forms_of
-from trainer.evaluation.retrieval import search
+from munjang_trainer.data.table import Table
+from munjang_trainer.evaluation.bootstrap import difference, interval
+from munjang_trainer.evaluation.figures import Sample, judge, spearman
+from munjang_trainer.evaluation.forms import Form, forms_of
+from munjang_trainer.evaluation.retrieval import search
 
 
 def vectors_of(known):

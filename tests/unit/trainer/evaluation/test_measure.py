@@ -10,14 +10,14 @@ from safetensors.numpy import save_file
 from munjang.errors import ConfigurationError
 from munjang.testing import FakeEncoder
 from munjang.vectors import Precision
-from trainer.data.table import Table
-from trainer.evaluation.compare import compare
-from trainer.evaluation.measure import Scope, measure
-from trainer.evaluation.plot import plot
-from trainer.evaluation.results import Comparison
-from trainer.evaluation.sets import named_sets, standard_sets
-from trainer.evaluation.show import show, show_comparison
-from trainer.evaluation.subject import Subject
+from munjang_trainer.data.table import Table
+from munjang_trainer.evaluation.compare import compare
+from munjang_trainer.evaluation.measure import Scope, measure
+from munjang_trainer.evaluation.plot import plot
+from munjang_trainer.evaluation.results import Comparison
+from munjang_trainer.evaluation.sets import named_sets, standard_sets
+from munjang_trainer.evaluation.show import show, show_comparison
+from munjang_trainer.evaluation.subject import Subject
 
 TABLE = Table("sts", [(f"문장 {i} 하나", f"문장 {i} 둘", i % 6 / 5) for i in range(40)])
 SCOPE = Scope(prompt="query", dimensions=(4, 8), precisions=tuple(Precision), resamples=100)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from trainer.evaluation.bootstrap import Interval
-from trainer.evaluation.results import Comparison, Results, SetResult, Size, Speed
-from trainer.gate.checks import check_dimensions, check_files, check_minimum, check_not_worse, check_reproduced
-from trainer.recipe.judge import GatePart
+from munjang_trainer.evaluation.bootstrap import Interval
+from munjang_trainer.evaluation.results import Comparison, Results, SetResult, Size, Speed
+from munjang_trainer.gate.checks import check_dimensions, check_files, check_minimum, check_not_worse, check_reproduced
+from munjang_trainer.recipe.judge import GatePart
 
 
 def results(spearman=0.85, dimensions=384, finite=True):

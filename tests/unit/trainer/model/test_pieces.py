@@ -6,8 +6,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from munjang.errors import ConfigurationError
-from trainer.model.layers import spread
-from trainer.model.pieces import kept_ids, shortened
+from munjang_trainer.model.layers import spread
+from munjang_trainer.model.pieces import kept_ids, shortened
 
 
 def built(model, **parts):

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from munjang.errors import ConfigurationError
-from trainer.recipe.load import dump_recipe, load_recipe, shipped
+from munjang_trainer.recipe.load import dump_recipe, load_recipe, shipped
 
 RECIPE = {
     "name": "mine",

@@ -7,8 +7,8 @@ import pytest
 
 from munjang.errors import ProbeMismatch
 from munjang.testing_models import tiny_model
-from trainer.starter import oracle, publish
-from trainer.starter.oracle import EngineMissing, agreement, engine_vectors
+from munjang_trainer.starter import oracle, publish
+from munjang_trainer.starter.oracle import EngineMissing, agreement, engine_vectors
 
 
 class Notes(list):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from munjang.registry import Description, Registry
-from trainer.starter import publish
-from trainer.starter.publish import publish_starter
+from munjang_trainer.starter import publish
+from munjang_trainer.starter.publish import publish_starter
 
 
 class Silent:

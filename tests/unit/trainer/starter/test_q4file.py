@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from munjang.errors import ConfigurationError
-from trainer.starter.q4file import dequantize, read_q4
+from munjang_trainer.starter.q4file import dequantize, read_q4
 
 PIECES = ["<s>", "<pad>", "</s>", "<unk>", "▁한", "글"]
 SCORES = [0.0, 0.0, 0.0, 0.0, -1.5, -2.5]

@@ -7,8 +7,8 @@ from importlib import metadata
 import pytest
 
 from munjang.errors import ConfigurationError
-from trainer.starter import source
-from trainer.starter.source import find_source
+from munjang_trainer.starter import source
+from munjang_trainer.starter.source import find_source
 
 
 def test_the_installed_package_is_found_without_running_it():

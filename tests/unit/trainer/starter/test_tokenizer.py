@@ -7,8 +7,8 @@ import unicodedata
 
 import pytest
 
-from trainer.starter.q4file import Vocabulary
-from trainer.starter.tokenizer import build_tokenizer
+from munjang_trainer.starter.q4file import Vocabulary
+from munjang_trainer.starter.tokenizer import build_tokenizer
 
 PIECES = ("<s>", "<pad>", "</s>", "<unk>", "▁", "▁한글", "한", "글", "ᄏ", "ᅲ", "▁한", "<mask>", "(", "주", ")")
 SCORES = (0.0, 0.0, 0.0, 0.0, -3.0, -4.0, -6.0, -6.0, -5.0, -5.0, -5.0, 0.0, -5.0, -6.0, -5.0)

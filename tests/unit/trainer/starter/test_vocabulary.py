@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.starter.q4file import Vocabulary
-from trainer.starter.vocabulary import kept_pieces
+from munjang_trainer.starter.q4file import Vocabulary
+from munjang_trainer.starter.vocabulary import kept_pieces
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 

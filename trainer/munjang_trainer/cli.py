@@ -1,0 +1,46 @@
+"""The trainer's command line: one module of `trainer.commands` a command, mounted here, and errors in words.
+
+A command module is light: what needs torch is imported when the command runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from munjang.errors import MunjangError
+from munjang_trainer.commands.crossvalidate import crossvalidate
+from munjang_trainer.commands.evaluate import evaluate
+from munjang_trainer.commands.prepare import prepare
+from munjang_trainer.commands.publish import publish
+from munjang_trainer.commands.run import run as run_recipe
+from munjang_trainer.commands.starter import starter
+from munjang_trainer.commands.train import train
+
+app = typer.Typer(name="trainer", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def trainer() -> None:
+    """Prepare data, train, evaluate, gate and publish Korean sentence-embedding models."""
+
+
+app.command()(starter)
+app.command()(prepare)
+app.command()(train)
+app.command()(crossvalidate)
+app.command()(evaluate)
+app.command()(publish)
+app.command("run")(run_recipe)
+
+
+def run() -> None:
+    """Run the command line; what munjang refuses on purpose ends with exit status 1 and one sentence on stderr."""
+    try:
+        app(prog_name="munjang train")
+    except MunjangError as error:
+        Console(stderr=True).print(f"[bold red]error[/]: {escape(str(error))}", highlight=False)
+        sys.exit(1)

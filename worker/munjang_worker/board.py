@@ -1,0 +1,185 @@
+"""The worker's side of the job records in Redis: what changes, and when it may. Keys and fields are `munjang.bulk`'s.
+
+Every change is one atomic script, so that workers which report at the same time, or one thing twice, leave it right.
+"""
+
+from __future__ import annotations
+
+import time
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from rq.job import Job as RqJob
+
+from munjang.bulk.record import (
+    JOBS,
+    RUNNING,
+    JobState,
+    ShardProgress,
+    done_key,
+    job_key,
+    new_fields,
+    rq_key,
+    running_key,
+)
+
+if TYPE_CHECKING:
+    from munjang.bulk.spec import JobSpec
+    from munjang_worker.plan import Plan
+    from munjang_worker.writing.result import ShardResult
+
+_CLAIM = """
+local state, owner, planned = unpack(redis.call('HMGET', KEYS[1], 'state', 'rq_id', 'shards_total'))
+local mine = owner == ARGV[1]
+if state == 'cancelled' and mine then return 2 end
+if state == 'running' and not mine then
+  local status = redis.call('HGET', ARGV[2] .. owner, 'status')
+  if planned or status == 'queued' or status == 'started' or status == 'scheduled' then return 1 end
+end
+local created = redis.call('HGET', KEYS[1], 'created_at')
+if state ~= 'running' or not mine then redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) end
+for index = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
+if state == 'queued' or state == 'running' then redis.call('HSET', KEYS[1], 'created_at', created) end
+redis.call('HSET', KEYS[1], 'state', 'running')
+redis.call('HSETNX', KEYS[1], 'started_at', ARGV[4])
+redis.call('PERSIST', KEYS[1]); redis.call('PERSIST', KEYS[2]); redis.call('PERSIST', KEYS[3])
+redis.call('ZADD', KEYS[4], redis.call('HGET', KEYS[1], 'created_at'), ARGV[3])
+redis.call('SADD', KEYS[5], ARGV[3])
+return 0
+"""
+
+_DONE = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0} end
+if redis.call('SADD', KEYS[2], ARGV[1]) == 1 then
+  redis.call('HINCRBY', KEYS[1], 'shards_done', 1)
+  redis.call('HINCRBY', KEYS[1], 'rows_done', ARGV[2])
+  redis.call('HINCRBY', KEYS[1], 'rows_failed', ARGV[3])
+  redis.call('HINCRBY', KEYS[1], 'tokens_done', ARGV[4])
+end
+redis.call('HDEL', KEYS[3], ARGV[1])
+return {redis.call('SCARD', KEYS[2]), tonumber(redis.call('HGET', KEYS[1], 'rows_failed'))}
+"""
+
+_UNDONE = """
+if redis.call('SREM', KEYS[2], ARGV[1]) == 1 then redis.call('HINCRBY', KEYS[1], 'shards_done', -1) end
+"""
+
+_END = """
+local state = redis.call('HGET', KEYS[1], 'state')
+if state ~= 'running' and state ~= 'queued' then return 0 end
+for index = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
+redis.call('DEL', KEYS[3])
+redis.call('EXPIRE', KEYS[1], ARGV[1]); redis.call('EXPIRE', KEYS[2], ARGV[1])
+return 1
+"""
+
+
+class Claim(IntEnum):
+    """What a worker that takes a job's first step finds."""
+
+    BEGIN = 0
+    DUPLICATE = 1
+    CANCELLED = 2
+
+
+class Board:
+    """The records of all jobs, through one connection."""
+
+    def __init__(self, connection: Any, keep_seconds: int) -> None:
+        self._redis = connection
+        self._keep = keep_seconds
+        self._claim = connection.register_script(_CLAIM)
+        self._done = connection.register_script(_DONE)
+        self._undone = connection.register_script(_UNDONE)
+        self._end = connection.register_script(_END)
+
+    def claim(self, spec: JobSpec, rq_id: str) -> Claim:
+        """Take a job's first step as the RQ job `rq_id`, unless the same work is being done or was cancelled."""
+        now = time.time()
+        job_id = spec.job_id
+        fields = [str(item) for pair in new_fields(spec, rq_id, now).items() for item in pair]
+        self._redis.set(rq_key(rq_id), job_id, ex=self._keep)
+        return Claim(
+            self._claim(
+                keys=[*_keys(job_id), JOBS, RUNNING],
+                args=[rq_id, RqJob.redis_job_namespace_prefix, job_id, now, *fields],
+            )
+        )
+
+    def job_of(self, rq_id: str) -> str:
+        """The job that an RQ job claimed; "" if none."""
+        found = self._redis.get(rq_key(rq_id))
+        return str(found.decode()) if found else ""
+
+    def planned(self, plan: Plan) -> None:
+        """Say what the plan came to."""
+        totals = {"version": plan.version, "rows_total": plan.rows, "shards_total": len(plan.shards)}
+        self._redis.hset(job_key(plan.job), mapping=totals)
+
+    def state(self, job_id: str) -> JobState | None:
+        """Where a job stands; None if it is not known (any more)."""
+        state = self._redis.hget(job_key(job_id), "state")
+        return JobState(state.decode()) if state else None
+
+    def shard_running(self, job_id: str, number: int, progress: ShardProgress) -> None:
+        """Say how a shard goes."""
+        self._redis.hset(running_key(job_id), str(number), progress.dumps())
+
+    def shard_stopped(self, job_id: str, number: int) -> None:
+        """Say that nobody works on a shard."""
+        self._redis.hdel(running_key(job_id), str(number))
+
+    def shard_done(self, job_id: str, result: ShardResult) -> tuple[int, int]:
+        """Count a committed shard, once; how many are committed now, and how many rows failed in them."""
+        args = [result.number, result.rows + result.failed, result.failed, result.tokens]
+        count, failed = self._done(keys=_keys(job_id), args=args)
+        return int(count), int(failed)
+
+    def shard_undone(self, job_id: str, number: int) -> None:
+        """Take a shard back that was counted and has to be done again."""
+        self._undone(keys=_keys(job_id), args=[number])
+
+    def end(self, job_id: str, state: JobState, message: str = "", **counts: int) -> bool:
+        """End a job, unless it has ended; whether it did."""
+        fields = {"state": str(state), "message": message, "ended_at": time.time(), **counts}
+        flat = [str(item) for pair in fields.items() for item in pair]
+        return bool(self._end(keys=_keys(job_id), args=[self._keep, *flat]))
+
+    def counts(self, job_id: str) -> dict[str, int | str]:
+        """A job's state, totals and counts as plain data, for RQ's own dashboards."""
+        names = ("state", "rows_done", "rows_total", "rows_failed", "shards_done", "shards_total", "version")
+        values = self._redis.hmget(job_key(job_id), *names)
+        return {
+            name: int(value) if value.isdigit() else value.decode()
+            for name, value in zip(names, values, strict=True)
+            if value
+        }
+
+    def owner(self, job_id: str) -> str:
+        """The RQ job that a job was begun by; "" if it is not known."""
+        found = self._redis.hget(job_key(job_id), "rq_id")
+        return str(found.decode()) if found else ""
+
+    def take_over(self, job_id: str, rq_id: str) -> None:
+        """Let another RQ job be the one that the job was begun by."""
+        self._redis.hset(job_key(job_id), "rq_id", rq_id)
+
+    def running_jobs(self) -> dict[str, str]:
+        """The ids of all running jobs, and the RQ jobs that they were begun by."""
+        ids = sorted(found.decode() for found in self._redis.smembers(RUNNING))
+        with self._redis.pipeline() as pipe:
+            for job_id in ids:
+                pipe.hmget(job_key(job_id), "state", "rq_id")
+            found = dict(zip(ids, pipe.execute(), strict=True))
+        ended = [job_id for job_id, (state, _) in found.items() if state != b"running"]
+        if ended:
+            self._redis.srem(RUNNING, *ended)
+        return {job_id: (rq_id or b"").decode() for job_id, (_, rq_id) in found.items() if job_id not in ended}
+
+    def spec_json(self, job_id: str) -> bytes:
+        """A job's spec as JSON; empty if it is not known."""
+        return bytes(self._redis.hget(job_key(job_id), "spec") or b"")
+
+
+def _keys(job_id: str) -> list[str]:
+    return [job_key(job_id), done_key(job_id), running_key(job_id)]

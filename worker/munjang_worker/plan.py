@@ -1,0 +1,167 @@
+"""The plan of a job as it is kept in its output folder: what is to be done, cut into shards, pinned to one version.
+
+The output folder is the truth of a job: the plan, the finished shards beside it and, at the end, the manifest. Redis
+only spreads the work. How a plan is made is in `planning`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from munjang.bulk.spec import JobSpec  # noqa: TC001 - pydantic needs the type at run time
+from munjang.encoder.postprocess import OutputOptions
+from munjang.errors import JobConflict
+from munjang_worker.reading.block import Columns
+
+if TYPE_CHECKING:
+    from munjang_worker.storage import Folder
+
+FORMAT = 1
+PLAN = ".munjang/plan.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class InputFile(_Record):
+    """One input file, and what was in it when the job was planned; `size` in bytes."""
+
+    url: str
+    size: int
+    sha256: str
+
+
+class Segment(_Record):
+    """A part of one input file.
+
+    Attributes:
+        file: the file's place in the plan.
+        start: where it begins: a byte of a text file, a row of a Parquet file.
+        end: where it ends, in the same unit.
+        rows: how many rows it has.
+        staged: the file below the output folder that holds it instead, or "".
+        sha256: of its lines, for text files; of the file's footer for Parquet.
+    """
+
+    file: int
+    start: int
+    end: int
+    rows: int
+    staged: str = ""
+    sha256: str = ""
+
+
+class Shard(_Record):
+    """Consecutive rows of the input that are worked on as one."""
+
+    first_row: int
+    rows: int
+    segments: tuple[Segment, ...]
+
+
+class Plan(_Record):
+    """What a job does, down to the batch.
+
+    Attributes:
+        job: the job's id.
+        spec: what was asked for.
+        version: the model version that makes every vector.
+        dimensions: components of an output vector.
+        int8_scale: the value of one int8 step; 0 for other precisions.
+        identity: what makes this work this work; `fingerprint` is its digest.
+        text_column, id_column, columns: see `Columns`; the schema is serialised as base64.
+        format: the input's format.
+        header: the columns of CSV and TSV files.
+        block_rows: rows that are planned and batched together. Blocks begin at multiples of it whatever the
+            shards' size, and batches never cross them, so a text's batch does not depend on how the input is cut.
+        shard_rows: rows of each shard but the last, a multiple of `block_rows`.
+        batch_tokens: the most tokens of one batch, padding included.
+    """
+
+    format_version: int = FORMAT
+    job: str
+    spec: JobSpec
+    version: int
+    dimensions: int
+    int8_scale: float
+    identity: dict[str, Any]
+    format: str
+    header: tuple[str, ...] = ()
+    text_column: str
+    id_column: str
+    columns: str
+    block_rows: int
+    shard_rows: int
+    batch_tokens: int
+    rows: int
+    files: tuple[InputFile, ...]
+    shards: tuple[Shard, ...]
+    created_at: float
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the identity, in hexadecimal."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def chosen(self) -> Columns:
+        """The columns that the job reads."""
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.columns)))
+        return Columns(self.text_column, self.id_column, schema)
+
+    @property
+    def options(self) -> OutputOptions:
+        """How the vectors come out."""
+        return OutputOptions(self.spec.dimensions, self.spec.normalize, self.spec.precision)
+
+    def save(self, folder: Folder) -> None:
+        """Write it into the output folder."""
+        folder.write(PLAN, self.model_dump_json().encode())
+
+
+def load_plan(folder: Folder) -> Plan | None:
+    """The plan in an output folder; None where there is none.
+
+    Raises:
+        JobConflict: the folder's plan cannot be read.
+    """
+    data = folder.read(PLAN)
+    if data is None:
+        return None
+    try:
+        return Plan.model_validate_json(data)
+    except ValidationError as error:
+        msg = f"the plan in {folder.url!r} cannot be read; remove the folder to begin anew"
+        raise JobConflict(msg, field="output") from error
+
+
+def serialize_schema(schema: pa.Schema) -> str:
+    """An Arrow schema as base64 text."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")
+
+
+def refuse_other_work(old: dict[str, Any], new: dict[str, Any], url: str) -> None:
+    """Refuse to go on in a folder that holds other work.
+
+    Raises:
+        JobConflict: the identities differ; the message says in what.
+    """
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            msg = f"{url!r} holds other work: {_difference(name, old.get(name), new.get(name))}"
+            raise JobConflict(msg + "; choose another output folder, or remove this one", field="output")
+
+
+def _difference(name: str, old: object, new: object) -> str:
+    if name == "input":
+        return "the input has changed since"
+    if name == "model":
+        return "the version number names another model now"
+    return f"it was made with {name} {old!r}, not {new!r}"

@@ -1,0 +1,218 @@
+"""RQ's queue and job as the worker uses them: plain data only, three functions only, and a failure that ends the job.
+
+An RQ job may come from anybody who can write to Redis. Nothing in it is unpickled into objects, named functions are
+looked up in a list and never imported, call-backs are not run and web hooks not sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rq import Queue
+from rq.job import Job
+from rq.registry import ScheduledJobRegistry
+from rq.timeouts import BaseTimeoutException, JobTimeoutException
+
+from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE
+from munjang.bulk.record import JobState
+from munjang.bulk.serializer import PlainJson, like
+from munjang.bulk.spec import JobSpec
+from munjang.errors import (
+    EngineUnavailable,
+    InvalidJob,
+    ModelLoadFailed,
+    MunjangError,
+    QueueUnavailable,
+    RegistryUnavailable,
+    VersionNotFound,
+)
+from munjang_worker import jobs, runtime
+from munjang_worker.interrupts import Interrupted, Reason
+from munjang_worker.lease import redis_time
+from munjang_worker.mirror import mirror_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    EMBED_FILE: jobs.embed_file,
+    EMBED_SHARD: jobs.embed_shard,
+    FINISH_FILE: jobs.finish_file,
+}
+"""All that this worker runs."""
+
+MAINTENANCE_SECONDS = 30
+"""How long one worker's maintenance keeps others from theirs, if it dies in the middle."""
+
+PAUSES = (5, 20, 60)
+"""Seconds before a step is tried for the second, third, … time where storage or the registry was away."""
+
+_WORTH_RETRYING = (RegistryUnavailable, QueueUnavailable, ModelLoadFailed, EngineUnavailable)
+
+
+class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
+    """An RQ job that runs one of FUNCTIONS with plain data."""
+
+    failure: BaseException | None = None
+    away = False
+    timeout: float | None
+    retries_left: int | None
+    webhooks: list[Any]
+
+    def restore(self, raw_data: Any) -> Any:
+        """Read what Redis holds, and fill in what the sender left to the worker."""
+        super().restore(raw_data)
+        self.serializer = like(self.data)
+        settings = runtime.current().settings
+        if self.timeout in {None, Queue.DEFAULT_TIMEOUT}:  # nobody chose it
+            self.timeout = settings.step_seconds
+        if self.retries_left is None and self.number_of_retries is None:
+            self.retries_left = settings.step_attempts - 1
+        self.enqueue_at_front_on_retry = True
+        self.webhooks = []
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The function to run.
+
+        Raises:
+            InvalidJob: not one of FUNCTIONS.
+        """
+        function = FUNCTIONS.get(self.func_name) if isinstance(self.func_name, str) else None
+        if function is None or self.instance is not None:
+            known = EMBED_FILE
+            msg = f"refused: {str(self.func_name)[:100]!r} is not a function that this worker runs; it runs {known}"
+            raise InvalidJob(msg)
+        return function
+
+    @property
+    def success_callback(self) -> None:
+        """None: call-backs are functions that Redis names."""
+        return
+
+    @property
+    def failure_callback(self) -> None:
+        """None."""
+        return
+
+    @property
+    def stopped_callback(self) -> None:
+        """None."""
+        return
+
+    def get_retry_interval(self) -> int:
+        """Seconds before the next try: none where the worker ended, some where time may bring back what was missing."""
+        if self.failure is None or isinstance(self.failure, Interrupted):
+            return 0
+        if self.away or isinstance(self.failure, OSError):
+            tried = runtime.current().settings.step_attempts - (self.retries_left or 0)
+            return PAUSES[min(max(tried, 1), len(PAUSES)) - 1]
+        return int(super().get_retry_interval())
+
+    def retry(self, queue: Queue, pipeline: Any) -> None:
+        """Queue the step again, or schedule it, by Redis's clock."""
+        pause = self.get_retry_interval()
+        super().retry(queue, pipeline)
+        if pause:
+            due = redis_time(queue.connection) + pause
+            pipeline.zadd(queue.scheduled_job_registry.key, {self.id: int(due)}, xx=True)
+
+    def _execute(self) -> Any:
+        """Run the step, and settle what its failure costs: a shutdown no attempt, a wrong job all of them."""
+        try:
+            if not isinstance(self.args, list | tuple) or not isinstance(self.kwargs, dict):
+                msg = "refused: the arguments are not a list and a dictionary"
+                raise InvalidJob(msg)  # noqa: TRY301 - handled as any other wrong job
+            return self.func(*self.args, **self.kwargs)
+        except Interrupted as error:
+            if error.reason in {Reason.ENDED, Reason.OVERTAKEN}:
+                return {"stopped": str(error)}
+            if error.reason is Reason.EXPIRED:
+                self.failure = JobTimeoutException(str(error))
+                raise self.failure from error
+            self.failure = error
+            if error.reason is Reason.SHUTDOWN:
+                self.retries_left = (self.retries_left or 0) + 1
+            raise
+        except Exception as error:
+            self.failure = error
+            self.away = _no_registry(error)
+            if isinstance(error, MunjangError) and not isinstance(error, _WORTH_RETRYING) and not self.away:
+                self.retries_left = 0
+            raise
+
+    def _handle_failure(self, exc_string: str, pipeline: Any, *args: Any, **kwargs: Any) -> None:
+        """The step failed for the last time: so does its job."""
+        super()._handle_failure(exc_string, pipeline, *args, **kwargs)
+        job_id = self._bulk_job()
+        if job_id and not isinstance(self.failure, Interrupted):
+            board = runtime.current().board
+            board.end(job_id, JobState.FAILED, self._message())
+            mirror_job(self.connection, board, job_id)
+
+    def _bulk_job(self) -> str:
+        """The id of the job that this is a step of; "" if it is none."""
+        try:
+            if self.func_name == EMBED_FILE:
+                known = runtime.current().board.job_of(self.id)
+                return known or JobSpec.of_call(self.args, self.kwargs).job_id
+            return str(self.args[0]) if self.func_name in FUNCTIONS else ""
+        except Exception:  # noqa: BLE001 - arguments can be anything; then there is no job to fail
+            return ""
+
+    def _message(self) -> str:
+        if isinstance(self.failure, MunjangError):
+            return str(self.failure)
+        if self.failure is None:
+            return f"{self.description}: given up, because its worker died again and again"
+        if isinstance(self.failure, BaseTimeoutException):
+            return f"{self.description}: took longer than {self.timeout} s"
+        if isinstance(self.failure, OSError) and self.failure.strerror:
+            return f"{self.description}: {self.failure.strerror}; the worker's log says where"
+        return f"{self.description}: {type(self.failure).__name__}; the worker's log says more"
+
+
+def _no_registry(error: Exception) -> bool:
+    """Whether a step failed because the registry is away; one that stands empty is, as a volume that is not mounted."""
+    if not isinstance(error, VersionNotFound):
+        return isinstance(error, RegistryUnavailable)
+    try:
+        return not runtime.current().registry.versions()
+    except RegistryUnavailable:
+        return True
+
+
+class BulkQueue(Queue):  # type: ignore[misc] # rq is not followed by mypy
+    """The queue, whose jobs are `BulkJob`s with plain data whatever RQ's own commands pass."""
+
+    job_class = BulkJob
+
+    def __init__(self, name: str, connection: Any, **options: Any) -> None:
+        super().__init__(
+            name, connection, death_penalty_class=options.get("death_penalty_class", self.death_penalty_class)
+        )
+        self.serializer = PlainJson
+
+    @classmethod
+    def lmove(cls, connection: Any, queue_key: str, timeout: int | None) -> Any:
+        """Wait for a job; remember who waits, so that a signal can end the waiting without losing a job."""
+        runtime.current().blocked = connection.client_id()
+        return super().lmove(connection, queue_key, timeout)
+
+    def acquire_maintenance_lock(self) -> bool:
+        """Keep other workers from maintenance, but not for RQ's quarter of an hour if this one dies in it."""
+        return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=MAINTENANCE_SECONDS))
+
+    def enqueue_due(self, now: float) -> None:
+        """Queue the jobs whose time has come by Redis's clock: those to be retried later, and those scheduled."""
+        registry = ScheduledJobRegistry(
+            self.name, connection=self.connection, job_class=self.job_class, serializer=self.serializer
+        )
+        due = registry.get_jobs_to_schedule(int(now))
+        found = self.job_class.fetch_many(due, connection=self.connection, serializer=self.serializer)
+        for rq_id, job in zip(due, found, strict=True):
+            with self.connection.pipeline() as pipe:
+                if job:
+                    self._enqueue_job(job, pipeline=pipe, at_front=job.should_enqueue_at_front())
+                registry.remove(rq_id, pipeline=pipe)
+                pipe.execute()
