@@ -2,8 +2,9 @@ import socket
 
 import pytest
 
+from munjang.cli.programs import installed
 from munjang.cli.stack.home import Home
-from munjang.cli.stack.plan import installed, make_plan
+from munjang.cli.stack.plan import make_plan
 from munjang.cli.up_print import ready_message
 from munjang.errors import ConfigurationError
 from munjang.settings import UpSettings
@@ -41,7 +42,7 @@ def test_fixed_ports_are_kept_and_a_taken_one_refused(home):
 
 
 def test_what_is_not_installed_is_not_started():
-    assert installed("server")
+    assert installed("munjang_server")
     assert not installed("no_such_program")
 
 
@@ -52,7 +53,7 @@ def test_the_message_has_what_a_person_needs(home):
         'munjang similarity "밀짚모자를 쓴 남자가 드럼을 쳤다."',
         f"--target {plan.target}",
         "from munjang.client import Client",
-        f"rq enqueue --url {plan.redis_url} --queue munjang worker.jobs.embed_file INPUT OUTPUT   # absolute paths",
+        f"rq enqueue --url {plan.redis_url} --queue munjang munjang_worker.jobs.embed_file INPUT OUTPUT   # absolute paths",
         f"http://127.0.0.1:{plan.metrics[1]}/metrics",
         str(home.logs),
     ):
