@@ -2,6 +2,7 @@ import socket
 
 import pytest
 
+from munjang.bulk import EMBED_FILE
 from munjang.cli.programs import installed
 from munjang.cli.stack.home import Home
 from munjang.cli.stack.plan import make_plan
@@ -53,7 +54,7 @@ def test_the_message_has_what_a_person_needs(home):
         'munjang similarity "밀짚모자를 쓴 남자가 드럼을 쳤다."',
         f"--target {plan.target}",
         "from munjang.client import Client",
-        f"rq enqueue --url {plan.redis_url} --queue munjang munjang_worker.jobs.embed_file INPUT OUTPUT   # absolute paths",
+        f"rq enqueue --url {plan.redis_url} --queue munjang {EMBED_FILE} INPUT OUTPUT   # absolute paths",
         f"http://127.0.0.1:{plan.metrics[1]}/metrics",
         str(home.logs),
     ):
