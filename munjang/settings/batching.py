@@ -23,15 +23,20 @@ class BatchSettings(EngineSettings):
         description="The share of the engine that streams and large batches keep while interactive calls take all they "
         "can get. Raise it where bulk work falls behind.",
     )
+    interactive_seconds: Seconds = Field(
+        default=0.25,
+        description="A call whose forwards are expected to take longer than this waits in the bulk lane, with streams, "
+        "so that short calls pass it. Raise it where long texts are what people wait for.",
+    )
     bulk_turn_seconds: Seconds = Field(
         default=0.008,
-        description="How long one bulk batch, or a part of one that can pause, may run while interactive calls are "
-        "about: the most that they wait for it. Raise it for more bulk throughput, lower it for interactive latency.",
+        description="How long one bulk batch may run while interactive calls are about, where only one forward can run "
+        "at a time: the most that they wait for it. Raise it for more bulk throughput, lower it for interactive latency.",
     )
     bulk_yield_seconds: Annotated[float, Field(ge=0)] = Field(
         default=30.0,
-        description="For how long after the last interactive call bulk batches stay that short. Raise it where "
-        "interactive calls are rare and must be fast.",
+        description="For how long after the last interactive call one stream stays free for the next, or bulk batches "
+        "short. Raise it where interactive calls are rare and must be fast.",
     )
     probe_seconds: Seconds = Field(
         default=1.0,
@@ -40,6 +45,6 @@ class BatchSettings(EngineSettings):
     )
     stall_seconds: Seconds = Field(
         default=3.0,
-        description="A forward that takes longer than this, and four times longer than expected, is taken as stuck: "
-        "health turns and callers are answered. Raise it on machines that pause.",
+        description="A forward that takes longer than this and four times longer than expected, and makes no progress, "
+        "is taken as stuck: health turns and callers are answered. Raise it on machines that pause.",
     )

@@ -20,12 +20,12 @@ from munjang.encoder.contract import ModelInfo, Tokens
 from munjang.encoder.layout import computed
 from munjang.errors import VersionNotFound
 from munjang.settings import BatchSettings
-from munjang_server.batching import Batcher, Lane, Work
-from munjang_server.batching.pace import Pace
-from munjang_server.batching.queue import Queue
-from munjang_server.batching.request import Request
-from munjang_server.batching.simulation import Call, Simulation
-from munjang_server.batching.speed import SpeedMeter
+from munjang_server.scheduling import Scheduler, Lane, Work
+from munjang_server.scheduling.latency_model import BatchLimits
+from munjang_server.scheduling.request_queue import Lanes
+from munjang_server.scheduling.request import Request
+from tests.simulation import Call, Simulation
+from munjang_server.scheduling.latency_model import Latencies
 
 OUT = Path(__file__).parents[2] / "docs" / "bench"
 ENGINES = {  # seconds to start a forward, seconds a token, patience of a call
@@ -136,7 +136,7 @@ class FreeEncoder:
     def tokenize(self, texts, prompt_name=""):
         return [Tokens((0,) * 16) for _ in texts]
 
-    def forward(self, batch):
+    def forward(self, batch, **options):
         return self._rows[: len(batch)]
 
     def computed(self, lengths):
@@ -172,7 +172,7 @@ def nothing(name: str) -> Lease:
 
 async def own_cost() -> dict[str, float]:
     """What the batcher itself costs a call, and how many texts it can move."""
-    batcher = Batcher(BatchSettings(), nothing)
+    batcher = Scheduler(BatchSettings(), nothing)
     batcher.start()
     tokens = Lease.encoder.tokenize(["안녕하세요"])
 
@@ -204,7 +204,7 @@ async def own_cost() -> dict[str, float]:
 def forming(queued: int) -> dict[str, float]:
     """Microseconds to form one batch of 4,096 tokens from a queue of so many texts by 50 callers."""
     source, settings = random.Random(1), BatchSettings(queue_tokens=1 << 30)  # noqa: S311 - simulated traffic
-    queue = Queue(Pace(settings, SpeedMeter()), settings.bulk_share)
+    queue = Queue(BatchLimits(settings, Latencies()), settings.bulk_share)
     for number in range(queued):
         work = Work(Lease(), [Tokens((0,) * source.randint(8, 128))], f"caller {number % 50}")
         queue.add(Request(work, None, 0.0))  # type: ignore[arg-type]  # nobody awaits it

@@ -1,4 +1,4 @@
-"""A whole server on a loopback port, its engine and batcher real, its models fake."""
+"""A whole server on a loopback port, its engine and scheduler real, its models fake."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from munjang.settings import ServerSettings
 from munjang.testing import FakeEncoder
 from munjang.v1 import embedding_service_pb2_grpc, model_service_pb2_grpc
 from munjang_server.admin import Admin
-from munjang_server.batching.batcher import Batcher
+from munjang_server.scheduling import Scheduler
 from munjang_server.front import Front
 from munjang_server.metrics.batching import BatchMetrics, show_load
 from munjang_server.metrics.engine import EngineMetrics, show_versions
@@ -138,7 +138,7 @@ class Running:
     settings: ServerSettings
     models: FakeModels
     engine: Engine
-    batcher: Batcher
+    scheduler: Scheduler
     front: Front
     registry: CollectorRegistry
     swaps: Swaps
@@ -221,25 +221,25 @@ async def run_server(
     )
     engine = Engine(models, ["stable"], observer=swaps)
     models.engine = engine
-    batcher = Batcher(options, engine.acquire, batch_metrics, lambda *_: front.health.look())
+    scheduler = Scheduler(options, engine.acquire, batch_metrics, lambda *_: front.health.look())
     front = Front(
         options,
         engine,
-        batcher,
+        scheduler,
         guard=guard or OpenGuard(),
         registry=registry,
         admin=admin and admin(models, engine),
         tracing=tracing,
     )
-    show_load(registry, batcher)
+    show_load(registry, scheduler)
     show_versions(registry, engine)
     port = front.listen(credentials(options))
     engine.start()
-    batcher.start()
+    scheduler.start()
     await front.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            server = Running(options, models, engine, batcher, front, registry, swaps, port, channel)
+            server = Running(options, models, engine, scheduler, front, registry, swaps, port, channel)
             if first:
                 models.publish(first, encoder)
                 models.promote(first)
@@ -250,7 +250,7 @@ async def run_server(
         for gate in [*(each.gate for each in models.encoders.values()), *models.held.values()]:
             gate.set()
         await front.stop(5)
-        batcher.close()
+        scheduler.close()
         engine.close()
 
 

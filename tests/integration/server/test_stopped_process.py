@@ -11,14 +11,14 @@ PROGRAM = """
 import asyncio, sys
 from munjang.settings import BatchSettings
 from munjang.testing import FakeEncoder
-from munjang_server.batching import Batcher, Work
+from munjang_server.scheduling import Scheduler, Work
 
 class Slow(FakeEncoder):
-    def forward(self, batch):
+    def forward(self, batch, **options):
         if len(batch) == 2:
             print("running", flush=True)
             sys.stdin.readline()
-        return super().forward(batch)
+        return super().forward(batch, **options)
 
 class Lease:
     version, encoder = 1, Slow()
@@ -29,11 +29,11 @@ class Lease:
 
 async def main():
     health = []
-    batcher = Batcher(BatchSettings(stall_seconds=1.5), lambda name: Lease(), None, lambda *event: health.append(event))
-    batcher.start()
-    answer = await batcher.encode(Work(Lease(), Lease.encoder.tokenize(["하나", "둘"])))
-    print(answer.rows.shape, health, batcher.healthy, flush=True)
-    batcher.close()
+    scheduler = Scheduler(BatchSettings(stall_seconds=1.5), lambda name: Lease(), None, lambda *event: health.append(event))
+    scheduler.start()
+    answer = await scheduler.encode(Work(Lease(), Lease.encoder.tokenize(["하나", "둘"])))
+    print(answer.rows.shape, health, scheduler.healthy, flush=True)
+    scheduler.close()
 
 asyncio.run(main())
 """

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from munjang.encoder.contract import Tokens
 from munjang.errors import InternalError, Overloaded
 from munjang.testing import POISON, FakeEncoder
-from munjang_server.batching.contract import Encoded, Work
+from munjang_server.scheduling.api import Encoded, Work
 from munjang_server.metrics.cache import CacheMetrics
 from munjang_server.recall import Recall
 from munjang_server.vector_cache import VectorCache
