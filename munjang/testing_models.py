@@ -30,8 +30,10 @@ def tiny_model(
     include_prompt: bool = True,
     normalize: bool = False,
     architecture: str = "bert",
+    layers: int = 2,
+    heads: int = 2,
 ) -> Path:
-    """Save a two-layer transformer of random weights that reads Korean by the character; those of a seed are equal.
+    """Save a transformer of random weights that reads Korean by the character; those of a seed are equal.
 
     `architecture` is a name that transformers knows. Returns the folder.
     """
@@ -41,8 +43,8 @@ def tiny_model(
         architecture,
         vocab_size=len(tokenizer),
         hidden_size=dimensions,
-        num_hidden_layers=2,
-        num_attention_heads=2,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
         intermediate_size=2 * dimensions,
         max_position_embeddings=max_tokens + 2,  # RoBERTa and its kin begin behind the padding's own
         pad_token_id=tokenizer.pad_token_id,
