@@ -1,32 +1,41 @@
-"""JobService: bulk jobs submitted and followed over gRPC. A thin front of the queue; workers do the work."""
+"""JobService: bulk jobs submitted and followed over gRPC. Talks to the queue only; workers do the work."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from munjang.bulk.spec import JobSpec, is_absolute
 from munjang.client.job_messages import job_message
 from munjang.client.jobs import PAGE, JobQueue
-from munjang.errors import InvalidJob, InvalidOption, MalformedMessage, ShuttingDown
+from munjang.errors import InvalidJob, InvalidOption, MalformedMessage, ShuttingDown, UnsupportedPrecision
 from munjang.v1 import job_service_pb2 as pb2
-from munjang_server.job_spec import job_spec
-from munjang_server.parsing import Parser
+from munjang_server.rpc.request_parsing import Parser, output_options, truncates
 
 if TYPE_CHECKING:
     from munjang.bulk.record import Job
-    from munjang_server.call import Call
+    from munjang_server.rpc.interceptor import Call
 
 SERVICE = pb2.DESCRIPTOR.services_by_name["JobService"].full_name
 
-WATCH_SECONDS = 0.5
-"""How often a watched job is looked at."""
+POLL_SECONDS = 0.5
+"""How often a watched job is read from the queue."""
 
 DEFAULT_PAGE = 100
 
+FORMATS: Final[dict[int, str]] = {
+    pb2.OUTPUT_FORMAT_UNSPECIFIED: "parquet",
+    pb2.OUTPUT_FORMAT_PARQUET: "parquet",
+    pb2.OUTPUT_FORMAT_JSONL: "jsonl",
+    pb2.OUTPUT_FORMAT_NPY: "npy",
+}
+OPTION_FIELDS: Final = frozenset({"version", "prompt_name", "normalize", "dimensions", "precision", "truncation"})
+"""The fields of a spec that are `spec.options` in the protos."""
 
-class Jobs:
+
+class JobService:
     """Serves JobService.
 
     Args:
@@ -91,7 +100,7 @@ class Jobs:
         while sent is None or not sent.state.ended:
             job = await self._found(name, call)
             if job != sent:
-                await _write(call.context, pb2.WatchJobResponse(job=job_message(job)).SerializeToString())
+                await call.write(pb2.WatchJobResponse(job=job_message(job)).SerializeToString())
                 sent = job
             elif await self._drains():
                 msg = "the server is shutting down; watch the job on another"
@@ -103,9 +112,9 @@ class Jobs:
         return job
 
     async def _drains(self) -> bool:
-        """Wait for the next look; whether the server began to shut down meanwhile."""
+        """Wait until the job is read again; whether the server began to shut down meanwhile."""
         try:
-            await asyncio.wait_for(self._draining.wait(), WATCH_SECONDS)
+            await asyncio.wait_for(self._draining.wait(), POLL_SECONDS)
         except TimeoutError:
             return False
         return True
@@ -123,9 +132,47 @@ def _required(name: str) -> str:
     return name
 
 
-async def _write(context: Any, reply: bytes) -> None:
-    """Write a reply. Where that fails the client has gone, and the call is about to be cancelled."""
+def job_spec(message: pb2.JobSpec) -> JobSpec:
+    """The spec of a request.
+
+    Raises:
+        InvalidJob, InvalidRequest: something in it is wrong; the field is a path in the request.
+    """
+    for name in ("input", "output"):
+        path = getattr(message, name)
+        if path and not is_absolute(path):
+            msg = f"{name}: give an absolute path or a URL, not {path[:200]!r}: the workers may run elsewhere"
+            raise InvalidJob(msg, field=f"spec.{name}")
+    output_format = FORMATS.get(message.format)
+    if output_format is None:
+        msg = f"unknown format {message.format}; take OUTPUT_FORMAT_PARQUET (1), _JSONL (2) or _NPY (3)"
+        raise InvalidJob(msg, field="spec.format")
     try:
-        await context.write(reply)
-    except grpc.aio.InternalError:
-        raise asyncio.CancelledError from None
+        wanted = output_options(message.options)
+    except UnsupportedPrecision as error:
+        error.field = "spec.options.precision"
+        raise
+    fields: dict[str, Any] = {
+        "input": message.input,
+        "output": message.output,
+        "version": message.options.version,
+        "prompt_name": message.options.prompt_name,
+        "normalize": wanted.normalize,
+        "dimensions": wanted.dimensions,
+        "precision": wanted.precision,
+        "truncation": "end" if truncates(message.options.truncation, "spec.options.truncation") else "none",
+        "text_column": message.text_column or "text",
+        "id_column": message.id_column,
+        "carry_columns": list(message.carry_columns),
+        "format": output_format,
+        "input_format": message.input_format or "auto",
+        "encoding": message.encoding or "utf-8",
+        "quoting": message.quoting or "auto",
+        "shard_rows": message.shard_rows,
+        "max_error_rate": message.max_error_rate if message.HasField("max_error_rate") else None,
+    }
+    try:
+        return JobSpec.of_call((), fields)
+    except InvalidJob as error:
+        error.field = f"spec.options.{error.field}" if error.field in OPTION_FIELDS else f"spec.{error.field}"
+        raise

@@ -1,23 +1,24 @@
-"""ModelService: the versions of the registry as this server sees them."""
+"""ModelService: the versions of the registry as this server sees them, and the methods that move its aliases."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from munjang.engine.contract import VersionState, VersionStatus
 from munjang.errors import VersionNotFound
 from munjang.registry import DEFAULT
 from munjang.v1 import model_service_pb2 as pb2
 from munjang.v1 import resources_pb2
-from munjang_server.options import SIMILARITY_FUNCTIONS
-from munjang_server.parsing import Parser
+from munjang_server.rpc.request_parsing import SIMILARITY_FUNCTIONS, Parser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from munjang.engine.contract import AliasStatus, EngineContract
-    from munjang_server.call import Call
+    from munjang.registry import AliasRecord
+    from munjang_server.rpc.interceptor import Call
 
 SERVICE = pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 STATES: Final = {
@@ -30,8 +31,8 @@ STATES: Final = {
 }
 
 
-class Models:
-    """Serves ModelService."""
+class ModelService:
+    """Serves ListVersions and GetVersion."""
 
     def __init__(self, engine: EngineContract, max_message_bytes: int) -> None:
         self._engine = engine
@@ -61,6 +62,67 @@ class Models:
                 return reply.SerializeToString()
         msg = f"there is no version or alias {name[:64]!r}; aliases: {', '.join(numbers) or 'none yet'}"
         raise VersionNotFound(msg, field="version")
+
+
+class AliasStore(Protocol):
+    """Where aliases are moved: a `Registry`."""
+
+    def promote(self, alias: str, version: int, by: str = "") -> AliasRecord:
+        """Point an alias at a version."""
+
+    def rollback(self, alias: str, by: str = "") -> AliasRecord:
+        """Point an alias at the version that it named before."""
+
+
+class AliasAdmin:
+    """Serves PromoteVersion and RollbackAlias.
+
+    Args:
+        registry: where aliases are.
+        refresh: makes the engine read the registry at once; blocks.
+        engine: says what is served.
+        max_message_bytes: longer messages are refused.
+    """
+
+    def __init__(
+        self, registry: AliasStore, refresh: Callable[[], object], engine: EngineContract, max_message_bytes: int
+    ) -> None:
+        self._registry = registry
+        self._refresh = refresh
+        self._engine = engine
+        self._promote = Parser(pb2.PromoteVersionRequest, max_message_bytes)
+        self._rollback = Parser(pb2.RollbackAliasRequest, max_message_bytes)
+
+    async def promote(self, raw: bytes, call: Call) -> bytes:
+        """Move an alias to a version."""
+        request = self._promote.parse(raw)
+        alias = request.alias or DEFAULT
+        call.version = request.version
+        try:
+            record = await asyncio.to_thread(self._registry.promote, alias, request.version, by=call.caller.name)
+        except VersionNotFound as error:  # the registry's own words name its address
+            msg = f"there is no version {request.version} in the registry"
+            raise VersionNotFound(msg, field="version") from error
+        return pb2.PromoteVersionResponse(alias=await self._after_move(alias, record)).SerializeToString()
+
+    async def rollback(self, raw: bytes, call: Call) -> bytes:
+        """Move an alias back."""
+        alias = self._rollback.parse(raw).alias or DEFAULT
+        try:
+            record = await asyncio.to_thread(self._registry.rollback, alias, by=call.caller.name)
+        except VersionNotFound as error:
+            msg = f"the alias {alias[:64]!r} cannot be rolled back: it is unknown, or never named another version"
+            raise VersionNotFound(msg, field="alias") from error
+        call.version = record.version
+        return pb2.RollbackAliasResponse(alias=await self._after_move(alias, record)).SerializeToString()
+
+    async def _after_move(self, alias: str, record: AliasRecord) -> pb2.Alias:
+        """The alias after its move; if the version is resident, it is served by then."""
+        await asyncio.to_thread(self._refresh)
+        for status in self._engine.aliases():
+            if status.name == alias:
+                return alias_message(status)
+        return pb2.Alias(name=alias, version=record.version, previous=record.previous)
 
 
 def model_version(status: VersionStatus, aliases: list[str]) -> resources_pb2.ModelVersion:

@@ -1,4 +1,4 @@
-"""The gRPC server itself: which services it has, how it listens, how it stops. What is behind the services is given."""
+"""The gRPC server: which services it has, how it listens, how it stops. The scheduler and the engine are given."""
 
 from __future__ import annotations
 
@@ -7,27 +7,21 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import structlog
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from munjang.errors import ConfigurationError
-from munjang_server import embedding, health, jobs, models
-from munjang_server.call import Permission, Rpc
-from munjang_server.embedding import Encode
-from munjang_server.encoding import Encoding
-from munjang_server.gate import Gate
-from munjang_server.health import Health
-from munjang_server.jobs import Jobs
-from munjang_server.metrics.cache import CacheMetrics
-from munjang_server.metrics.calls import CallMetrics
-from munjang_server.models import Models
-from munjang_server.recall import Recall
-from munjang_server.similarity import Similarity
-from munjang_server.stream import EncodeStream
-from munjang_server.vector_cache import VectorCache
-from munjang_server.visits import Visits
-from munjang_server.workers import Workers
+from munjang_server.embedding_cache import CachedEncoder, CacheMetrics, VectorCache
+from munjang_server.metrics import RequestMetrics
+from munjang_server.rpc import embedding_service, health_service, job_service, model_service
+from munjang_server.rpc.embedding_service import Encode, EncodeStream, Similarity
+from munjang_server.rpc.encode_pipeline import EncodePipeline
+from munjang_server.rpc.health_service import HealthService
+from munjang_server.rpc.interceptor import Interceptor, Rpc
+from munjang_server.rpc.job_service import JobService
+from munjang_server.rpc.model_service import ModelService
+from munjang_server.security.authentication import Permission
+from munjang_server.tokenizer_pool import TokenizerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,92 +30,95 @@ if TYPE_CHECKING:
 
     from munjang.engine.contract import EngineContract
     from munjang.settings import ServerSettings
-    from munjang_server.admin import Admin
     from munjang_server.batching.contract import BatcherContract, Encodes
-    from munjang_server.security.guard import Guard
-    from munjang_server.tracing import Tracing
+    from munjang_server.rpc.interceptor import Tracer
+    from munjang_server.rpc.model_service import AliasAdmin
+    from munjang_server.security.authentication import Authenticator
 
-ENCODE = Rpc(embedding.SERVICE, "Encode")
-ENCODE_STREAM = Rpc(embedding.SERVICE, "EncodeStream")
-SIMILARITY = Rpc(embedding.SERVICE, "Similarity")
-LIST_VERSIONS = Rpc(models.SERVICE, "ListVersions")
-GET_VERSION = Rpc(models.SERVICE, "GetVersion")
-PROMOTE_VERSION = Rpc(models.SERVICE, "PromoteVersion", Permission.ADMIN)
-ROLLBACK_ALIAS = Rpc(models.SERVICE, "RollbackAlias", Permission.ADMIN)
-SUBMIT_JOB = Rpc(jobs.SERVICE, "SubmitJob", Permission.ADMIN)
-CANCEL_JOB = Rpc(jobs.SERVICE, "CancelJob", Permission.ADMIN)
-GET_JOB = Rpc(jobs.SERVICE, "GetJob")
-LIST_JOBS = Rpc(jobs.SERVICE, "ListJobs")
-WATCH_JOB = Rpc(jobs.SERVICE, "WatchJob")
+ENCODE = Rpc(embedding_service.SERVICE, "Encode")
+ENCODE_STREAM = Rpc(embedding_service.SERVICE, "EncodeStream")
+SIMILARITY = Rpc(embedding_service.SERVICE, "Similarity")
+LIST_VERSIONS = Rpc(model_service.SERVICE, "ListVersions")
+GET_VERSION = Rpc(model_service.SERVICE, "GetVersion")
+PROMOTE_VERSION = Rpc(model_service.SERVICE, "PromoteVersion", Permission.ADMIN)
+ROLLBACK_ALIAS = Rpc(model_service.SERVICE, "RollbackAlias", Permission.ADMIN)
+SUBMIT_JOB = Rpc(job_service.SERVICE, "SubmitJob", Permission.ADMIN)
+CANCEL_JOB = Rpc(job_service.SERVICE, "CancelJob", Permission.ADMIN)
+GET_JOB = Rpc(job_service.SERVICE, "GetJob")
+LIST_JOBS = Rpc(job_service.SERVICE, "ListJobs")
+WATCH_JOB = Rpc(job_service.SERVICE, "WatchJob")
 ENCODING_RPCS = (ENCODE, ENCODE_STREAM, SIMILARITY)
 JOB_RPCS = (SUBMIT_JOB, GET_JOB, LIST_JOBS, CANCEL_JOB, WATCH_JOB)
 RPCS = (*ENCODING_RPCS, LIST_VERSIONS, GET_VERSION, PROMOTE_VERSION, ROLLBACK_ALIAS, *JOB_RPCS)
 
 TRANSPORT_SLACK = 4
-"""The transport takes messages so many times over the limit, so that the refusal is ours and says what to do."""
+"""The transport accepts messages this many times over the limit: the server itself refuses them, with advice."""
 
 MEGABYTE = 1024 * 1024
 
 KEEPALIVE = (
-    ("grpc.so_reuseport", 0),  # a port that is taken shall be an error
+    ("grpc.so_reuseport", 0),  # a port that is taken should be an error
     ("grpc.keepalive_time_ms", 60_000),  # find clients that vanished without a word
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # let clients do the same
     ("grpc.keepalive_permit_without_calls", 1),
 )
 
-log = structlog.get_logger("munjang.server")
 
-
-class Front:
-    """One gRPC server with all services. Make it on the event loop that shall serve it.
+class GrpcServer:
+    """One gRPC server with all services. Create it on the event loop that should serve it.
 
     Args:
         settings: how it listens and what it accepts.
         engine: the resident versions.
-        batcher: encodes.
-        guard: who may call.
+        scheduler: encodes.
+        authenticator: identifies callers.
         registry: where its metrics are registered.
         admin: moves aliases; without it those methods are not served.
-        why_not_ready: says in words what the engine waits for; "" where it can answer.
-        tracing: where traces go, or None.
+        not_ready_reason: says in words what the engine waits for; "" where it can answer.
+        tracer: called when a call has ended, or None.
     """
 
     def __init__(
         self,
         settings: ServerSettings,
         engine: EngineContract,
-        batcher: BatcherContract,
+        scheduler: BatcherContract,
         *,
-        guard: Guard,
+        authenticator: Authenticator,
         registry: CollectorRegistry,
-        admin: Admin | None = None,
-        why_not_ready: Callable[[], str] | None = None,
-        tracing: Tracing | None = None,
+        admin: AliasAdmin | None = None,
+        not_ready_reason: Callable[[], str] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._settings = settings
         self._engine = engine
-        self._batcher = batcher
-        self._why_not_ready = why_not_ready or (lambda: "" if engine.ready else "no version is ready yet")
-        self.metrics = CallMetrics(registry, [rpc.name for rpc in RPCS])
-        visits = Visits(
-            self.metrics, slow=settings.slow_seconds, log_all=settings.log_level == "debug", tracing=tracing
+        self._scheduler = scheduler
+        self._engine_not_ready_reason = not_ready_reason or (lambda: "" if engine.ready else "no version is ready yet")
+        self._metrics = RequestMetrics(registry, [rpc.name for rpc in RPCS])
+        self.interceptor = Interceptor(
+            authenticator,
+            self._metrics,
+            default_deadline=settings.default_deadline_seconds,
+            slow=settings.slow_seconds,
+            log_all=settings.log_level == "debug",
+            tracer=tracer,
         )
-        self.gate = Gate(guard, visits, default_deadline=settings.default_deadline_seconds)
-        self.health = Health([embedding.SERVICE, models.SERVICE], self._why_not, lambda: self._batcher.healthy)
+        services = [embedding_service.SERVICE, model_service.SERVICE]
+        self.health = HealthService(services, self._not_ready_reason, lambda: self._scheduler.healthy)
         self._cache = VectorCache(settings.embedding_cache_mb * MEGABYTE)
         self._cache_metrics = CacheMetrics(registry, self._cache)
-        self._workers = Workers(settings.tokenize_threads)
+        self._pool = TokenizerPool(settings.tokenize_threads)
         self._server = grpc.aio.server(options=_options(settings))
         self._add_services(admin)
-        self._following: asyncio.Task[None] | None = None
+        self._health_poll: asyncio.Task[None] | None = None
 
     def expect(self, version: int) -> None:
         """Let the metrics of a new version begin at zero."""
-        self.metrics.expect(version, [rpc.name for rpc in ENCODING_RPCS])
+        self._metrics.expect(version, [rpc.name for rpc in ENCODING_RPCS])
 
     def forget(self, version: int) -> None:
-        """Give up what is kept of a version that was unloaded."""
+        """Drop what is cached of a version that was unloaded."""
         self._cache.drop(version)
 
     def listen(self, credentials: grpc.ServerCredentials | None) -> int:
@@ -145,7 +142,7 @@ class Front:
     async def start(self) -> None:
         """Begin to serve."""
         await self._server.start()
-        self._following = asyncio.create_task(self.health.follow())
+        self._health_poll = asyncio.create_task(self.health.poll())
 
     async def stop(self, seconds: float) -> bool:
         """Take no new calls, and let those in flight finish; whether all did within `seconds`. May be called again."""
@@ -153,60 +150,56 @@ class Front:
         self.health.end()
         stopping = asyncio.create_task(self._server.stop(seconds))
         try:
-            await asyncio.wait_for(self.gate.drained(), seconds)
+            await asyncio.wait_for(self.interceptor.drained(), seconds)
         except TimeoutError:
             in_time = False
         else:
             in_time = True
         await stopping  # once only: a second stop beside the first can crash inside gRPC
-        if self._following is not None:
-            self._following.cancel()
-        await asyncio.to_thread(self._workers.close)
+        if self._health_poll is not None:
+            self._health_poll.cancel()
+        await asyncio.to_thread(self._pool.close)
         return in_time
 
-    def _why_not(self) -> str:
-        if not self._batcher.healthy:
-            return "the engine is stuck or failing"
-        return self._why_not_ready()
+    def _not_ready_reason(self) -> str:
+        return self._engine_not_ready_reason() if self._scheduler.healthy else "the engine is stuck or failing"
 
-    def _add_services(self, admin: Admin | None) -> None:
-        gate, settings = self.gate, self._settings
-        encodes: Encodes = self._batcher
+    def _add_services(self, admin: AliasAdmin | None) -> None:
+        interceptor, settings = self.interceptor, self._settings
+        scheduler: Encodes = self._scheduler
         if settings.embedding_cache_mb:
-            encodes = Recall(encodes, self._cache, self._cache_metrics)
-        encoding = Encoding(self._engine, encodes, self._workers, self.metrics, settings)
-        encode = Encode(encoding)
-        listing = Models(self._engine, settings.max_message_bytes)
+            scheduler = CachedEncoder(scheduler, self._cache, self._cache_metrics)
+        pipeline = EncodePipeline(self._engine, scheduler, self._pool, self._metrics, settings)
+        encode = Encode(pipeline)
+        models = ModelService(self._engine, settings.max_message_bytes)
+        jobs = JobService(settings.redis_url, interceptor.draining, settings.max_message_bytes)
         unary: dict[Rpc, Callable[..., Any]] = {
             ENCODE: encode,
-            SIMILARITY: Similarity(encoding),
-            LIST_VERSIONS: listing.list_versions,
-            GET_VERSION: listing.get_version,
-        }
-        queue = Jobs(settings.redis_url, gate.draining, settings.max_message_bytes)
-        unary |= {
-            SUBMIT_JOB: queue.submit_job,
-            GET_JOB: queue.get_job,
-            LIST_JOBS: queue.list_jobs,
-            CANCEL_JOB: queue.cancel_job,
+            SIMILARITY: Similarity(pipeline),
+            LIST_VERSIONS: models.list_versions,
+            GET_VERSION: models.get_version,
+            SUBMIT_JOB: jobs.submit_job,
+            GET_JOB: jobs.get_job,
+            LIST_JOBS: jobs.list_jobs,
+            CANCEL_JOB: jobs.cancel_job,
         }
         if admin is not None:
             unary |= {PROMOTE_VERSION: admin.promote, ROLLBACK_ALIAS: admin.rollback}
-        handlers = {rpc: gate.unary(rpc, handler) for rpc, handler in unary.items()}
-        handlers[ENCODE_STREAM] = gate.stream(ENCODE_STREAM, EncodeStream(encode, gate, settings))
-        handlers[WATCH_JOB] = gate.stream(WATCH_JOB, queue.watch_job)
+        handlers = {rpc: interceptor.unary(rpc, handler) for rpc, handler in unary.items()}
+        handlers[ENCODE_STREAM] = interceptor.stream(ENCODE_STREAM, EncodeStream(encode, interceptor, settings))
+        handlers[WATCH_JOB] = interceptor.stream(WATCH_JOB, jobs.watch_job)
         services = sorted({rpc.service for rpc in handlers})
         for service in services:
             own = {rpc.name: handler for rpc, handler in handlers.items() if rpc.service == service}
             self._server.add_registered_method_handlers(service, own)  # type: ignore[attr-defined]  # newer than stubs
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         if settings.reflection:
-            names = [*services, health.SERVICE, reflection.SERVICE_NAME]
+            names = [*services, health_service.SERVICE, reflection.SERVICE_NAME]
             reflection.enable_server_reflection(names, self._server)
 
 
 def check_address(host: str, port: int) -> None:
-    """Try to listen there, for the sake of a clear message.
+    """Try to listen there, to fail with a clear message.
 
     Raises:
         ConfigurationError: the port is taken, or the host is not one of this machine.
