@@ -64,3 +64,28 @@ def test_model_tokens_have_a_rate_of_their_own(clock):
     limiter.charge(tokens=1000)
     with pytest.raises(RateLimited, match="100 tokens a second"):
         limiter.charge(tokens=1)
+
+
+def test_a_check_charges_nothing(clock):
+    limiter = RateLimiter(10, 0, clock)
+    limiter.check(texts=100)
+    limiter.charge(texts=100)
+    with pytest.raises(RateLimited):
+        limiter.check(texts=1)
+
+
+def test_a_refund_gives_back_what_was_charged(clock):
+    limiter = RateLimiter(1, 2, clock)
+    limiter.charge(texts=50, tokens=100)
+    limiter.refund(texts=50, tokens=100)
+    limiter.charge(texts=10, tokens=20)
+    with pytest.raises(RateLimited):
+        limiter.charge(texts=1)
+
+
+def test_work_over_one_limit_is_not_charged_to_the_other(clock):
+    limiter = RateLimiter(10, 1, clock)
+    limiter.charge(tokens=10)
+    with pytest.raises(RateLimited, match="1 tokens a second"):
+        limiter.charge(texts=100, tokens=5)
+    limiter.charge(texts=100)
