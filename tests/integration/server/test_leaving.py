@@ -22,7 +22,7 @@ def load_for_ever(self, version, progress):
     threading.Event().wait()
 
 loading.VersionLoader.__call__ = load_for_ever
-runpy.run_module("server", run_name="__main__")
+runpy.run_module("munjang_server", run_name="__main__")
 """
 
 
