@@ -73,7 +73,7 @@ class App:
             self._scheduler,
             authenticator=choose_authenticator(settings),
             registry=self._metrics,
-            admin=AliasAdmin(self._registry, self._watcher.look, self._engine, settings.max_message_bytes),
+            admin=AliasAdmin(self._registry, self._watcher.look, self._engine),
             not_ready_reason=self._not_ready_reason,
             tracer=self._tracer(),
         )

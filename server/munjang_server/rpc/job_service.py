@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from munjang.bulk.record import Job
     from munjang_server.rpc.interceptor import Call
 
-SERVICE = pb2.DESCRIPTOR.services_by_name["JobService"].full_name
-
 POLL_SECONDS = 0.5
 """How often a watched job is read from the queue."""
 
@@ -41,33 +39,28 @@ class JobService:
     Args:
         redis_url: where the queue is; without one every method answers that there is none.
         draining: set when the server shuts down; watches end then.
-        max_message_bytes: longer messages are refused.
+        max_message_bytes: longer requests of WatchJob are refused.
     """
 
     def __init__(self, redis_url: str, draining: asyncio.Event, max_message_bytes: int) -> None:
         self._url = redis_url
         self._draining = draining
         self._opened: JobQueue | None = None
-        self._submit = Parser(pb2.SubmitJobRequest, max_message_bytes)
-        self._get = Parser(pb2.GetJobRequest, max_message_bytes)
-        self._list = Parser(pb2.ListJobsRequest, max_message_bytes)
-        self._cancel = Parser(pb2.CancelJobRequest, max_message_bytes)
         self._watch = Parser(pb2.WatchJobRequest, max_message_bytes)
 
-    async def submit_job(self, raw: bytes, call: Call) -> bytes:  # noqa: ARG002 - every handler gets its call
+    async def submit_job(self, request: pb2.SubmitJobRequest, call: Call) -> pb2.SubmitJobResponse:  # noqa: ARG002 - every handler gets its call
         """Put a job into the queue, or find the same work there."""
-        spec = job_spec(self._submit.parse(raw).spec)
+        spec = job_spec(request.spec)
         job, existing = await asyncio.to_thread(self._queue().submit, spec)
-        return pb2.SubmitJobResponse(job=job_message(job), existing=existing).SerializeToString()
+        return pb2.SubmitJobResponse(job=job_message(job), existing=existing)
 
-    async def get_job(self, raw: bytes, call: Call) -> bytes:
+    async def get_job(self, request: pb2.GetJobRequest, call: Call) -> pb2.GetJobResponse:
         """A job as it stands."""
-        job = await self._found(self._get.parse(raw).id, call)
-        return pb2.GetJobResponse(job=job_message(job)).SerializeToString()
+        job = await self._found(request.id, call)
+        return pb2.GetJobResponse(job=job_message(job))
 
-    async def list_jobs(self, raw: bytes, call: Call) -> bytes:  # noqa: ARG002 - every handler gets its call
+    async def list_jobs(self, request: pb2.ListJobsRequest, call: Call) -> pb2.ListJobsResponse:  # noqa: ARG002 - every handler gets its call
         """A page of jobs, newest first."""
-        request = self._list.parse(raw)
         size = min(request.page_size or DEFAULT_PAGE, PAGE)
         token = request.page_token
         if token and not token.isdecimal():
@@ -76,14 +69,13 @@ class JobService:
         offset = int(token or 0)
         jobs = await asyncio.to_thread(self._queue().recent, size, offset)
         following = str(offset + size) if len(jobs) == size else ""
-        reply = pb2.ListJobsResponse(jobs=[job_message(job) for job in jobs], next_page_token=following)
-        return reply.SerializeToString()
+        return pb2.ListJobsResponse(jobs=[job_message(job) for job in jobs], next_page_token=following)
 
-    async def cancel_job(self, raw: bytes, call: Call) -> bytes:
+    async def cancel_job(self, request: pb2.CancelJobRequest, call: Call) -> pb2.CancelJobResponse:
         """Stop a job at its next batch."""
-        job = await asyncio.to_thread(self._queue().cancel, _required(self._cancel.parse(raw).id))
+        job = await asyncio.to_thread(self._queue().cancel, _required(request.id))
         call.version = job.version
-        return pb2.CancelJobResponse(job=job_message(job)).SerializeToString()
+        return pb2.CancelJobResponse(job=job_message(job))
 
     async def watch_job(self, call: Call) -> None:
         """Send a job's state at once, then at every change until it has ended.

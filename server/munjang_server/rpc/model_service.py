@@ -11,7 +11,7 @@ from munjang.errors import VersionNotFound
 from munjang.registry import DEFAULT
 from munjang.v1 import model_service_pb2 as pb2
 from munjang.v1 import resources_pb2
-from munjang_server.rpc.request_parsing import SIMILARITY_FUNCTIONS, Parser
+from munjang_server.rpc.request_parsing import SIMILARITY_FUNCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,32 +34,27 @@ STATES: Final = {
 class ModelService:
     """Serves ListVersions and GetVersion."""
 
-    def __init__(self, engine: EngineContract, max_message_bytes: int) -> None:
+    def __init__(self, engine: EngineContract) -> None:
         self._engine = engine
-        self._list = Parser(pb2.ListVersionsRequest, max_message_bytes)
-        self._get = Parser(pb2.GetVersionRequest, max_message_bytes)
 
-    async def list_versions(self, raw: bytes, call: Call) -> bytes:  # noqa: ARG002 - every handler gets its call
+    async def list_versions(self, request: pb2.ListVersionsRequest, call: Call) -> pb2.ListVersionsResponse:  # noqa: ARG002 - every handler gets both
         """All versions and aliases."""
-        self._list.parse(raw)
         aliases = self._engine.aliases()
         names = _names(aliases)
-        reply = pb2.ListVersionsResponse(
+        return pb2.ListVersionsResponse(
             versions=[model_version(status, names[status.version]) for status in self._engine.versions()],
             aliases=[alias_message(alias) for alias in aliases],
         )
-        return reply.SerializeToString()
 
-    async def get_version(self, raw: bytes, call: Call) -> bytes:
+    async def get_version(self, request: pb2.GetVersionRequest, call: Call) -> pb2.GetVersionResponse:
         """One version, by number or alias."""
-        name = self._get.parse(raw).version or DEFAULT
+        name = request.version or DEFAULT
         aliases = self._engine.aliases()
         numbers = {alias.name: str(alias.serving or alias.version) for alias in aliases}
         for status in self._engine.versions():
             if str(status.version) == numbers.get(name, name):
                 call.version = status.version
-                reply = pb2.GetVersionResponse(version=model_version(status, _names(aliases)[status.version]))
-                return reply.SerializeToString()
+                return pb2.GetVersionResponse(version=model_version(status, _names(aliases)[status.version]))
         msg = f"there is no version or alias {name[:64]!r}; aliases: {', '.join(numbers) or 'none yet'}"
         raise VersionNotFound(msg, field="version")
 
@@ -81,21 +76,15 @@ class AliasAdmin:
         registry: where aliases are.
         refresh: makes the engine read the registry at once; blocks.
         engine: says what is served.
-        max_message_bytes: longer messages are refused.
     """
 
-    def __init__(
-        self, registry: AliasStore, refresh: Callable[[], object], engine: EngineContract, max_message_bytes: int
-    ) -> None:
+    def __init__(self, registry: AliasStore, refresh: Callable[[], object], engine: EngineContract) -> None:
         self._registry = registry
         self._refresh = refresh
         self._engine = engine
-        self._promote = Parser(pb2.PromoteVersionRequest, max_message_bytes)
-        self._rollback = Parser(pb2.RollbackAliasRequest, max_message_bytes)
 
-    async def promote(self, raw: bytes, call: Call) -> bytes:
+    async def promote(self, request: pb2.PromoteVersionRequest, call: Call) -> pb2.PromoteVersionResponse:
         """Move an alias to a version."""
-        request = self._promote.parse(raw)
         alias = request.alias or DEFAULT
         call.version = request.version
         try:
@@ -103,18 +92,18 @@ class AliasAdmin:
         except VersionNotFound as error:  # the registry's own words name its address
             msg = f"there is no version {request.version} in the registry"
             raise VersionNotFound(msg, field="version") from error
-        return pb2.PromoteVersionResponse(alias=await self._after_move(alias, record)).SerializeToString()
+        return pb2.PromoteVersionResponse(alias=await self._after_move(alias, record))
 
-    async def rollback(self, raw: bytes, call: Call) -> bytes:
+    async def rollback(self, request: pb2.RollbackAliasRequest, call: Call) -> pb2.RollbackAliasResponse:
         """Move an alias back."""
-        alias = self._rollback.parse(raw).alias or DEFAULT
+        alias = request.alias or DEFAULT
         try:
             record = await asyncio.to_thread(self._registry.rollback, alias, by=call.caller.name)
         except VersionNotFound as error:
             msg = f"the alias {alias[:64]!r} cannot be rolled back: it is unknown, or never named another version"
             raise VersionNotFound(msg, field="alias") from error
         call.version = record.version
-        return pb2.RollbackAliasResponse(alias=await self._after_move(alias, record)).SerializeToString()
+        return pb2.RollbackAliasResponse(alias=await self._after_move(alias, record))
 
     async def _after_move(self, alias: str, record: AliasRecord) -> pb2.Alias:
         """The alias after its move; if the version is resident, it is served by then."""

@@ -7,49 +7,46 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf import message_factory
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from munjang.errors import ConfigurationError
+from munjang.v1 import embedding_service_pb2, job_service_pb2, model_service_pb2
 from munjang_server.embedding_cache import CachedEncoder, CacheMetrics, VectorCache
 from munjang_server.metrics import RequestMetrics
-from munjang_server.rpc import embedding_service, health_service, job_service, model_service
+from munjang_server.rpc import embedding_service, health_service, model_service
 from munjang_server.rpc.embedding_service import Encode, EncodeStream, Similarity
 from munjang_server.rpc.encode_pipeline import EncodePipeline
 from munjang_server.rpc.health_service import HealthService
 from munjang_server.rpc.interceptor import Interceptor, Rpc
 from munjang_server.rpc.job_service import JobService
 from munjang_server.rpc.model_service import ModelService
+from munjang_server.rpc.request_parsing import Parser
 from munjang_server.security.authentication import Permission
 from munjang_server.tokenizer_pool import TokenizerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from google.protobuf.message import Message
     from prometheus_client import CollectorRegistry
 
     from munjang.engine.contract import EngineContract
     from munjang.settings import ServerSettings
     from munjang_server.batching.contract import BatcherContract, Encodes
-    from munjang_server.rpc.interceptor import Tracer
+    from munjang_server.rpc.interceptor import Call, Tracer
     from munjang_server.rpc.model_service import AliasAdmin
     from munjang_server.security.authentication import Authenticator
 
-ENCODE = Rpc(embedding_service.SERVICE, "Encode")
-ENCODE_STREAM = Rpc(embedding_service.SERVICE, "EncodeStream")
-SIMILARITY = Rpc(embedding_service.SERVICE, "Similarity")
-LIST_VERSIONS = Rpc(model_service.SERVICE, "ListVersions")
-GET_VERSION = Rpc(model_service.SERVICE, "GetVersion")
-PROMOTE_VERSION = Rpc(model_service.SERVICE, "PromoteVersion", Permission.ADMIN)
-ROLLBACK_ALIAS = Rpc(model_service.SERVICE, "RollbackAlias", Permission.ADMIN)
-SUBMIT_JOB = Rpc(job_service.SERVICE, "SubmitJob", Permission.ADMIN)
-CANCEL_JOB = Rpc(job_service.SERVICE, "CancelJob", Permission.ADMIN)
-GET_JOB = Rpc(job_service.SERVICE, "GetJob")
-LIST_JOBS = Rpc(job_service.SERVICE, "ListJobs")
-WATCH_JOB = Rpc(job_service.SERVICE, "WatchJob")
-ENCODING_RPCS = (ENCODE, ENCODE_STREAM, SIMILARITY)
-JOB_RPCS = (SUBMIT_JOB, GET_JOB, LIST_JOBS, CANCEL_JOB, WATCH_JOB)
-RPCS = (*ENCODING_RPCS, LIST_VERSIONS, GET_VERSION, PROMOTE_VERSION, ROLLBACK_ALIAS, *JOB_RPCS)
+ADMIN_METHODS = frozenset({"PromoteVersion", "RollbackAlias", "SubmitJob", "CancelJob"})
+ENCODING_METHODS = ("Encode", "EncodeStream", "Similarity")
+SERVICES = (
+    embedding_service_pb2.DESCRIPTOR.services_by_name["EmbeddingService"],
+    job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
+    model_service_pb2.DESCRIPTOR.services_by_name["ModelService"],
+)
+"""The methods that are served are those that have a handler, see `GrpcServer`."""
 
 TRANSPORT_SLACK = 4
 """The transport accepts messages this many times over the limit: the server itself refuses them, with advice."""
@@ -95,7 +92,7 @@ class GrpcServer:
         self._engine = engine
         self._scheduler = scheduler
         self._engine_not_ready_reason = not_ready_reason or (lambda: "" if engine.ready else "no version is ready yet")
-        self._metrics = RequestMetrics(registry, [rpc.name for rpc in RPCS])
+        self._metrics = RequestMetrics(registry, [method.name for service in SERVICES for method in service.methods])
         self.interceptor = Interceptor(
             authenticator,
             self._metrics,
@@ -115,7 +112,7 @@ class GrpcServer:
 
     def expect(self, version: int) -> None:
         """Let the metrics of a new version begin at zero."""
-        self._metrics.expect(version, [rpc.name for rpc in ENCODING_RPCS])
+        self._metrics.expect(version, ENCODING_METHODS)
 
     def forget(self, version: int) -> None:
         """Drop what is cached of a version that was unloaded."""
@@ -171,31 +168,49 @@ class GrpcServer:
             scheduler = CachedEncoder(scheduler, self._cache, self._cache_metrics)
         pipeline = EncodePipeline(self._engine, scheduler, self._pool, self._metrics, settings)
         encode = Encode(pipeline)
-        models = ModelService(self._engine, settings.max_message_bytes)
+        models = ModelService(self._engine)
         jobs = JobService(settings.redis_url, interceptor.draining, settings.max_message_bytes)
-        unary: dict[Rpc, Callable[..., Any]] = {
-            ENCODE: encode,
-            SIMILARITY: Similarity(pipeline),
-            LIST_VERSIONS: models.list_versions,
-            GET_VERSION: models.get_version,
-            SUBMIT_JOB: jobs.submit_job,
-            GET_JOB: jobs.get_job,
-            LIST_JOBS: jobs.list_jobs,
-            CANCEL_JOB: jobs.cancel_job,
+        of_bytes: dict[str, Callable[..., Any]] = {"Encode": encode, "Similarity": Similarity(pipeline)}
+        of_messages: dict[str, Callable[..., Any]] = {
+            "ListVersions": models.list_versions,
+            "GetVersion": models.get_version,
+            "SubmitJob": jobs.submit_job,
+            "GetJob": jobs.get_job,
+            "ListJobs": jobs.list_jobs,
+            "CancelJob": jobs.cancel_job,
         }
         if admin is not None:
-            unary |= {PROMOTE_VERSION: admin.promote, ROLLBACK_ALIAS: admin.rollback}
-        handlers = {rpc: interceptor.unary(rpc, handler) for rpc, handler in unary.items()}
-        handlers[ENCODE_STREAM] = interceptor.stream(ENCODE_STREAM, EncodeStream(encode, interceptor, settings))
-        handlers[WATCH_JOB] = interceptor.stream(WATCH_JOB, jobs.watch_job)
-        services = sorted({rpc.service for rpc in handlers})
-        for service in services:
-            own = {rpc.name: handler for rpc, handler in handlers.items() if rpc.service == service}
-            self._server.add_registered_method_handlers(service, own)  # type: ignore[attr-defined]  # newer than stubs
+            of_messages |= {"PromoteVersion": admin.promote, "RollbackAlias": admin.rollback}
+        streams = {"EncodeStream": EncodeStream(encode, interceptor, settings), "WatchJob": jobs.watch_job}
+        for service in SERVICES:
+            handlers = {}
+            for method in service.methods:
+                name = method.name
+                permission = Permission.ADMIN if name in ADMIN_METHODS else Permission.CALL
+                rpc = Rpc(service.full_name, name, permission)
+                if name in of_messages:
+                    parser = Parser(message_factory.GetMessageClass(method.input_type), settings.max_message_bytes)
+                    handlers[name] = interceptor.unary(rpc, parsed(parser, of_messages[name]))
+                elif name in of_bytes:
+                    handlers[name] = interceptor.unary(rpc, of_bytes[name])
+                elif name in streams:
+                    handlers[name] = interceptor.stream(rpc, streams[name])
+            self._server.add_registered_method_handlers(service.full_name, handlers)  # type: ignore[attr-defined]  # newer than stubs
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         if settings.reflection:
-            names = [*services, health_service.SERVICE, reflection.SERVICE_NAME]
+            names = [*(service.full_name for service in SERVICES), health_service.SERVICE, reflection.SERVICE_NAME]
             reflection.enable_server_reflection(names, self._server)
+
+
+def parsed(
+    parser: Parser[Any], handler: Callable[[Any, Call], Awaitable[Message]]
+) -> Callable[[bytes, Call], Awaitable[bytes]]:
+    """A handler of bytes from one of messages."""
+
+    async def handle(raw: bytes, call: Call) -> bytes:
+        return (await handler(parser.parse(raw), call)).SerializeToString()
+
+    return handle
 
 
 def check_address(host: str, port: int) -> None:

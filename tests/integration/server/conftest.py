@@ -350,4 +350,4 @@ class FakeAliases:
 @pytest.fixture
 def fake_aliases():
     """Makes the admin methods of a server, for `run_server(admin=…)`."""
-    return lambda models, engine: AliasAdmin(FakeAliases(models), lambda: None, engine, 4096)
+    return lambda models, engine: AliasAdmin(FakeAliases(models), lambda: None, engine)
