@@ -90,4 +90,4 @@ class EngineContract(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether every watched alias has a version to answer with."""
+        """Whether the first watched alias has a version to answer with. The others do not hold a server back."""

@@ -52,11 +52,6 @@ class ServerSettings(BatchSettings):
         description="The deadline of a call that brings none, since nothing waits for ever. Raise it for bulk callers "
         "that set no deadline of their own.",
     )
-    bulk_texts: Positive = Field(
-        default=64,
-        description="Calls of at least so many texts wait in the bulk lane, behind interactive calls. Raise it where "
-        "large batches are what users wait for.",
-    )
     stream_window: Positive = Field(
         default=8,
         description="Batches of one EncodeStream call that are worked on at a time. Raise it for far-away clients, "

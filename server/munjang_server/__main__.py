@@ -1,7 +1,7 @@
 """`munjang serve`: the gRPC server, configured by MUNJANG_… variables."""
 
-from munjang_server.leaving import leave
 from munjang_server.main import main
+from munjang_server.shutdown import exit_process
 
 if __name__ == "__main__":
-    leave(main())
+    exit_process(main())

@@ -1,4 +1,4 @@
-"""The command line of the server: serve, or make a token; or one clear line about why not."""
+"""The command line of the server: serve, or create a token; or one clear line about why not."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from munjang.errors import ConfigurationError, MunjangError
 from munjang.settings import ServerSettings
 from munjang.telemetry import setup_logging
+from munjang_server.shutdown import StopSignal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,21 +47,20 @@ def _run(settings: ServerSettings) -> int:
 
 
 async def _serve(settings: ServerSettings) -> int:
-    from munjang_server.app import App  # noqa: PLC0415 - `--help` shall not wait for torch
-    from munjang_server.lifecycle import Stop  # noqa: PLC0415 - the same
+    from munjang_server.app import App  # noqa: PLC0415 - `--help` should not wait for torch
 
-    stop = Stop()
+    stop = StopSignal()
     return await App(settings).run(stop)
 
 
 def _token(wanted: argparse.Namespace, settings: ServerSettings) -> int:
-    from munjang_server.security.issue import issue  # noqa: PLC0415 - of use to this command alone
+    from munjang_server.security.authentication import create_token  # noqa: PLC0415 - of use to this command alone
 
     if not settings.tokens_file:
-        msg = "set MUNJANG_TOKENS_FILE to the file that shall hold the tokens"
+        msg = "set MUNJANG_TOKENS_FILE to the file that should hold the tokens"
         raise ConfigurationError(msg, field="tokens_file")
     path = Path(settings.tokens_file)
-    secret = issue(
+    secret = create_token(
         path,
         wanted.name,
         admin=wanted.admin,
@@ -102,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     token = commands.add_parser("token", help="manage bearer tokens").add_subparsers(required=True, metavar="COMMAND")
     new = token.add_parser(
         "new",
-        help="make a token",
-        description="Make a bearer token, print it, and add its hash to the file that MUNJANG_TOKENS_FILE names. A "
+        help="create a token",
+        description="Create a bearer token, print it, and add its hash to the file that MUNJANG_TOKENS_FILE names. A "
         "running server takes it at once.",
         epilog="example: MUNJANG_TOKENS_FILE=tokens.toml munjang serve token new search --texts-per-second 500",
     )

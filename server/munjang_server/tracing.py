@@ -1,6 +1,6 @@
-"""Traces of calls, written down when a call has ended: one span for the call, one for each step that it noted.
+"""Traces of calls, recorded when a call has ended: one span for the call, one for each of its steps.
 
-Nothing of this runs, or is imported, where no endpoint is set.
+Neither runs nor is imported where no endpoint is set.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import grpc
     from opentelemetry.sdk.trace import TracerProvider
 
-    from munjang_server.call import Call
+    from munjang_server.rpc.interceptor import Call
 
 
 class Tracing:
@@ -26,7 +26,7 @@ class Tracing:
         self._propagator = TraceContextTextMapPropagator()
 
     def record(self, call: Call, code: grpc.StatusCode) -> None:
-        """Write down a call that ends now."""
+        """Record a call that ends now."""
         now = time.perf_counter()
         epoch = time.time_ns() - int(now * 1e9)
         parent = self._propagator.extract({"traceparent": call.traceparent}) if call.traceparent else None

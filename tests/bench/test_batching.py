@@ -20,12 +20,10 @@ from munjang.encoder.contract import ModelInfo, Tokens
 from munjang.encoder.layout import computed
 from munjang.errors import VersionNotFound
 from munjang.settings import BatchSettings
-from munjang_server.scheduling import Scheduler, Lane, Work
-from munjang_server.scheduling.latency_model import BatchLimits
-from munjang_server.scheduling.request_queue import Lanes
+from munjang_server.scheduling import Lane, Scheduler, Work
+from munjang_server.scheduling.latency_model import BatchLimits, Latencies
 from munjang_server.scheduling.request import Request
 from tests.simulation import Call, Simulation
-from munjang_server.scheduling.latency_model import Latencies
 
 OUT = Path(__file__).parents[2] / "docs" / "bench"
 ENGINES = {  # seconds to start a forward, seconds a token, patience of a call

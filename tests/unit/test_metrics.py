@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 import munjang
 from munjang.metrics import Disks, QueueDepth, new_registry
-from munjang_server.metrics.queue import show_queue
+from munjang_server.metrics import show_queue
 from munjang_worker.metrics import Metrics
 from tests.ports import free_port
 

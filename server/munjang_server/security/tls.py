@@ -1,4 +1,4 @@
-"""TLS and mutual TLS from PEM files that are read again when they change. A bad new file leaves the old ones in use."""
+"""TLS and mutual TLS from PEM files that reload when they change; invalid new files leave the old ones in use."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import grpc
 import structlog
 
 from munjang.errors import ConfigurationError
-from munjang_server.security.files import stamp
+from munjang_server.security import file_stamp
 
 if TYPE_CHECKING:
     from munjang.settings import ServerSettings
-    from munjang_server.security.files import Stamp
+    from munjang_server.security import FileStamp
 
 log = structlog.get_logger("munjang.server.tls")
 
@@ -53,8 +53,8 @@ class Certificates:
     def __init__(self, cert: str, key: str, client_ca: str = "") -> None:
         self._cert, self._key, self._client_ca = cert, key, client_ca
         self._paths = [path for path in (cert, key, client_ca) if path]
-        self._used: Stamp | None = None
-        self._refused: Stamp | None = None
+        self._used: FileStamp | None = None
+        self._refused: FileStamp | None = None
 
     def first(self) -> grpc.ServerCertificateConfiguration:
         """The files as they are at the start.
@@ -63,7 +63,7 @@ class Certificates:
             ConfigurationError: they are not valid.
         """
         try:
-            now = stamp(self._paths)
+            now = file_stamp(self._paths)
             configuration = self._read()
         except (OSError, ValueError) as error:
             msg = f"the TLS files cannot be used: {_reason(error)}"
@@ -73,9 +73,9 @@ class Certificates:
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
         """The new files where they have changed, else None. gRPC asks at every new connection, on its threads."""
-        now: Stamp | None = None
+        now: FileStamp | None = None
         try:
-            now = stamp(self._paths)
+            now = file_stamp(self._paths)
             if now == self._used:
                 return None
             configuration = self._read()
@@ -85,7 +85,7 @@ class Certificates:
                 self._refused = now
             return None
         self._used = now
-        log.info("TLS files were read again", cert=self._cert)
+        log.info("TLS files reloaded", cert=self._cert)
         return configuration
 
     def _read(self) -> grpc.ServerCertificateConfiguration:

@@ -18,8 +18,8 @@ import numpy as np
 
 from munjang.engine.loading import VersionLoader
 from munjang_server import app
-from munjang_server.leaving import leave
 from munjang_server.main import main
+from munjang_server.shutdown import exit_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,4 +106,4 @@ class HurtLoader(VersionLoader):
 if __name__ == "__main__":
     HurtLoader.orders = Path(sys.argv[1])
     app.VersionLoader = HurtLoader  # type: ignore[misc]  # the one place where models come into a server
-    leave(main([]))
+    exit_process(main([]))

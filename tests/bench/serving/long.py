@@ -119,7 +119,7 @@ async def _swap(client: AsyncClient, registry: Registry) -> dict[str, Any]:
     """Promote another version of the same size and wait until it answers."""
     begun = time.monotonic()
     await asyncio.to_thread(registry.promote, "stable", 2, "benchmark")
-    while (await client.encode("바뀌었나요?")).version != 2:  # noqa: PLR2004 - the version that was promoted
+    while (await client.encode("바뀌었나요?")).version != 2:
         await asyncio.sleep(0.1)
     return {"seconds": time.monotonic() - begun}
 

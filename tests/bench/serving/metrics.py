@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 BATCH_TOKENS = "munjang_server_batch_tokens_sum"
-COMPUTED_TOKENS = "munjang_server_padded_tokens_total"
-DEAD_TOKENS = "munjang_server_dead_tokens_total"
+COMPUTED_TOKENS = "munjang_server_computed_tokens_total"
+DEAD_TOKENS = "munjang_server_wasted_tokens_total"
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,11 @@ from munjang.registry import AliasRecord, Manifest, Snapshot
 from munjang.settings import ServerSettings
 from munjang.testing import FakeEncoder
 from munjang.v1 import embedding_service_pb2_grpc, model_service_pb2_grpc
-from munjang_server.admin import Admin
+from munjang_server.metrics import EngineMetrics, SchedulerMetrics, show_load, show_versions
+from munjang_server.rpc.model_service import AliasAdmin
+from munjang_server.rpc.server import GrpcServer
 from munjang_server.scheduling import Scheduler
-from munjang_server.front import Front
-from munjang_server.metrics.batching import BatchMetrics, show_load
-from munjang_server.metrics.engine import EngineMetrics, show_versions
-from munjang_server.security.guard import OpenGuard
+from munjang_server.security.authentication import PeerAuthenticator
 from munjang_server.security.tls import credentials
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ class Running:
     models: FakeModels
     engine: Engine
     scheduler: Scheduler
-    front: Front
+    grpc_server: GrpcServer
     registry: CollectorRegistry
     swaps: Swaps
     port: int
@@ -204,7 +203,7 @@ async def run_server(
     *,
     encoder: FakeEncoder | None = None,
     first: int = 1,
-    guard: Any = None,
+    authenticator: Any = None,
     admin: Any = None,
     tracing: Any = None,
     **settings: Any,
@@ -213,43 +212,43 @@ async def run_server(
     options = ServerSettings(port=0, **settings)
     registry = CollectorRegistry()
     models = FakeModels()
-    batch_metrics = BatchMetrics(registry)
+    batch_metrics = SchedulerMetrics(registry)
     swaps = Swaps(
         registry,
-        lambda version: [batch_metrics.expect(version), front.expect(version)],
-        lambda version: front.forget(version),  # noqa: PLW0108 - the front is made after its metrics
+        lambda version: [batch_metrics.expect(version), grpc_server.expect(version)],
+        lambda version: grpc_server.forget(version),  # noqa: PLW0108 - the grpc_server is made after its metrics
     )
     engine = Engine(models, ["stable"], observer=swaps)
     models.engine = engine
-    scheduler = Scheduler(options, engine.acquire, batch_metrics, lambda *_: front.health.look())
-    front = Front(
+    scheduler = Scheduler(options, engine.acquire, batch_metrics, lambda *_: grpc_server.health.refresh())
+    grpc_server = GrpcServer(
         options,
         engine,
         scheduler,
-        guard=guard or OpenGuard(),
+        authenticator=authenticator or PeerAuthenticator(),
         registry=registry,
         admin=admin and admin(models, engine),
-        tracing=tracing,
+        tracer=tracing and tracing.record,
     )
     show_load(registry, scheduler)
     show_versions(registry, engine)
-    port = front.listen(credentials(options))
+    port = grpc_server.listen(credentials(options))
     engine.start()
     scheduler.start()
-    await front.start()
+    await grpc_server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            server = Running(options, models, engine, scheduler, front, registry, swaps, port, channel)
+            server = Running(options, models, engine, scheduler, grpc_server, registry, swaps, port, channel)
             if first:
                 models.publish(first, encoder)
                 models.promote(first)
                 await server.swapped(first)
-                front.health.look()
+                grpc_server.health.refresh()
             yield server
     finally:
         for gate in [*(each.gate for each in models.encoders.values()), *models.held.values()]:
             gate.set()
-        await front.stop(5)
+        await grpc_server.stop(5)
         scheduler.close()
         engine.close()
 
@@ -351,4 +350,4 @@ class FakeAliases:
 @pytest.fixture
 def fake_aliases():
     """Makes the admin methods of a server, for `run_server(admin=…)`."""
-    return lambda models, engine: Admin(FakeAliases(models), lambda: None, engine, 4096)
+    return lambda models, engine: AliasAdmin(FakeAliases(models), lambda: None, engine)

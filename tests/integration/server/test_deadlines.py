@@ -66,7 +66,7 @@ async def test_a_list_that_cannot_be_answered_in_time_is_refused_before_it_is_to
     tokenized.clear()
     many = pb2.EncodeRequest(texts=["가"] * 256)
     queued = [server.embedding.Encode(many, timeout=30) for _ in range(8)]
-    await server.until(lambda: server.batcher.load.queued_texts["bulk"] == 8 * 256)
+    await server.until(lambda: sum(server.batcher.load.queued_texts.values()) == 8 * 256)
     assert len(tokenized) == 8
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await server.embedding.Encode(many, timeout=1)

@@ -16,7 +16,7 @@ from munjang.client.jobs import JobQueue
 from munjang.errors import InvalidJob, JobNotFound
 from munjang.v1 import job_service_pb2 as pb2
 from munjang.v1 import job_service_pb2_grpc, resources_pb2
-from munjang_server.security.guard import OpenGuard
+from munjang_server.security.authentication import PeerAuthenticator
 
 SPEC = JobSpec(
     input="/자료/문장.csv",
@@ -36,7 +36,7 @@ SPEC = JobSpec(
 @pytest.fixture
 async def server(run_server, redis_url):
     """A server in front of an empty queue, which everybody may use."""
-    async with run_server(redis_url=redis_url, guard=OpenGuard(admin=True)) as started:
+    async with run_server(redis_url=redis_url, authenticator=PeerAuthenticator(admin=True)) as started:
         yield started
 
 
@@ -134,7 +134,7 @@ async def test_a_watch_ends_when_the_server_drains(server, stub, failure):
     job_id = (await stub.SubmitJob(request())).job.id
     watch = stub.WatchJob(pb2.WatchJobRequest(id=job_id), timeout=30)
     await watch.read()
-    stopping = asyncio.create_task(server.front.stop(20))
+    stopping = asyncio.create_task(server.grpc_server.stop(20))
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await watch.read()
     assert failure(caught.value).reason == "SHUTTING_DOWN"
@@ -181,7 +181,7 @@ async def test_a_page_token_that_is_none_is_refused(stub, failure):
 
 @pytest.mark.parametrize("url", ["", "redis://127.0.0.1:1/0"])
 async def test_without_a_queue_every_call_says_so(run_server, failure, url):
-    async with run_server(redis_url=url, guard=OpenGuard(admin=True)) as server:
+    async with run_server(redis_url=url, authenticator=PeerAuthenticator(admin=True)) as server:
         stub = job_service_pb2_grpc.JobServiceStub(server.channel)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.ListJobs(pb2.ListJobsRequest(), timeout=30)
@@ -189,7 +189,7 @@ async def test_without_a_queue_every_call_says_so(run_server, failure, url):
 
 
 async def test_who_may_not_administer_may_look_and_not_submit(run_server, redis_url, failure):
-    async with run_server(redis_url=redis_url, guard=OpenGuard()) as server:
+    async with run_server(redis_url=redis_url, authenticator=PeerAuthenticator()) as server:
         stub = job_service_pb2_grpc.JobServiceStub(server.channel)
         assert not (await stub.ListJobs(pb2.ListJobsRequest())).jobs
         with pytest.raises(grpc.aio.AioRpcError) as caught:

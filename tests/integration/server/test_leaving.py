@@ -22,7 +22,7 @@ def load_for_ever(self, version, progress):
     threading.Event().wait()
 
 loading.VersionLoader.__call__ = load_for_ever
-runpy.run_module("server", run_name="__main__")
+runpy.run_module("munjang_server", run_name="__main__")
 """
 
 
@@ -56,6 +56,6 @@ def test_a_load_that_never_ends_does_not_hold_up_the_end(server, number):
     server.send_signal(number)
     _, said = server.communicate(timeout=60)
     assert server.returncode == 0, said
-    assert "ended without waiting" in said
+    assert "exiting without waiting for threads" in said
     assert "munjang-engine-loader" in said
     assert "Traceback" not in said

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from munjang.metrics import new_registry
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import resources_pb2
-from munjang_server.metrics.page import serve_page
+from munjang_server.metrics import serve_metrics
 from munjang_server.tracing import Tracing
 
 TEXTS = ["첫째 문장", "둘째 문장입니다"]
@@ -43,8 +43,8 @@ async def test_the_server_counts_what_the_client_counts(server):
     assert server.metric("munjang_server_request_seconds_count", rpc="Encode") == 10
 
 
-async def test_large_calls_and_streams_are_bulk(run_server):
-    async with run_server(bulk_texts=3) as server:
+async def test_calls_are_interactive_and_streams_are_bulk(run_server):
+    async with run_server() as server:
         await server.embedding.Encode(pb2.EncodeRequest(texts=TEXTS))
         await server.embedding.Encode(pb2.EncodeRequest(texts=TEXTS * 2))
         call = server.embedding.EncodeStream(
@@ -57,8 +57,8 @@ async def test_large_calls_and_streams_are_bulk(run_server):
             for lane in ("interactive", "bulk")
         }
     assert counted == {
-        ("Encode", "interactive"): 2,
-        ("Encode", "bulk"): 4,
+        ("Encode", "interactive"): 6,
+        ("Encode", "bulk"): 0,
         ("EncodeStream", "interactive"): 0,
         ("EncodeStream", "bulk"): 2,
     }
@@ -85,7 +85,7 @@ async def test_series_stand_at_zero_before_the_first_call(server):
     for series in (
         'munjang_server_requests_total{code="OK",rpc="Encode"} 0.0',
         'munjang_server_errors_total{reason="OVERLOADED",rpc="Similarity"} 0.0',
-        'munjang_server_refused_total{lane="bulk",reason="DEADLINE_UNREACHABLE"} 0.0',
+        'munjang_server_rejected_requests_total{lane="bulk",reason="DEADLINE_UNREACHABLE"} 0.0',
         'munjang_server_dropped_texts_total{lane="interactive",reason="expired"} 0.0',
         'munjang_server_texts_total{lane="interactive",rpc="Encode",version="1"} 0.0',
         'munjang_server_queued_tokens{lane="bulk"} 0.0',
@@ -183,7 +183,7 @@ async def test_slow_calls_are_logged(run_server):
 def test_the_page_shows_the_registry_over_http(unused_tcp_port):
     registry = new_registry("server")
     url = f"http://127.0.0.1:{unused_tcp_port}/metrics"
-    with serve_page(registry, "127.0.0.1", unused_tcp_port), urllib.request.urlopen(url) as page:
+    with serve_metrics(registry, "127.0.0.1", unused_tcp_port), urllib.request.urlopen(url) as page:
         text = page.read().decode()
     assert "process_resident_memory_bytes" in text
     assert "munjang_server_build_info" in text

@@ -11,10 +11,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from munjang.settings import ServerSettings
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import model_service_pb2
-from munjang_server.security.guard import OpenGuard
-from munjang_server.security.issue import issue
+from munjang_server.security.authentication import PeerAuthenticator, TokenAuthenticator, create_token
 from munjang_server.security.tls import credentials
-from munjang_server.security.tokens import TokenGuard
 from tests.authority import Authority
 
 REQUEST = pb2.EncodeRequest(texts=["비밀 문장"])
@@ -88,7 +86,7 @@ def tokens(tmp_path):
     """A token file, and its tokens: a caller's, an admin's, and one of a slow caller."""
     path = tmp_path / "tokens.toml"
     made = {
-        name: issue(path, name, admin=name == "admin", texts_per_second=rate, tokens_per_second=0)
+        name: create_token(path, name, admin=name == "admin", texts_per_second=rate, tokens_per_second=0)
         for name, rate in {"search": 0, "admin": 0, "slow": 0.2}.items()
     }
     return path, made
@@ -100,7 +98,7 @@ def bearer(secret):
 
 async def test_a_call_needs_a_token_that_the_server_knows(run_server, failure, tokens):
     path, made = tokens
-    async with run_server(guard=TokenGuard(str(path))) as server:
+    async with run_server(authenticator=TokenAuthenticator(str(path))) as server:
         assert (await server.embedding.Encode(REQUEST, metadata=bearer(made["search"]))).version == 1
         for metadata in (None, bearer("mj_erfunden"), bearer(""), (("authorization", made["search"]),)):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -113,7 +111,7 @@ async def test_a_call_needs_a_token_that_the_server_knows(run_server, failure, t
 
 async def test_streams_need_a_token_too(run_server, failure, tokens):
     path, _ = tokens
-    async with run_server(guard=TokenGuard(str(path))) as server:
+    async with run_server(authenticator=TokenAuthenticator(str(path))) as server:
         call = server.embedding.EncodeStream(iter([pb2.EncodeStreamRequest(id="1", request=REQUEST)]))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
@@ -122,7 +120,7 @@ async def test_streams_need_a_token_too(run_server, failure, tokens):
 
 async def test_a_token_over_its_rate_is_told_when_to_come_back(run_server, failure, tokens):
     path, made = tokens
-    async with run_server(guard=TokenGuard(str(path))) as server:
+    async with run_server(authenticator=TokenAuthenticator(str(path))) as server:
         await server.embedding.Encode(pb2.EncodeRequest(texts=["하나", "둘"]), metadata=bearer(made["slow"]))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await server.embedding.Encode(REQUEST, metadata=bearer(made["slow"]))
@@ -134,7 +132,7 @@ async def test_a_token_over_its_rate_is_told_when_to_come_back(run_server, failu
 
 async def test_only_an_admin_token_promotes_and_rolls_back(run_server, failure, tokens, fake_aliases):
     path, made = tokens
-    async with run_server(guard=TokenGuard(str(path)), admin=fake_aliases) as server:
+    async with run_server(authenticator=TokenAuthenticator(str(path)), admin=fake_aliases) as server:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await server.listing.PromoteVersion(PROMOTE, metadata=bearer(made["search"]))
         seen = failure(caught.value)
@@ -148,16 +146,16 @@ async def test_only_an_admin_token_promotes_and_rolls_back(run_server, failure, 
 async def test_without_tokens_nobody_promotes_unless_the_server_is_for_this_machine_only(
     run_server, failure, fake_aliases
 ):
-    async with run_server(guard=OpenGuard(), admin=fake_aliases) as server:
+    async with run_server(authenticator=PeerAuthenticator(), admin=fake_aliases) as server:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await server.listing.PromoteVersion(PROMOTE)
         assert failure(caught.value).reason == "PERMISSION_DENIED"
-    async with run_server(guard=OpenGuard(admin=True), admin=fake_aliases) as server:
+    async with run_server(authenticator=PeerAuthenticator(admin=True), admin=fake_aliases) as server:
         assert (await server.listing.PromoteVersion(PROMOTE)).alias.version == 1
 
 
 async def test_an_alias_is_promoted_and_rolled_back_by_rpc(run_server, failure, fake_aliases):
-    async with run_server(guard=OpenGuard(admin=True), admin=fake_aliases) as server:
+    async with run_server(authenticator=PeerAuthenticator(admin=True), admin=fake_aliases) as server:
         server.models.publish(2)
         promoted = await server.listing.PromoteVersion(model_service_pb2.PromoteVersionRequest(version=2))
         assert (promoted.alias.version, promoted.alias.previous) == (2, 1)

@@ -101,8 +101,8 @@ async def test_a_draining_server_answers_what_it_read_and_ends_the_stream(run_se
         server.encoder.gate.clear()
         await call.write(batch("둘", "문장 둘"))
         await server.until(lambda: server.metric("munjang_server_running_tokens") > 0)
-        stopping = asyncio.create_task(server.front.stop(20))
-        await asyncio.wait_for(server.front.gate.draining.wait(), 10)
+        stopping = asyncio.create_task(server.grpc_server.stop(20))
+        await asyncio.wait_for(server.grpc_server.interceptor.draining.wait(), 10)
         server.encoder.gate.set()
         assert (await call.read()).id == "둘"
         with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -20,11 +20,11 @@ PAGE = """
 # TYPE munjang_server_batch_tokens histogram
 munjang_server_batch_tokens_sum{{lane="interactive"}} {interactive}
 munjang_server_batch_tokens_sum{{lane="bulk"}} {bulk}
-# TYPE munjang_server_padded_tokens counter
-munjang_server_padded_tokens_total{{lane="interactive"}} {computed}
-munjang_server_padded_tokens_total{{lane="bulk"}} {bulk}
-# TYPE munjang_server_dead_tokens counter
-munjang_server_dead_tokens_total {dead}
+# TYPE munjang_server_computed_tokens counter
+munjang_server_computed_tokens_total{{lane="interactive"}} {computed}
+munjang_server_computed_tokens_total{{lane="bulk"}} {bulk}
+# TYPE munjang_server_wasted_tokens counter
+munjang_server_wasted_tokens_total {dead}
 """
 
 

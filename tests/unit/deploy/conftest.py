@@ -24,12 +24,16 @@ from prometheus_client import CollectorRegistry
 from munjang.engine.contract import VersionState
 from munjang.metrics import new_registry
 from munjang.testing import FakeEncoder
-from munjang_server.metrics.batching import BatchMetrics, show_load
-from munjang_server.metrics.cache import CacheMetrics
-from munjang_server.metrics.calls import REASONS, CallMetrics
-from munjang_server.metrics.engine import EngineMetrics, show_versions
-from munjang_server.metrics.registry import show_registry
-from munjang_server.vector_cache import VectorCache
+from munjang_server.embedding_cache import CacheMetrics, VectorCache
+from munjang_server.metrics import (
+    REASONS,
+    EngineMetrics,
+    RequestMetrics,
+    SchedulerMetrics,
+    show_load,
+    show_registry,
+    show_versions,
+)
 from munjang_worker.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -191,10 +195,10 @@ class Idle:
 def series():
     """The labels of every series of server and worker, by its name."""
     server, of_disks, worker = new_registry("server"), CollectorRegistry(), Metrics()
-    CallMetrics(server, ["Encode"])
+    RequestMetrics(server, ["Encode"])
     EngineMetrics(server, print)
     CacheMetrics(server, VectorCache(0))
-    BatchMetrics(server)
+    SchedulerMetrics(server)
     show_load(server, Idle())
     show_versions(server, Idle())
     show_registry(of_disks, lambda: None, {"registry": ROOT})

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from munjang.cli.main import app as munjang_app
 from munjang.settings import ClientSettings, ServerSettings, TrainerSettings, WorkerSettings
-from munjang_server.health import LIVE
 from munjang_server.main import _parser
+from munjang_server.rpc.health_service import LIVE
 from munjang_trainer.cli import app as trainer_app
 
 ROOT = Path(__file__).resolve().parents[3]

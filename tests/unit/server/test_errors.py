@@ -18,7 +18,7 @@ from munjang.errors import (
     VersionLoading,
     VersionNotReady,
 )
-from munjang_server.errors import CODES, code_of, public, status_of
+from munjang_server.rpc.errors import CODES, code_of, public, status_of
 
 ERRORS = [
     kind

@@ -9,7 +9,7 @@ import pytest
 
 from munjang import errors
 from munjang.v1 import error_reason_pb2
-from munjang_server.errors import code_of
+from munjang_server.rpc.errors import code_of
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "errors.md"
 

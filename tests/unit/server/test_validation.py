@@ -6,7 +6,7 @@ import pytest
 
 from munjang.encoder.contract import ModelInfo, Tokens
 from munjang.errors import EmptyText, NoTexts, TextTooLong, TooManyTexts, UnknownPrompt
-from munjang_server.validation import check_count, check_prompt, raise_first, text_faults, token_faults
+from munjang_server.rpc.request_parsing import check_count, check_prompt, raise_first, text_errors, token_errors
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -22,26 +22,26 @@ def test_a_list_out_of_its_bounds_is_refused_by_its_field(count, error):
 
 
 @pytest.mark.parametrize("text", ["", " ", "\t\n", "\u3000\u00a0", "\u2003"])
-def test_texts_of_nothing_are_faults(text):
-    faults = text_faults(["좋다", text], "texts", 10)
-    assert [(index, type(error), error.path) for index, error in faults.items()] == [(1, EmptyText, "texts[1]")]
+def test_texts_of_nothing_are_errors(text):
+    errors = text_errors(["좋다", text], "texts", 10)
+    assert [(index, type(error), error.path) for index, error in errors.items()] == [(1, EmptyText, "texts[1]")]
 
 
 def test_a_text_may_have_as_many_characters_as_accepted_and_no_more():
-    faults = text_faults(["가" * 10, "가" * 11], "candidates", 10)
-    assert [(index, type(error), error.path) for index, error in faults.items()] == [(1, TextTooLong, "candidates[1]")]
+    errors = text_errors(["가" * 10, "가" * 11], "candidates", 10)
+    assert [(index, type(error), error.path) for index, error in errors.items()] == [(1, TextTooLong, "candidates[1]")]
 
 
-def test_cut_texts_are_faults_only_where_cutting_was_ruled_out():
+def test_cut_texts_are_errors_only_where_cutting_was_ruled_out():
     tokens = [Tokens((1, 2)), None, Tokens((1, 2), truncated=True)]
-    assert token_faults(tokens, "texts", 2, cut=True) == {}
-    assert {index: type(error) for index, error in token_faults(tokens, "texts", 2, cut=False).items()} == {
+    assert token_errors(tokens, "texts", 2, truncate=True) == {}
+    assert {index: type(error) for index, error in token_errors(tokens, "texts", 2, truncate=False).items()} == {
         2: TextTooLong
     }
 
 
 def test_a_text_of_which_nothing_is_left_to_read_is_empty():
-    assert {index: type(error) for index, error in token_faults([Tokens(())], "texts", 2, cut=True).items()} == {
+    assert {index: type(error) for index, error in token_errors([Tokens(())], "texts", 2, truncate=True).items()} == {
         0: EmptyText
     }
 

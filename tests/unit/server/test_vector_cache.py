@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from munjang_server.vector_cache import ENTRY_BYTES, VectorCache
+from munjang_server.embedding_cache import ENTRY_BYTES, VectorCache
 
 COMPONENTS = st.integers(1, 400)
 KEYS = st.tuples(st.integers(1, 3), st.integers(0, 9))

@@ -10,12 +10,15 @@ import pytest
 
 from munjang.metrics import new_registry
 from munjang.testing import FakeEncoder
-from munjang_server.metrics.batching import BatchMetrics, show_load
-from munjang_server.metrics.cache import CacheMetrics
-from munjang_server.metrics.calls import CallMetrics
-from munjang_server.metrics.engine import EngineMetrics, show_versions
-from munjang_server.metrics.registry import show_registry
-from munjang_server.vector_cache import VectorCache
+from munjang_server.embedding_cache import CacheMetrics, VectorCache
+from munjang_server.metrics import (
+    EngineMetrics,
+    RequestMetrics,
+    SchedulerMetrics,
+    show_load,
+    show_registry,
+    show_versions,
+)
 from munjang_worker.metrics import Metrics
 
 DASHBOARD = json.loads((Path(__file__).resolve().parents[4] / "deploy" / "grafana" / "munjang.json").read_text())
@@ -47,10 +50,10 @@ def expressions(node):
 def labels():
     """The labels of every series that a server or a worker shows, by its name."""
     registry = new_registry("server")
-    CallMetrics(registry, ["Encode"])
+    RequestMetrics(registry, ["Encode"])
     EngineMetrics(registry, print)
     CacheMetrics(registry, VectorCache(0))
-    BatchMetrics(registry)
+    SchedulerMetrics(registry)
     show_load(registry, Idle())
     show_versions(registry, Idle())
     show_registry(registry, lambda: None, {})

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from prometheus_client import CollectorRegistry
 
-from munjang_server.metrics.registry import show_registry
+from munjang_server.metrics import show_registry
 
 
 def test_the_room_is_that_of_the_disk_even_before_the_folder_exists(tmp_path):

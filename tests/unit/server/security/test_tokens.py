@@ -7,9 +7,7 @@ import hashlib
 import pytest
 
 from munjang.errors import ConfigurationError, PermissionDenied, Unauthenticated
-from munjang_server.call import Permission
-from munjang_server.security.issue import issue
-from munjang_server.security.tokens import TokenGuard, read_tokens
+from munjang_server.security.authentication import Permission, TokenAuthenticator, create_token, read_tokens
 
 
 @pytest.fixture
@@ -27,11 +25,11 @@ class Clock:
 
 
 def make(path, name, *, admin=False, texts=0.0, tokens=0.0):
-    return issue(path, name, admin=admin, texts_per_second=texts, tokens_per_second=tokens)
+    return create_token(path, name, admin=admin, texts_per_second=texts, tokens_per_second=tokens)
 
 
 def admit(guard, secret, permission=Permission.CALL):
-    return guard.admit(f"Bearer {secret}", None, permission)
+    return guard.authenticate(f"Bearer {secret}", None, permission)
 
 
 def test_the_file_holds_hashes_and_no_token(path):
@@ -47,7 +45,7 @@ def test_the_file_holds_hashes_and_no_token(path):
 
 def test_tokens_are_told_apart_by_name(path):
     secrets = {name: make(path, name) for name in ("search", "batch")}
-    guard = TokenGuard(str(path))
+    guard = TokenAuthenticator(str(path))
     assert {name: admit(guard, secret).name for name, secret in secrets.items()} == {
         "search": "search",
         "batch": "batch",
@@ -60,17 +58,17 @@ def test_tokens_are_told_apart_by_name(path):
 def test_anything_else_is_not_let_in(path, authorization):
     make(path, "search")
     with pytest.raises(Unauthenticated):
-        TokenGuard(str(path)).admit(authorization, None, Permission.CALL)
+        TokenAuthenticator(str(path)).authenticate(authorization, None, Permission.CALL)
 
 
 def test_the_scheme_is_read_without_regard_to_case(path):
     secret = make(path, "search")
-    assert TokenGuard(str(path)).admit(f"bEARER {secret}", None, Permission.CALL).name == "search"
+    assert TokenAuthenticator(str(path)).authenticate(f"bEARER {secret}", None, Permission.CALL).name == "search"
 
 
 def test_admin_methods_need_their_own_permission(path):
     plain, admin = make(path, "search"), make(path, "ops", admin=True)
-    guard = TokenGuard(str(path))
+    guard = TokenAuthenticator(str(path))
     assert admit(guard, admin, Permission.ADMIN).name == "ops"
     with pytest.raises(PermissionDenied, match="'search'"):
         admit(guard, plain, Permission.ADMIN)
@@ -81,13 +79,13 @@ def test_a_token_with_the_same_beginning_of_its_hash_is_not_let_in(path):
     digest = hashlib.sha256(secret.encode()).hexdigest()
     path.write_text(path.read_text().replace(digest, digest[:16] + "0" * 48))
     with pytest.raises(Unauthenticated):
-        admit(TokenGuard(str(path)), secret)
+        admit(TokenAuthenticator(str(path)), secret)
 
 
 def test_a_new_file_counts_within_a_second_and_the_old_tokens_no_more(path):
     clock = Clock()
     old = make(path, "old")
-    guard = TokenGuard(str(path), clock)
+    guard = TokenAuthenticator(str(path), clock)
     path.unlink()
     new = make(path, "new")
     assert admit(guard, old).name == "old"
@@ -101,7 +99,7 @@ def test_a_new_file_counts_within_a_second_and_the_old_tokens_no_more(path):
 def test_a_bad_new_file_leaves_the_old_tokens(path, contents):
     clock = Clock()
     secret = make(path, "search")
-    guard = TokenGuard(str(path), clock)
+    guard = TokenAuthenticator(str(path), clock)
     if contents is None:
         path.unlink()
     elif contents:
@@ -113,7 +111,7 @@ def test_a_bad_new_file_leaves_the_old_tokens(path, contents):
 def test_a_reload_gives_nobody_a_fresh_rate(path):
     clock = Clock()
     secret = make(path, "slow", texts=1)
-    guard = TokenGuard(str(path), clock)
+    guard = TokenAuthenticator(str(path), clock)
     before = admit(guard, secret)
     make(path, "other")
     clock.now += 1.0
@@ -140,7 +138,7 @@ def test_a_file_that_is_not_right_says_where(path, contents, message):
 
 def test_a_missing_file_is_an_error_at_the_start(path):
     with pytest.raises(ConfigurationError, match=r"tokens\.toml"):
-        TokenGuard(str(path))
+        TokenAuthenticator(str(path))
 
 
 @pytest.mark.parametrize("name", ["", "zwei worte", "가나", "a" * 65, "a.b"])

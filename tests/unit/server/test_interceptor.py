@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from munjang_server.gate import time_left
+from munjang_server.rpc.interceptor import time_left
 
 
 @pytest.mark.parametrize(("told", "left"), [(None, None), (0.0, None), (2.5, 2.5)])

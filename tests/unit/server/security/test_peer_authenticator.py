@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from munjang.errors import PermissionDenied
-from munjang_server.call import Permission
-from munjang_server.security.guard import OpenGuard, is_loopback
+from munjang_server.security.authentication import PeerAuthenticator, Permission, is_loopback
 
 
 class Context:
@@ -32,18 +31,18 @@ class Context:
     ],
 )
 def test_a_caller_is_known_by_its_address_whatever_its_port(peer, name):
-    assert OpenGuard().admit("", Context(peer), Permission.CALL).name == name
+    assert PeerAuthenticator().authenticate("", Context(peer), Permission.CALL).name == name
 
 
 def test_a_caller_with_a_certificate_is_known_by_the_name_in_it():
     context = Context("ipv4:10.0.0.7:5000", [b"search.example"])
-    assert OpenGuard().admit("", context, Permission.CALL).name == "search.example"
+    assert PeerAuthenticator().authenticate("", context, Permission.CALL).name == "search.example"
 
 
 def test_nobody_is_an_admin_unless_everybody_is():
     with pytest.raises(PermissionDenied):
-        OpenGuard().admit("", Context("ipv4:10.0.0.7:5000"), Permission.ADMIN)
-    assert OpenGuard(admin=True).admit("", Context("ipv4:127.0.0.1:5"), Permission.ADMIN)
+        PeerAuthenticator().authenticate("", Context("ipv4:10.0.0.7:5000"), Permission.ADMIN)
+    assert PeerAuthenticator(admin=True).authenticate("", Context("ipv4:127.0.0.1:5"), Permission.ADMIN)
 
 
 @pytest.mark.parametrize(

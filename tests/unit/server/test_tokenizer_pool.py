@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from munjang.errors import Overloaded
-from munjang_server.workers import Workers
+from munjang_server.tokenizer_pool import TokenizerPool
 
 
 class CountedLease:
@@ -31,14 +31,14 @@ def lease():
 
 
 async def test_a_function_runs_on_a_thread_of_its_own(lease):
-    workers = Workers(1)
+    workers = TokenizerPool(1)
     assert await workers.run(lease, threading.get_ident) != threading.get_ident()
     workers.close()
     assert (lease.shared, lease.released) == (1, 1)
 
 
 async def test_an_error_reaches_the_caller(lease):
-    workers = Workers(1)
+    workers = TokenizerPool(1)
     with pytest.raises(ValueError, match="한국어"):
         await workers.run(lease, int, "한국어")
     workers.close()
@@ -46,7 +46,7 @@ async def test_an_error_reaches_the_caller(lease):
 
 
 async def test_more_than_may_wait_is_refused_at_once(lease):
-    workers, gate = Workers(1, waiting=1), threading.Event()
+    workers, gate = TokenizerPool(1, waiting=1), threading.Event()
     running = [asyncio.create_task(workers.run(lease, gate.wait)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded) as caught:
@@ -60,7 +60,7 @@ async def test_more_than_may_wait_is_refused_at_once(lease):
 
 
 async def test_the_lease_is_held_until_the_thread_ends_also_where_the_caller_has_gone(lease):
-    workers, begun, gate = Workers(1), threading.Event(), threading.Event()
+    workers, begun, gate = TokenizerPool(1), threading.Event(), threading.Event()
 
     def work():
         begun.set()

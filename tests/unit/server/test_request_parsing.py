@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from munjang.errors import InvalidText, MalformedMessage, MessageTooLarge
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import job_service_pb2
-from munjang_server.parsing import Parser
+from munjang_server.rpc.request_parsing import Parser
 
 PARSER = Parser(pb2.EncodeRequest, 10_000)
 
@@ -42,27 +42,27 @@ def test_the_first_text_that_is_not_utf8_is_named():
     assert caught.value.path == "texts[1]"
 
 
-def test_salvage_keeps_the_good_texts_and_leaves_the_others_empty():
+def test_partial_parsing_keeps_the_good_texts_and_leaves_the_others_empty():
     message = pb2.EncodeRequest(texts=["가", "나쁨", "다", "나쁨"], partial_results=True)
-    read, faults = PARSER.salvage(broken(message, "나쁨"))
+    read, errors = PARSER.parse_partial(broken(message, "나쁨"))
     assert list(read.texts) == ["가", "", "다", ""]
     assert read.partial_results
-    assert {index: error.path for index, error in faults.items()} == {1: "texts[1]", 3: "texts[3]"}
+    assert {index: error.path for index, error in errors.items()} == {1: "texts[1]", 3: "texts[3]"}
 
 
-def test_a_broken_option_cannot_be_salvaged():
+def test_a_broken_option_cannot_be_left_out():
     message = pb2.EncodeRequest(texts=["가"], options={"prompt_name": "질문"})
     with pytest.raises(InvalidText) as caught:
-        PARSER.salvage(broken(message, "질문"))
+        PARSER.parse_partial(broken(message, "질문"))
     assert caught.value.path == "options.prompt_name"
 
 
 def test_the_envelope_of_a_stream_is_left_out_of_the_path():
     parser = Parser(pb2.EncodeStreamRequest, 10_000, root="request")
     message = pb2.EncodeStreamRequest(id="하나", request=pb2.EncodeRequest(texts=["가", "나쁨"]))
-    read, faults = parser.salvage(broken(message, "나쁨"))
+    read, errors = parser.parse_partial(broken(message, "나쁨"))
     assert read.id == "하나"
-    assert [error.path for error in faults.values()] == ["texts[1]"]
+    assert [error.path for error in errors.values()] == ["texts[1]"]
 
 
 def test_a_broken_string_deep_in_a_message_is_named_by_its_path():
@@ -76,7 +76,7 @@ def test_a_broken_string_deep_in_a_message_is_named_by_its_path():
 @given(raw=st.binary(max_size=300))
 def test_any_bytes_are_a_message_or_a_refusal(raw):
     try:
-        read, faults = PARSER.salvage(raw)
+        read, errors = PARSER.parse_partial(raw)
     except (MalformedMessage, InvalidText):
         return
-    assert all(read.texts[index] == "" for index in faults)
+    assert all(read.texts[index] == "" for index in errors)

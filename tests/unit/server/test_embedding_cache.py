@@ -13,10 +13,8 @@ from prometheus_client import CollectorRegistry
 from munjang.encoder.contract import Tokens
 from munjang.errors import InternalError, Overloaded
 from munjang.testing import POISON, FakeEncoder
+from munjang_server.embedding_cache import CachedEncoder, CacheMetrics, VectorCache
 from munjang_server.scheduling.api import Encoded, Work
-from munjang_server.metrics.cache import CacheMetrics
-from munjang_server.recall import Recall
-from munjang_server.vector_cache import VectorCache
 
 ENCODERS = {1: FakeEncoder(seed=1), 2: FakeEncoder(seed=2)}
 
@@ -50,25 +48,25 @@ class Engine:
 
 
 class Cached:
-    """A recall over an engine of its own."""
+    """A cached encoder over an engine of its own."""
 
     def __init__(self, max_bytes=1 << 20):
         self.registry = CollectorRegistry()
         self.engine = Engine()
         self.cache = VectorCache(max_bytes)
-        self.recall = Recall(self.engine, self.cache, CacheMetrics(self.registry, self.cache))
+        self.cached_encoder = CachedEncoder(self.engine, self.cache, CacheMetrics(self.registry, self.cache))
 
     def count(self, name):
         return self.registry.get_sample_value(f"munjang_server_embedding_cache_{name}")
 
     async def encode(self, texts, version=1, prompt=""):
         lease = Lease(version)
-        return await self.recall.encode(Work(lease, lease.encoder.tokenize(texts, prompt)))
+        return await self.cached_encoder.encode(Work(lease, lease.encoder.tokenize(texts, prompt)))
 
 
 def test_nothing_is_refused_before_it_is_seen_whether_it_is_known():
     cached = Cached()
-    assert not cached.recall.foresee(Work(Lease(1), [Tokens((0,))], deadline=0.0))
+    assert not cached.cached_encoder.foresee(Work(Lease(1), [Tokens((0,))], deadline=0.0))
 
 
 @given(
@@ -138,13 +136,17 @@ async def test_evictions_are_counted():
     ids=str,
 )
 def test_whatever_a_forward_reads_is_part_of_the_key(change):
-    recall = Cached().recall
+    cached_encoder = Cached().cached_encoder
     tokens = Tokens(ids=(1, 2, 3))
-    assert recall._key(tokens) == recall._key(Tokens(ids=(1, 2, 3), truncated=True))
-    assert recall._key(tokens) != recall._key(dataclasses.replace(tokens, **change))
+    assert cached_encoder._key(tokens) == cached_encoder._key(Tokens(ids=(1, 2, 3), truncated=True))
+    assert cached_encoder._key(tokens) != cached_encoder._key(dataclasses.replace(tokens, **change))
 
 
 def test_what_stands_side_by_side_does_not_run_together():
-    recall = Cached().recall
-    assert recall._key(Tokens(ids=(1, 2), type_ids=(3,))) != recall._key(Tokens(ids=(1,), type_ids=(2, 3)))
-    assert recall._key(Tokens(ids=(1,), text="가나")) != recall._key(Tokens(ids=(1,), text="가", prompt="나"))
+    cached_encoder = Cached().cached_encoder
+    assert cached_encoder._key(Tokens(ids=(1, 2), type_ids=(3,))) != cached_encoder._key(
+        Tokens(ids=(1,), type_ids=(2, 3))
+    )
+    assert cached_encoder._key(Tokens(ids=(1,), text="가나")) != cached_encoder._key(
+        Tokens(ids=(1,), text="가", prompt="나")
+    )

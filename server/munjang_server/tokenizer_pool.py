@@ -1,7 +1,4 @@
-"""A few threads for what would hold up the event loop: tokenising and packing of large requests.
-
-Bounded, never a queue without end: past its bound, work is refused at once.
-"""
+"""A bounded thread pool for what would hold up the event loop: tokenising and packing of large requests."""
 
 from __future__ import annotations
 
@@ -24,11 +21,11 @@ WAITING_PER_THREAD = 64
 """How many pieces of work may wait for each thread before more is refused."""
 
 
-class Workers:
-    """A bounded thread pool for one event loop.
+class TokenizerPool:
+    """Threads for one event loop; when too much waits for them, work is refused at once.
 
     Args:
-        threads: how many work at a time.
+        threads: how many pieces of work run at a time.
         waiting: how many pieces of work may wait; None takes WAITING_PER_THREAD for each thread.
     """
 

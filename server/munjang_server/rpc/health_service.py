@@ -1,7 +1,7 @@
-"""grpc.health.v1: whether this server can answer, for "" and for each service. Truthful: it follows engine and batcher.
+"""grpc.health.v1: whether this server can answer, for "" and for each service. It follows the engine and the scheduler.
 
-Written here, and not taken from grpcio-health-checking, for two reasons: there a client that watches and does not read
-holds up every change of state, and a watch has no end, so that draining would wait for it.
+Not taken from grpcio-health-checking for two reasons: there a client that watches without reading holds up every change
+of state, and a watch never ends, so that draining would wait for it.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 LIVE = "liveness"
 """The name to ask whether a restart would help: NOT_SERVING only while the engine is stuck or failing."""
 
-LOOK_SECONDS = 0.2
-"""How often readiness is looked at; the batcher's health comes by itself."""
+POLL_SECONDS = 0.2
+"""How often readiness is checked; a change of the scheduler's health is reported at once."""
 
 log = structlog.get_logger("munjang.server.health")
 
 
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the generated base has no types
+class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the generated base has no types
     """Serves Check and Watch. All methods are for the event loop.
 
     Args:
         services: the full names of the services.
-        why_not: says in words why the server cannot answer now, or "" where it can.
+        not_ready_reason: says in words why the server cannot answer now, or "" where it can.
         alive: whether the engine works, or would if it had a version.
     """
 
     def __init__(
-        self, services: Iterable[str], why_not: Callable[[], str], alive: Callable[[], bool] = lambda: True
+        self, services: Iterable[str], not_ready_reason: Callable[[], str], alive: Callable[[], bool] = lambda: True
     ) -> None:
         self._services = frozenset({"", SERVICE, LIVE, *services})
-        self._why_not = why_not
+        self._not_ready_reason = not_ready_reason
         self._alive = alive
         self._reason = "starting"
         self._draining = False
@@ -48,18 +48,18 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the gener
 
     @property
     def serving(self) -> bool:
-        """What is told to everybody."""
+        """Whether the server is ready."""
         return not self._reason
 
-    async def follow(self) -> None:
-        """Look at the state again and again, until cancelled."""
+    async def poll(self) -> None:
+        """Refresh the state again and again, until cancelled."""
         while True:
-            self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+            self.refresh()
+            await asyncio.sleep(POLL_SECONDS)
 
-    def look(self) -> None:
-        """Look at the state now, and tell watchers if it changed."""
-        reason = "draining" if self._draining else self._why_not()
+    def refresh(self) -> None:
+        """Determine the state now, and tell watchers if it changed."""
+        reason = "draining" if self._draining else self._not_ready_reason()
         if reason == self._reason:
             return
         if not reason:
@@ -67,17 +67,17 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the gener
         else:
             log.warning("not serving", reason=reason)
         self._reason = reason
-        self._tell()
+        self._notify_watchers()
 
     def drain(self) -> None:
         """NOT_SERVING from now on, whatever happens."""
         self._draining = True
-        self.look()
+        self.refresh()
 
     def end(self) -> None:
         """End all watches."""
         self._ended = True
-        self._tell()
+        self._notify_watchers()
 
     async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by the proto
         """Answer with the present state."""
@@ -105,6 +105,6 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the gener
         status: int = health_pb2.HealthCheckResponse.SERVING if good else health_pb2.HealthCheckResponse.NOT_SERVING
         return status
 
-    def _tell(self) -> None:
+    def _notify_watchers(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
