@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from munjang.encoder.contract import ModelInfo, Tokens
+from munjang.encoder.contract import Cancellation, ModelInfo, Tokens
 from munjang.errors import InvalidText, UnknownPrompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -34,10 +34,10 @@ class FakeEncoder:
         info: what it claims to be.
         seed: encoders with different seeds give different vectors, as different versions do.
         memory_tokens: a forward of more tokens than this raises MemoryError.
-        gate: `forward` waits until it is set (it is at first): clear it to simulate a stuck engine.
+        gate: `forward` waits until it is set (it is at first), or until it is cancelled: clear it to simulate a stuck
+            engine.
         failing: set it to make every forward raise RuntimeError.
-        parts: in how many parts a forward runs.
-        streams: how many forwards can run beside each other.
+        streams: how many forwards with `share` can run at the same time; it only says so.
         packs: whether batches are planned as for a model whose texts share rows.
         batches: the size of every batch that was run, for tests to read.
     """
@@ -47,7 +47,6 @@ class FakeEncoder:
     memory_tokens: int = 1 << 30
     gate: threading.Event = field(default_factory=threading.Event)
     failing: bool = False
-    parts: int = 1
     streams: int = 1
     packs: bool = False
     batches: list[int] = field(default_factory=list)
@@ -67,13 +66,14 @@ class FakeEncoder:
         return [self._tokens(prompt, text, index) for index, text in enumerate(texts)]
 
     def forward(
-        self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None, *, beside: bool = False
+        self,
+        batch: Sequence[Tokens],
+        *,
+        share: bool = False,  # noqa: ARG002 - all forwards run on the thread that calls
+        cancellation: Cancellation | None = None,
     ) -> NDArray[np.float32]:
-        """Vectors made of a hash of the tokens, float32 [n, dimensions]; pauses `parts` - 1 times."""
-        for _ in range(self.parts - 1):
-            if pause is not None and not beside:
-                pause()
-        self.gate.wait()
+        """Vectors made of a hash of the tokens, float32 [n, dimensions]."""
+        self._wait(cancellation)
         self.batches.append(len(batch))
         if self.failing:
             msg = "the fake engine fails"
@@ -95,6 +95,16 @@ class FakeEncoder:
     def close(self) -> None:
         """Remember that it was closed."""
         self.closed = True
+
+    def _wait(self, cancellation: Cancellation | None) -> None:
+        if cancellation is None:
+            self.gate.wait()
+            return
+        woken = threading.Event()
+        with cancellation.stopping(woken.set):
+            while not (self.gate.wait(0.01) or woken.is_set()):
+                pass
+        cancellation.check()
 
     def _tokens(self, prompt: str, text: str, index: int) -> Tokens:
         try:

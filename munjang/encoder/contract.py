@@ -6,11 +6,13 @@ file, through the same `forward`. What happens to a vector after the forward is 
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -64,12 +66,73 @@ class Tokens:
         return len(self.ids)
 
 
+class ForwardCancelled(Exception):
+    """The forward was ended early because nobody waits for it."""
+
+
+class Cancellation:
+    """Lets any thread end a running forward early. One object per forward."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._stop: Callable[[], None] | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """End the forward, now or as soon as it begins. May be called from any thread, and more than once."""
+        with self._lock:
+            if not self._cancelled:
+                self._cancelled = True
+                if self._stop is not None:
+                    self._stop()
+
+    def check(self) -> None:
+        """Raise what a cancelled forward raises.
+
+        Raises:
+            ForwardCancelled: `cancel` was called.
+        """
+        if self._cancelled:
+            raise ForwardCancelled
+
+    @contextmanager
+    def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
+        """For a runtime: `stop` ends what runs inside. It is called once at the most, and never after the exit.
+
+        `stop` is called with a lock held: it must return at once, and must not use this object.
+
+        Raises:
+            ForwardCancelled: `cancel` was called before.
+        """
+        with self._lock:
+            self.check()
+            self._stop = stop
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stop = None
+
+
 class Encoder(Protocol):
     """One loaded model version. May be called from any thread; forwards too many to run at a time wait for others."""
 
     @property
     def info(self) -> ModelInfo:
         """What callers may know of the model."""
+
+    @property
+    def streams(self) -> int:
+        """How many forwards with `share` can run at the same time; 1: such a forward runs like any other."""
+
+    @property
+    def packs(self) -> bool:
+        """Whether texts may share a row, so that a batch of long and short ones has the least padding; see `plan`."""
 
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
         """Normalise each text to NFC, put the prompt before it and tokenise it, cut at `max_tokens`.
@@ -79,31 +142,24 @@ class Encoder(Protocol):
             InvalidText: a text has unpaired surrogates; `index` says which.
         """
 
-    @property
-    def parts(self) -> int:
-        """In how many parts, about as long as each other, a long forward runs: between them it can pause."""
-
-    @property
-    def streams(self) -> int:
-        """How many forwards can run beside each other, each on a share of the processor; 1: each has all of it."""
-
-    @property
-    def packs(self) -> bool:
-        """Whether texts may share a row, so that a batch of long and short ones has the least padding; see `plan`."""
-
     def forward(
-        self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None, *, beside: bool = False
+        self, batch: Sequence[Tokens], *, share: bool = False, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
         """Run the model on one batch: float32 [len(batch), dimensions], as the model gives them, not normalised.
 
-        Texts of all lengths may share a batch: how they lie beside each other without much padding is seen to here.
-        `pause` is called between the parts of a long forward; it may run other forwards of this encoder.
-        `beside` takes a share of the processor, for a forward that others run beside, and does not pause.
-        A row does not depend on the other rows of its batch (cosine ≥ 0.9999 in float32). Rows may hold NaN if the
+        Texts of any lengths may share a batch; the encoder packs them into rows. A row of the result does not depend
+        on the other texts of its batch (cosine ≥ 0.9999 in float32), nor on earlier calls. Rows may hold NaN if the
         model makes them; the caller checks.
+
+        Args:
+            batch: the tokenised texts, one at least.
+            share: take one stream, a share of the processor, so that other forwards run at the same time, one without
+                `share` among them; else take all threads.
+            cancellation: lets another thread end this forward early.
 
         Raises:
             MemoryError: the device has not enough memory for this batch; a smaller one may run.
+            ForwardCancelled: it was cancelled. The encoder is as good as before.
         """
 
     def computed(self, lengths: Sequence[int]) -> int:

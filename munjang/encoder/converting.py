@@ -8,10 +8,10 @@ import torch
 
 from munjang.encoder import export as exports
 from munjang.encoder import packing as trial
+from munjang.encoder.compiled import ListForward
 from munjang.encoder.export import Export
 from munjang.encoder.int8 import quantized
 from munjang.encoder.pipeline import Attention
-from munjang.encoder.streams import StreamsForward
 from munjang.encoder.torch_load import load_model, plain_rules
 from munjang.errors import UnsupportedModel
 
@@ -67,7 +67,7 @@ def _right_graph(modules: list[Any], plain: Rules, threads: int) -> Export:
     packed = trial.packing(modules, plain, Attention.ROWS)
     for rules in [packed, plain] if packed.packs else [plain]:
         traced = Export(exports.convert(modules, rules), rules)
-        found = StreamsForward(traced, compute_type="float32", threads=threads)(texts)
+        found = ListForward(traced, compute_type="float32", threads=threads)(texts)
         if trial.least_cosine(expected, torch.from_numpy(found)) >= trial.SAME:
             return traced
     msg = "its traced graph gives other vectors than the model"

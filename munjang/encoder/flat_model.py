@@ -6,6 +6,7 @@ A single text, which is what a GPU spends more time on starting than on computin
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +17,14 @@ from munjang.encoder.contract import Tokens
 from munjang.encoder.frames import arrays
 from munjang.encoder.layout import Frame
 from munjang.encoder.pipeline import Attention, Pipeline
-from munjang.encoder.torch_model import guarded, to_device
+from munjang.encoder.torch_model import StoppableLayers, guarded, to_device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from munjang.encoder.contract import Cancellation
     from munjang.encoder.rules import Rules
 
 GRAPH_WIDTHS = (*range(16, 129, 16), *range(192, 513, 64))
@@ -48,23 +50,24 @@ class FlatForward:
         self._rules = rules
         self._device = device
         self._graphs: dict[int, Replay] = {}
+        self._layers = StoppableLayers(modules[0])
+        self._turn = threading.Lock()
         if device.type == "cuda":
             self._record()
 
-    parts = 1
+    streams = 1
     packs = False
 
     def __call__(
         self,
         batch: Sequence[Tokens],
-        pause: Callable[[], None] | None = None,  # noqa: ARG002 - it runs in one part
+        *,
+        share: bool = False,  # noqa: ARG002 - a GPU runs one forward at a time
+        cancellation: Cancellation | None = None,
     ) -> NDArray[np.float32]:
-        """Vectors float32 [len(batch), dimensions], rows in the order of the batch.
-
-        Raises:
-            MemoryError: the device has not enough memory for this batch.
-        """
-        return guarded(lambda: self._vectors(batch))
+        """See `Encoder.forward`."""
+        with self._turn, self._layers.stopped_by(cancellation):
+            return guarded(lambda: self._vectors(batch))
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`; a graph's row, which is a little wider than its text, is not told apart."""

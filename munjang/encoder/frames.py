@@ -27,13 +27,12 @@ def in_frames(
     run: Callable[[Any], NDArray[np.float32]],
     *,
     start: int = START,
-    kept: int = 0,
 ) -> NDArray[np.float32]:
     """Vectors float32 [len(batch), dimensions] in the order of the batch; `run` gives those of one frame's arrays.
 
-    `start` and `kept` are those of `lay_out`.
+    `start` is that of `lay_out`.
     """
-    frames = lay_out([len(tokens) for tokens in batch], packs=rules.packs, start=start, kept=kept)
+    frames = lay_out([len(tokens) for tokens in batch], packs=rules.packs, start=start)
     return in_order(frames, [run(arrays(frame, batch, rules)) for frame in frames])
 
 

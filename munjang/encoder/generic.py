@@ -6,6 +6,7 @@ than the fast path, and it cannot say whether a text was cut, but it serves what
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,12 +15,15 @@ from munjang.encoder.contract import Tokens
 from munjang.encoder.layout import computed, lay_out
 from munjang.encoder.text import normalize
 from munjang.encoder.tokenizer import prompt_text
+from munjang.encoder.torch_model import StoppableLayers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from munjang.encoder.contract import Cancellation
 
 
 class GenericModel:
@@ -29,6 +33,8 @@ class GenericModel:
         self._model = model
         self._prompts = prompts
         self._default = default_prompt
+        self._layers = StoppableLayers(model)
+        self._turn = threading.Lock()
 
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
         """Tokens that carry the text and, where the model has token ids, how many there are.
@@ -40,17 +46,19 @@ class GenericModel:
         prompt = prompt_text(self._prompts, prompt_name, self._default)
         return [self._tokens(text, prompt) for text in normalize(texts)]
 
-    parts = 1
+    streams = 1
     packs = False
 
     def __call__(
         self,
         batch: Sequence[Tokens],
-        pause: Callable[[], None] | None = None,  # noqa: ARG002 - it runs in one part
+        *,
+        share: bool = False,  # noqa: ARG002 - the library's tokenizers are not for several threads
+        cancellation: Cancellation | None = None,
     ) -> NDArray[np.float32]:
-        """Vectors float32 [len(batch), dimensions]."""
+        """See `Encoder.forward`."""
         rows: list[Any] = [None] * len(batch)
-        with torch.inference_mode():
+        with self._turn, self._layers.stopped_by(cancellation), torch.inference_mode():
             for prompt, members in self._groups(batch):
                 texts = [batch[row].text for row in members]
                 vectors = self._model.encode(

@@ -27,10 +27,6 @@ START = 20
 FEWER = (10, 50)
 """How many times as much padding as another frame costs is tried, where short texts may lie in its place."""
 
-SLACK = 16
-"""Tokens of padding that a lone text bears in a row as wide as the last: to prepare itself for another width takes a
-runtime about as long as so many."""
-
 ATTENTION = 1500
 """In rows of so many tokens, attention costs as much as all else: 6 × the hidden size would do so in operations."""
 
@@ -63,18 +59,16 @@ class Frame:
         return [Frame(self.width, self.rows[start : start + size]) for start in range(0, len(self.rows), size)]
 
 
-def lay_out(lengths: Sequence[int], *, packs: bool, start: int = START, kept: int = 0) -> tuple[Frame, ...]:
+def lay_out(lengths: Sequence[int], *, packs: bool, start: int = START) -> tuple[Frame, ...]:
     """Frames that hold each text exactly once.
 
     Args:
         lengths: tokens of each text.
         packs: whether texts may share a row.
         start: what another frame costs, in tokens.
-        kept: the width of the row that ran last, if it was one, which a lone text keeps where it is little wider.
     """
     if len(lengths) == 1:
-        fits = lengths[0] <= kept <= lengths[0] + SLACK
-        return (Frame(kept if fits else round_up(lengths[0]), ((0,),)),)
+        return (Frame(round_up(lengths[0]), ((0,),)),)
     return _remembered(tuple(lengths), packs, start)
 
 
@@ -98,9 +92,9 @@ _remembered = lru_cache(maxsize=16)(arrange)
 """Of every batch it is asked twice: how much is computed, and how."""
 
 
-def computed(lengths: Sequence[int], *, packs: bool, start: int = START, kept: int = 0) -> int:
+def computed(lengths: Sequence[int], *, packs: bool, start: int = START) -> int:
     """How many tokens a forward of these texts computes, padding included."""
-    return sum(frame.tokens for frame in lay_out(lengths, packs=packs, start=start, kept=kept))
+    return sum(frame.tokens for frame in lay_out(lengths, packs=packs, start=start))
 
 
 def round_up(length: int) -> int:

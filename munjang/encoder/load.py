@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import ModelInfo, Tokens
+    from munjang.encoder.contract import Cancellation, ModelInfo, Tokens
     from munjang.encoder.mapped import Mapped
 
 ComputeType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
@@ -30,29 +29,20 @@ class Forward(Protocol):
     """What a runtime makes of a model."""
 
     @property
-    def parts(self) -> int:
-        """See `Encoder.parts`."""
+    def streams(self) -> int:
+        """See `Encoder.streams`."""
 
     @property
     def packs(self) -> bool:
         """See `Encoder.packs`."""
 
-    def __call__(self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None) -> NDArray[np.float32]:
-        """See `Encoder.forward`."""
+    def __call__(
+        self, batch: Sequence[Tokens], *, share: bool, cancellation: Cancellation | None
+    ) -> NDArray[np.float32]:
+        """See `Encoder.forward`. Called from any thread; it limits by itself how many run at the same time."""
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`."""
-
-
-class Sharing(Protocol):
-    """What a runtime makes of a model whose forwards can run beside each other, from any thread."""
-
-    @property
-    def streams(self) -> int:
-        """See `Encoder.streams`."""
-
-    def __call__(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
-        """See `Encoder.forward`."""
 
 
 @dataclass
@@ -70,23 +60,16 @@ class SentenceEncoder:
     compute_type: str
     _tokenize: Callable[[Sequence[str], str], list[Tokens]]
     _forward: Forward | None
-    _sharing: Sharing | None = None
     _file: Mapped | None = None
-    _turn: threading.RLock = field(default_factory=threading.RLock)
 
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
         """See `Encoder.tokenize`."""
         return self._tokenize(texts, prompt_name)
 
     @property
-    def parts(self) -> int:
-        """See `Encoder.parts`."""
-        return self._open().parts
-
-    @property
     def streams(self) -> int:
         """See `Encoder.streams`."""
-        return self._sharing.streams if self._sharing else 1
+        return self._open().streams
 
     @property
     def packs(self) -> bool:
@@ -94,13 +77,10 @@ class SentenceEncoder:
         return self._open().packs
 
     def forward(
-        self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None, *, beside: bool = False
+        self, batch: Sequence[Tokens], *, share: bool = False, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
         """See `Encoder.forward`."""
-        if beside and self._sharing:
-            return self._sharing(batch)
-        with self._turn:
-            return self._open()(batch, pause)
+        return self._open()(batch, share=share, cancellation=cancellation)
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`."""
@@ -113,7 +93,7 @@ class SentenceEncoder:
 
     def close(self) -> None:
         """See `Encoder.close`."""
-        self._forward = self._sharing = self._file = None
+        self._forward = self._file = None
 
     def _open(self) -> Forward:
         if self._forward is None:
@@ -146,8 +126,8 @@ class LoadOptions:
         int8_scale: the calibration that the version was published with; 0 if none.
         export: where the OpenVINO form of this very model is kept; it is made there if it is missing. None keeps none.
         exports_kept: how many such forms stay beside each other: the ones that were used last.
-        interactive: whether callers wait for single texts, so that one has all threads and long forwards can pause;
-            else a CPU computes several frames of a list at a time.
+        interactive: whether callers wait for single texts, so that one has all threads, or a stream of its own; else a
+            CPU computes several frames of a list at a time.
         converter: makes an export that is missing, so that this process needs no torch; None: this process does.
     """
 

@@ -6,11 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from munjang.encoder import export as exports
-from munjang.encoder.compiled import supported
+from munjang.encoder.compiled import InteractiveForward, ListForward, supported
 from munjang.encoder.load import LoadOptions, SentenceEncoder
-from munjang.encoder.pausing import PausingForward
-from munjang.encoder.sharing import SharingForward
-from munjang.encoder.streams import StreamsForward
 from munjang.encoder.tokenizer import tokenizer_for
 from munjang.errors import ConfigurationError
 
@@ -34,17 +31,10 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
         msg = f"this processor does not compute in {compute_type}"
         raise ConfigurationError(msg, field="compute_type")
     export = _export(folder, options)
-    runtime = PausingForward if options.interactive else StreamsForward
+    runtime = InteractiveForward if options.interactive else ListForward
     forward = runtime(export, compute_type=compute_type, threads=options.threads)
-    sharing = _sharing(export, compute_type, options.threads) if options.interactive else None
     info = export.rules.info(options.int8_scale)
-    return SentenceEncoder(info, "openvino", compute_type, tokenizer_for(export.rules), forward, sharing, export.file)
-
-
-def _sharing(export: exports.Export, compute_type: str, threads: int) -> SharingForward | None:
-    """Forwards beside each other, where there is more than one stream for them."""
-    sharing = SharingForward(export, compute_type=compute_type, threads=threads)
-    return sharing if sharing.streams > 1 else None
+    return SentenceEncoder(info, "openvino", compute_type, tokenizer_for(export.rules), forward, export.file)
 
 
 def _export(folder: Path, options: LoadOptions) -> exports.Export:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,10 +38,22 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
         generic = GenericModel(model, info.prompts, info.default_prompt)
         return SentenceEncoder(info, "torch", name, generic.tokenize, generic)
     rules = _packed(list(model), rules, chosen)
-    make = FlatForward if rules.packs else TorchForward
-    forward = make(list(model), rules, chosen)
+    forward = (
+        FlatForward(list(model), rules, chosen)
+        if rules.packs
+        else TorchForward(list(model), rules, chosen, _streams(model[0].model.config, chosen, options))
+    )
     info = rules.info(options.int8_scale)
     return SentenceEncoder(info, "torch", name, TextTokenizer(rules), forward)
+
+
+def _streams(config: Any, device: torch.device, options: LoadOptions) -> int:
+    """Two forwards at the same time where callers wait and there are two cores, so that a long one delays no other."""
+    if not options.interactive or device.type != "cpu" or min(options.threads or 2, os.cpu_count() or 1) < 2:  # noqa: PLR2004 - one core each
+        return 1
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    changes_itself = rope.get("rope_type", rope.get("type")) in {"dynamic", "longrope"}  # by the text's length
+    return 1 if changes_itself else 2
 
 
 def _packed(modules: list[Any], rules: Rules, device: torch.device) -> Rules:

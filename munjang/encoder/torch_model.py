@@ -5,6 +5,8 @@ For what cannot be packed; see `flat_model` for what can.
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +17,11 @@ from munjang.encoder.frames import in_frames
 from munjang.encoder.layout import START, computed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Tokens
+    from munjang.encoder.contract import Cancellation, Tokens
     from munjang.encoder.rules import Rules
 
 
@@ -33,35 +35,36 @@ class TorchForward:
     The transformer computes in the model's own number format; pooling and what follows compute in float32.
     """
 
-    def __init__(self, modules: Sequence[Any], rules: Rules, device: torch.device) -> None:
+    def __init__(self, modules: Sequence[Any], rules: Rules, device: torch.device, streams: int = 1) -> None:
         self._transformer = modules[0]
         self._rest = [module.float() for module in modules[1:]]
         self._rules = rules
         self._device = device
         self._start = GPU_START if device.type == "cuda" else START
+        self._layers = StoppableLayers(modules[0])
+        self.streams = streams
+        self._whole = threading.Lock()
+        self._shared = threading.BoundedSemaphore(streams) if streams > 1 else self._whole
 
-    parts = 1
     packs = False
 
     def __call__(
-        self,
-        batch: Sequence[Tokens],
-        pause: Callable[[], None] | None = None,  # noqa: ARG002 - it runs in one part
+        self, batch: Sequence[Tokens], *, share: bool = False, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
-        """Vectors float32 [len(batch), dimensions], rows in the order of the batch.
-
-        Raises:
-            MemoryError: the device has not enough memory for this batch.
-        """
-        skips = {tokens.prompt_tokens for tokens in batch}
-        if len(skips) > 1:
-            return np.concatenate([self([tokens]) for tokens in batch])
-        run = partial(self._vectors, prompt_tokens=skips.pop())
-        return guarded(lambda: in_frames(batch, self._rules, run, start=self._start))
+        """See `Encoder.forward`."""
+        with self._shared if share else self._whole, self._layers.stopped_by(cancellation):
+            return guarded(lambda: self._run(batch))
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`."""
         return computed(lengths, packs=False, start=self._start)
+
+    def _run(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+        skips = {tokens.prompt_tokens for tokens in batch}
+        if len(skips) > 1:
+            return np.concatenate([self._run([tokens]) for tokens in batch])
+        run = partial(self._vectors, prompt_tokens=skips.pop())
+        return in_frames(batch, self._rules, run, start=self._start)
 
     def _vectors(self, given: dict[str, NDArray[np.int64]], prompt_tokens: int) -> NDArray[np.float32]:
         features: dict[str, Any] = {
@@ -78,6 +81,36 @@ class TorchForward:
             features = module(features)
         vectors: NDArray[np.float32] = features["sentence_embedding"].cpu().numpy()
         return vectors
+
+
+class StoppableLayers:
+    """Lets a cancellation end the forward of a model between two of its layers, on the thread that runs it."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._running = threading.local()
+        for layers in model.modules():
+            if isinstance(layers, torch.nn.ModuleList):
+                for layer in layers:
+                    layer.register_forward_pre_hook(self._check)
+
+    @contextmanager
+    def stopped_by(self, cancellation: Cancellation | None) -> Iterator[None]:
+        """What this thread runs inside ends when the cancellation says so.
+
+        Raises:
+            ForwardCancelled: it did.
+        """
+        self._running.cancellation = cancellation
+        try:
+            self._check()
+            yield
+        finally:
+            self._running.cancellation = None
+
+    def _check(self, *_: object) -> None:
+        cancellation: Cancellation | None = getattr(self._running, "cancellation", None)
+        if cancellation is not None:
+            cancellation.check()
 
 
 def to_device(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:

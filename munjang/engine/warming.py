@@ -29,8 +29,7 @@ def warm(encoder: Encoder, budget: int, longest: float = math.inf) -> None:
     """Run one text at each width, shortest first, then rows of short texts, then one as large a batch as will come.
 
     That is one of `budget` tokens, or fewer where those take more than `longest` seconds; then a share of it as it runs
-    beside others. None runs in parts: that is hardly slower the first time, and takes memory that a server without bulk
-    calls never needs.
+    beside others.
     """
     texts = _longest_sample(encoder)
     for width in _widths(len(texts)):
@@ -55,7 +54,7 @@ def _beside_each_other(encoder: Encoder, batch: list[Tokens]) -> None:
 
     def run(_: int) -> None:
         together.wait()
-        encoder.forward(batch, beside=True)
+        encoder.forward(batch, share=True)
 
     with ThreadPoolExecutor(encoder.streams) as threads:
         list(threads.map(run, range(encoder.streams)))

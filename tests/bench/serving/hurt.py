@@ -22,11 +22,11 @@ from munjang_server.main import main
 from munjang_server.shutdown import exit_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Encoder, ModelInfo, Tokens
+    from munjang.encoder.contract import Cancellation, Encoder, ModelInfo, Tokens
     from munjang.registry import Manifest
 
 
@@ -41,11 +41,6 @@ class Hurt:
     def info(self) -> ModelInfo:
         """Of the model."""
         return self._inner.info
-
-    @property
-    def parts(self) -> int:
-        """Of the model."""
-        return self._inner.parts
 
     @property
     def streams(self) -> int:
@@ -74,7 +69,7 @@ class Hurt:
         self._inner.close()
 
     def forward(
-        self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None, *, beside: bool = False
+        self, batch: Sequence[Tokens], *, share: bool = False, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
         """What was ordered, or what the model does."""
         order, _, argument = self._orders.read_text("utf-8").partition(" ")
@@ -89,7 +84,7 @@ class Hurt:
             order = self._orders.read_text("utf-8")
         if order == "instant":
             return np.full((len(batch), self.info.dimensions), 0.05, np.float32)
-        return self._inner.forward(batch, pause, beside=beside)
+        return self._inner.forward(batch, share=share, cancellation=cancellation)
 
 
 class HurtLoader(VersionLoader):

@@ -64,14 +64,6 @@ def test_a_single_text_has_a_row_of_its_own_width(length):
     assert 0 <= frame.width - length < 8
 
 
-@given(st.integers(1, 600), st.integers(0, 600))
-def test_a_lone_text_keeps_the_last_row_where_it_fits_with_little_padding(length, kept):
-    [frame] = lay_out([length], packs=True, kept=kept)
-
-    assert frame.width == (kept if 0 <= kept - length <= layout.SLACK else layout.round_up(length))
-    assert computed([length], packs=True, kept=kept) == frame.width
-
-
 @given(st.integers(1, 64), st.integers(2, 200))
 def test_texts_of_one_length_are_not_padded_but_to_the_next_width(length, texts):
     frames = lay_out([length] * texts, packs=True)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from munjang.encoder.compiled import Step
+from munjang.encoder.compiled import CompiledRequest
 from munjang.encoder.contract import Tokens
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.testing_models import tiny_model
@@ -39,7 +39,7 @@ def batch_of(*lengths):
 
 def side_by_side(encoder, batches):
     with ThreadPoolExecutor(len(batches)) as threads:
-        return list(threads.map(lambda batch: encoder.forward(batch, beside=True), batches))
+        return list(threads.map(lambda batch: encoder.forward(batch, share=True), batches))
 
 
 def test_there_are_as_many_as_the_threads_allow_and_one_where_no_caller_waits(load):
@@ -62,19 +62,19 @@ def test_where_it_cannot_be_shared_a_forward_takes_its_turn(load):
 
 def test_as_many_run_at_a_time_as_there_are_streams_and_no_more(encoder, monkeypatch):
     both, running, most = threading.Barrier(2), [], []
-    run = Step.__call__
+    run = CompiledRequest.run
 
-    def watched(step, given):
-        running.append(step)
+    def watched(request, inputs, cancellation=None):
+        running.append(request)
         most.append(len(running))
         both.wait(20)  # passes by twos alone
-        found = run(step, given)
+        found = run(request, inputs, cancellation)
         both.wait(20)
-        running.remove(step)
+        running.remove(request)
         both.wait(20)
         return found
 
-    monkeypatch.setattr(Step, "__call__", watched)
+    monkeypatch.setattr(CompiledRequest, "run", watched)
     side_by_side(encoder, [batch_of(9)] * 6)
     assert max(most) == 2
 
@@ -83,10 +83,10 @@ def test_one_that_fails_leaves_its_stream_to_others(encoder, monkeypatch):
     batch = batch_of(9, 30)
     expected = encoder.forward(batch)
     with monkeypatch.context() as failing:
-        failing.setattr(Step, "__call__", lambda *_: (_ for _ in ()).throw(MemoryError))
+        failing.setattr(CompiledRequest, "run", lambda *_: (_ for _ in ()).throw(MemoryError))
         for _ in range(2 * encoder.streams):
             with pytest.raises(MemoryError):
-                encoder.forward(batch, beside=True)
+                encoder.forward(batch, share=True)
 
     for found in side_by_side(encoder, [batch] * 4):
         assert np.allclose(found, expected, atol=1e-5)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from munjang.encoder import streams
-from munjang.encoder.compiled import Step
+from munjang.encoder import compiled
+from munjang.encoder.compiled import CompiledRequest
 from munjang.encoder.contract import Tokens
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.testing_models import tiny_model
@@ -30,7 +30,7 @@ def batch_of(lengths):
 @pytest.mark.parametrize("lengths", [LENGTHS, LENGTHS[:5], [7] * 3, [128], [120] * 9])
 @pytest.mark.parametrize("piece", [1, 64, 1024])
 def test_a_list_has_the_vectors_of_its_texts_in_their_order(encoders, lengths, piece, monkeypatch):
-    monkeypatch.setattr(streams, "PIECE", piece)
+    monkeypatch.setattr(compiled, "PIECE_TOKENS", piece)
     for_lists, for_callers = encoders
     batch = batch_of(lengths)
 
@@ -47,7 +47,7 @@ def test_pieces_run_beside_each_other(encoders, monkeypatch):
 
 @pytest.mark.parametrize("number", [1, 2, 5])
 def test_a_piece_that_fails_leaves_nothing_running_and_the_encoder_as_it_was(encoders, number, monkeypatch):
-    monkeypatch.setattr(streams, "PIECE", 1)
+    monkeypatch.setattr(compiled, "PIECE_TOKENS", 1)
     batch = batch_of(LENGTHS)
     expected = encoders[0].forward(batch)
     with monkeypatch.context() as failing:
@@ -62,20 +62,20 @@ def test_a_piece_that_fails_leaves_nothing_running_and_the_encoder_as_it_was(enc
 def watched(monkeypatch, fails_at=0):
     """How many pieces run, after each begin and end; the end of one of them fails."""
     running, ended = [0], []
-    start, finish = Step.start, Step.finish
+    start, wait = CompiledRequest.start, CompiledRequest.wait
 
-    def begin(step, given):
-        start(step, given)
+    def begin(request, inputs):
+        start(request, inputs)
         running.append(running[-1] + 1)
 
-    def end(step):
-        found = finish(step)
+    def end(request):
+        found = wait(request)
         running.append(running[-1] - 1)
-        ended.append(step)
+        ended.append(request)
         if len(ended) == fails_at:
             raise MemoryError
         return found
 
-    monkeypatch.setattr(Step, "start", begin)
-    monkeypatch.setattr(Step, "finish", end)
+    monkeypatch.setattr(CompiledRequest, "start", begin)
+    monkeypatch.setattr(CompiledRequest, "wait", end)
     return running
