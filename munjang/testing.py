@@ -38,6 +38,7 @@ class FakeEncoder:
             engine.
         failing: set it to make every forward raise RuntimeError.
         streams: how many forwards with `share` can run at the same time; it only says so.
+        on_cpu: whether its forwards compute on the thread that calls them.
         packs: whether batches are planned as for a model whose texts share rows.
         batches: the size of every batch that was run, for tests to read.
     """
@@ -49,6 +50,7 @@ class FakeEncoder:
     failing: bool = False
     streams: int = 1
     packs: bool = False
+    on_cpu: bool = True
     batches: list[int] = field(default_factory=list)
     closed: bool = False
 

@@ -131,6 +131,10 @@ class Encoder(Protocol):
         """How many forwards with `share` can run at the same time; 1: such a forward runs like any other."""
 
     @property
+    def on_cpu(self) -> bool:
+        """Whether a forward computes on the thread that calls it, so that the thread's CPU time shows its progress."""
+
+    @property
     def packs(self) -> bool:
         """Whether texts may share a row, so that a batch of long and short ones has the least padding; see `plan`."""
 

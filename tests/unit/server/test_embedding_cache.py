@@ -66,7 +66,7 @@ class Cached:
 
 def test_nothing_is_refused_before_it_is_seen_whether_it_is_known():
     cached = Cached()
-    assert not cached.cached_encoder.foresee(Work(Lease(1), [Tokens((0,))], deadline=0.0))
+    cached.cached_encoder.check_hopeless(Work(Lease(1), [Tokens((0,))], deadline=0.0))
 
 
 @given(

@@ -34,7 +34,7 @@ class Scheduler:
     def __init__(self):
         self.error = None
 
-    def foresee(self, work):
+    def check_hopeless(self, work):
         return False
 
     async def encode(self, work):
