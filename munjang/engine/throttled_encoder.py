@@ -1,4 +1,4 @@
-"""How the forwards of a load stand back while other versions serve: small ones, each followed by a rest."""
+"""An encoder for loading beside versions that serve: small batches, and a rest after each forward."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 from munjang.encoder.layout import SHORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Encoder, ModelInfo, Tokens
+    from munjang.encoder.contract import Cancellation, Encoder, ModelInfo, Tokens
 
 BUDGET = 4 * SHORT
-"""The most tokens of a batch; a single text may have more, and rests between its parts."""
+"""The most tokens of a batch; a single text may have more."""
 
 REST = 2.0
-"""A rest, in times of what came before it: so loading takes at most a third of the processor."""
+"""A rest, in times of the forward before it: so loading takes at most a third of the processor."""
 
 
-class Resting:
-    """An `Encoder` for probing and warming beside versions that serve; short texts run whole, long ones in parts."""
+class ThrottledEncoder:
+    """An `Encoder` that rests after each forward, and is the one that it wraps in everything else."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -32,11 +32,6 @@ class Resting:
     def info(self) -> ModelInfo:
         """See `Encoder.info`."""
         return self._encoder.info
-
-    @property
-    def parts(self) -> int:
-        """One: where a forward can pause, it does so already."""
-        return 1
 
     @property
     def streams(self) -> int:
@@ -53,18 +48,12 @@ class Resting:
         return self._encoder.tokenize(texts, prompt_name)
 
     def forward(
-        self, batch: Sequence[Tokens], pause: Callable[[], None] | None = None, *, beside: bool = False
+        self, batch: Sequence[Tokens], *, share: bool = False, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
-        """The forward, with a rest between its parts where it has any, and one at its end."""
-        since = time.monotonic()
-
-        def rest() -> None:
-            nonlocal since
-            time.sleep(REST * (time.monotonic() - since))
-            since = time.monotonic()
-
-        rows = self._encoder.forward(batch, pause or rest, beside=beside)
-        rest()
+        """The forward, and a rest."""
+        started = time.monotonic()
+        rows = self._encoder.forward(batch, share=share, cancellation=cancellation)
+        time.sleep(REST * (time.monotonic() - started))
         return rows
 
     def computed(self, lengths: Sequence[int]) -> int:
