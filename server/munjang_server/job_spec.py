@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from munjang.bulk.spec import JobSpec, is_absolute
+from munjang.bulk.job import JobSpec, is_absolute
 from munjang.errors import InvalidJob, UnsupportedPrecision
 from munjang.v1 import job_service_pb2 as pb2
 from munjang_server.options import cuts, output_options

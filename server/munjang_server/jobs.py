@@ -15,7 +15,7 @@ from munjang_server.job_spec import job_spec
 from munjang_server.parsing import Parser
 
 if TYPE_CHECKING:
-    from munjang.bulk.record import Job
+    from munjang.bulk.job import Job
     from munjang_server.call import Call
 
 SERVICE = pb2.DESCRIPTOR.services_by_name["JobService"].full_name

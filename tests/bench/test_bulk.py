@@ -24,8 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 from redis import Redis
 
-from munjang.bulk.record import JobState
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec, JobState
 from munjang.client.jobs import JobQueue
 from munjang.encoder.layout import Frame, lay_out
 from munjang.encoder.load import LoadOptions, load_encoder
