@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Protocol
 from munjang.engine import memory
 from munjang.engine.contract import AliasStatus, Lease, VersionState, VersionStatus
 from munjang.engine.version_table import LoadedVersion, VersionTable
-from munjang.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,12 +30,6 @@ if TYPE_CHECKING:
 
 NICENESS = 5
 """The loading thread's priority while others serve; with a lower one, it would hold Python's lock while it waits."""
-
-FIRST_RETRY_SECONDS = 5.0
-LAST_RETRY_SECONDS = 300.0
-LAST_MODEL_RETRY_SECONDS = 3600.0
-"""The waits before a version that failed is loaded again: the first one, and the longest. Where the model itself
-failed, as by its probes, the longest is an hour: nothing but new files or libraries will help."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,43 +57,17 @@ class EngineObserver(Protocol):
         """A version was drained and its memory given back."""
 
 
-class SilentObserver(EngineObserver):
+class SilentObserver:
     """Nobody wants to know."""
 
+    def load_finished(self, version: int, seconds: float, error: Exception | None) -> None:
+        """Do nothing."""
 
-class RetrySchedule:
-    """When a version that failed is loaded again: later each time. Every method may be called from any thread."""
+    def alias_moved(self, alias: str, old: int, new: int, seconds: float) -> None:
+        """Do nothing."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._delays: dict[int, float] = {}
-        self._due: dict[int, float] = {}
-
-    def failed(self, version: int, error: Exception) -> None:
-        """Wait before the next try: twice as long each time, up to a bound."""
-        longest = LAST_MODEL_RETRY_SECONDS if isinstance(error, ModelError) else LAST_RETRY_SECONDS
-        with self._lock:
-            delay = min(longest, 2 * self._delays[version]) if version in self._delays else FIRST_RETRY_SECONDS
-            self._delays[version] = delay
-            self._due[version] = time.monotonic() + delay
-
-    def forget(self, version: int) -> None:
-        """The version may be tried at once."""
-        with self._lock:
-            self._delays.pop(version, None)
-            self._due.pop(version, None)
-
-    def waiting(self) -> set[int]:
-        """The versions that are not to be tried now."""
-        now = time.monotonic()
-        with self._lock:
-            return {version for version, due in self._due.items() if due > now}
-
-    def seconds_to_next(self) -> float | None:
-        """Until the next try is due; None if none is waiting."""
-        now = time.monotonic()
-        with self._lock:
-            return max(0.0, min(self._due.values()) - now) if self._due else None
+    def unloaded(self, version: int) -> None:
+        """Do nothing."""
 
 
 class Engine:
@@ -126,7 +93,6 @@ class Engine:
         self._keep_previous = keep_previous
         self._observer = observer or SilentObserver()
         self._table = VersionTable()
-        self._retries = RetrySchedule()
         self._asked_at: dict[str, float] = {}
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -148,7 +114,7 @@ class Engine:
                 known = self._table.aliases.get(name)
                 if known is None or known.version != record.version:
                     self._asked_at[name] = now
-                    self._retries.forget(record.version)
+                    self._table.retry_at_once(record.version)
             self._table.published = snapshot.versions
             self._table.aliases = {**self._table.aliases, **_aliases(snapshot)}
         self._move_aliases()
@@ -185,13 +151,13 @@ class Engine:
         while not self._closing.is_set():
             self._wake.clear()
             if not self._step():
-                self._wake.wait(self._retries.seconds_to_next())
+                self._wake.wait(self._table.seconds_to_retry(self._watched))
 
     def _step(self) -> bool:
         """Move what can move, retire what nobody needs, load one version; whether there may be more to do at once."""
         self._move_aliases()
         self._table.retire(lambda: self._table.unneeded(self._watched, keep_previous=self._keep_previous))
-        version = self._table.next_to_load(self._watched, self._retries.waiting())
+        version = self._table.next_to_load(self._watched)
         if version is None:
             return False
         self._load(version)
@@ -211,17 +177,13 @@ class Engine:
         try:
             manifest, encoder = self._loader(version, lambda state: self._report(version, state))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a new version, the old ones serve on
-            self._retries.failed(version, error)
-            with self._table.lock:
-                del self._table.loading[version]
-                self._table.failures[version] = f"{type(error).__name__}: {error}"
+            self._table.fail(version, error)
             self._observer.load_finished(version, time.monotonic() - started, error)
             return
         with self._table.lock:
             del self._table.loading[version]
             self._table.failures.pop(version, None)
             self._table.loaded[version] = LoadedVersion(manifest, encoder, self._close_soon)
-        self._retries.forget(version)
         self._observer.load_finished(version, time.monotonic() - started, None)
 
     def _make_room(self, version: int) -> None:

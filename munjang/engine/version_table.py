@@ -7,11 +7,12 @@ the last one is given back. Loading and closing are left to the engine.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from munjang.engine.contract import AliasStatus, VersionState, VersionStatus
-from munjang.errors import VersionLoading, VersionNotFound, VersionNotReady
+from munjang.errors import ModelError, VersionLoading, VersionNotFound, VersionNotReady
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 DEFAULT_ALIAS = "stable"
 """What a request means that names no version."""
+
+FIRST_RETRY_SECONDS = 5.0
+LAST_RETRY_SECONDS = 300.0
+LAST_MODEL_RETRY_SECONDS = 3600.0
+"""The waits before a version that failed is loaded again: the first one, and the longest. Where the model itself
+failed, as by its probes, the longest is an hour: nothing but new files or libraries will help."""
 
 
 class LoadedVersion:
@@ -119,6 +126,15 @@ class VersionLease:
 
 
 @dataclass
+class Failure:
+    """Why a version could not be loaded, and when it is loaded again: seconds of the monotonic clock."""
+
+    reason: str
+    wait: float
+    retry_at: float
+
+
+@dataclass
 class VersionTable:
     """The engine's state. The engine's thread writes under `lock`; callers read through the methods."""
 
@@ -127,7 +143,7 @@ class VersionTable:
     loaded: dict[int, LoadedVersion] = field(default_factory=dict)
     draining: dict[int, LoadedVersion] = field(default_factory=dict)
     loading: dict[int, VersionState] = field(default_factory=dict)
-    failures: dict[int, str] = field(default_factory=dict)
+    failures: dict[int, Failure] = field(default_factory=dict)
     serving: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -155,11 +171,29 @@ class VersionTable:
                 for name, record in sorted(self.aliases.items())
             ]
 
-    def next_to_load(self, watched: Sequence[str], waiting: AbstractSet[int]) -> int | None:
+    def next_to_load(self, watched: Sequence[str]) -> int | None:
         """The first version that a watched alias names, but that is neither loaded nor waiting for a retry."""
         with self.lock:
-            missing = (version for version in self._wanted(watched).values() if version not in self.loaded)
-            return next((version for version in missing if version not in waiting), None)
+            return next((version for version, wait in self._missing(watched).items() if not wait), None)
+
+    def seconds_to_retry(self, watched: Sequence[str]) -> float | None:
+        """Until the next version that a watched alias names is to be loaded again; None if none is."""
+        with self.lock:
+            return min(self._missing(watched).values(), default=None)
+
+    def fail(self, version: int, error: Exception) -> None:
+        """Note why a version could not be loaded; each attempt waits twice as long as the one before, to a bound."""
+        longest = LAST_MODEL_RETRY_SECONDS if isinstance(error, ModelError) else LAST_RETRY_SECONDS
+        with self.lock:
+            self.loading.pop(version, None)
+            before = self.failures.get(version)
+            wait = min(longest, 2 * before.wait) if before and before.wait else FIRST_RETRY_SECONDS
+            self.failures[version] = Failure(f"{type(error).__name__}: {error}", wait, time.monotonic() + wait)
+
+    def retry_at_once(self, version: int) -> None:
+        """Let a version that failed be loaded again without a wait. Needs the lock."""
+        if version in self.failures:
+            self.failures[version] = Failure(self.failures[version].reason, 0.0, 0.0)
 
     def move_aliases(self, watched: Sequence[str]) -> list[tuple[str, int, int]]:
         """Let watched aliases answer with the versions that they name, if loaded: each name, old and new version."""
@@ -187,6 +221,13 @@ class VersionTable:
             self.draining |= {loaded.version: loaded for loaded in chosen}
         for loaded in chosen:
             loaded.retire()
+
+    def _missing(self, watched: Sequence[str]) -> dict[int, float]:
+        """The versions that watched aliases name but that are not loaded, with the seconds until they may be."""
+        now = time.monotonic()
+        missing = (version for version in self._wanted(watched).values() if version not in self.loaded)
+        failures = ((version, self.failures.get(version)) for version in missing)
+        return {version: max(0.0, failure.retry_at - now) if failure else 0.0 for version, failure in failures}
 
     def _wanted(self, watched: Sequence[str]) -> dict[str, int]:
         return {name: self.aliases[name].version for name in watched if name in self.aliases}
@@ -228,5 +269,5 @@ class VersionTable:
         if version in self.draining:
             return VersionStatus(version, VersionState.DRAINING, manifest=self.draining[version].manifest)
         if version in self.failures:
-            return VersionStatus(version, VersionState.FAILED, self.failures[version], manifest)
+            return VersionStatus(version, VersionState.FAILED, self.failures[version].reason, manifest)
         return VersionStatus(version, VersionState.PUBLISHED, manifest=manifest)

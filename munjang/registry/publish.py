@@ -16,7 +16,7 @@ import socket
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
@@ -124,11 +124,6 @@ def _check(description: Description) -> None:
         raise InvalidManifest(msg) from error
 
 
-def _fields(description: Description) -> dict[str, Any]:
-    """The description alone, also of a manifest that is published again elsewhere."""
-    return description.model_dump(include=set(Description.model_fields))
-
-
 def _upload(storage: Storage, claimed: Claim, folder: Path, path: str, progress: Progress | None) -> FileEntry:
     digest, size = hashlib.sha256(), 0
 
@@ -157,7 +152,8 @@ def _read(folder: Path, path: str) -> Iterator[bytes]:
 
 
 def _manifest_bytes(description: Description, version: int, files: tuple[FileEntry, ...]) -> tuple[Manifest, bytes]:
-    manifest = Manifest(**_fields(description), version=version, created_at=datetime.now(UTC), files=files)
+    described = description.model_dump(include=set(Description.model_fields))  # also of a manifest: without its number
+    manifest = Manifest(**described, version=version, created_at=datetime.now(UTC), files=files)
     data = manifest.model_dump_json(indent=2).encode() + b"\n"
     return parse_manifest(data, version), data
 
