@@ -22,4 +22,4 @@ MANIFEST = "manifest.json"
 """The file in the output folder that marks success."""
 
 ERRORS = "errors.jsonl"
-"""The file in the output folder of the rows that have no vector: one JSON object a line, with row, id and reason."""
+"""The file in the output folder of the rows that have no vector: one JSON object per line, with row, id and reason."""

@@ -30,21 +30,17 @@ class ThrottledEncoder:
 
     @property
     def info(self) -> ModelInfo:
-        """See `Encoder.info`."""
         return self._encoder.info
 
     @property
     def streams(self) -> int:
-        """See `Encoder.streams`."""
         return self._encoder.streams
 
     @property
     def packs(self) -> bool:
-        """See `Encoder.packs`."""
         return self._encoder.packs
 
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
-        """See `Encoder.tokenize`."""
         return self._encoder.tokenize(texts, prompt_name)
 
     def forward(
@@ -57,13 +53,10 @@ class ThrottledEncoder:
         return rows
 
     def computed(self, lengths: Sequence[int]) -> int:
-        """See `Encoder.computed`."""
         return self._encoder.computed(lengths)
 
     def tidy(self) -> None:
-        """See `Encoder.tidy`."""
         self._encoder.tidy()
 
     def close(self) -> None:
-        """See `Encoder.close`."""
         self._encoder.close()

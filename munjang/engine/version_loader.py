@@ -110,41 +110,42 @@ class VersionLoader:
     def _load(self, folder: Path, manifest: Manifest) -> Encoder:
         """Load and probe; a cached export that is not right is dropped and made again, unless a fresh one was wrong."""
         export = self._settings.cache_folder / "exports" / _key(manifest, EXPORT_FORM, _release("openvino"))
-        refusal = self._refusal(manifest)
+        rejection = self._rejection(manifest)
         attempt = _Attempt(export)
         if export.exists():
             try:
                 encoder = self._fastest(folder, manifest, attempt)
             except ModelError as error:
-                if refusal.exists():
+                if rejection.exists():
                     raise
                 _log.warning("the export of version %d is made again: %s", manifest.version, error)
                 shutil.rmtree(export, ignore_errors=True)
             else:
-                refusal.unlink(missing_ok=True)
+                with suppress(OSError):  # a cache that this process may only read
+                    rejection.unlink(missing_ok=True)
                 return encoder
-        elif refusal.exists():
-            raise ProbeMismatch(refusal.read_text("utf-8"))
+        elif rejection.exists():
+            raise ProbeMismatch(rejection.read_text("utf-8"))
         try:
             return self._fastest(folder, manifest, attempt)
         except ModelError as error:
             if attempt.converted and attempt.wrong:
-                self._refuse(refusal, manifest, error)
+                self._reject(rejection, manifest, error)
             raise
 
-    def _refusal(self, manifest: Manifest) -> Path:
+    def _rejection(self, manifest: Manifest) -> Path:
         """The note that a fresh export by these libraries and settings was wrong; it holds the reason."""
         settings = self._settings
         how = (settings.device, settings.compute_type, settings.runtime, EXPORT_FORM, *map(_release, LIBRARIES))
         expected = (manifest.dimensions, *(probe.vector for probe in manifest.probes))
-        return settings.cache_folder / "refused" / _key(manifest, *how, *expected)
+        return settings.cache_folder / "rejected" / _key(manifest, *how, *expected)
 
-    def _refuse(self, refusal: Path, manifest: Manifest, error: ModelError) -> None:
-        told = (manifest.version, refusal, error)
+    def _reject(self, rejection: Path, manifest: Manifest, error: ModelError) -> None:
+        told = (manifest.version, rejection, error)
         _log.error("version %d was converted and is wrong; it is not converted again while %s exists: %s", *told)
         with suppress(OSError):  # without the note the next load converts again
-            refusal.parent.mkdir(parents=True, exist_ok=True)
-            refusal.write_text(str(error), "utf-8")
+            rejection.parent.mkdir(parents=True, exist_ok=True)
+            rejection.write_text(str(error), "utf-8")
 
     def _fastest(self, folder: Path, manifest: Manifest, attempt: _Attempt) -> Encoder:
         """By the setting, or in the shorter number format if that gives the recorded vectors, else in float32."""

@@ -123,14 +123,8 @@ def _download(
 def _make_room(copies: LocalStorage, registry: Registry, most: int, loaded: Collection[int]) -> None:
     """Remove copies until one more makes `most`, and what downloads that were killed left behind.
 
-    Args:
-        copies: the cache, which processes and registries may share.
-        registry: whose aliases protect what they name; if one of them cannot be read, nothing is removed.
-        most: copies that stay, the one to come counted. More stay where aliases or recent use protect them.
-        loaded: versions that stay too.
-
-    Raises:
-        RegistryUnavailable: the aliases or the cache cannot be read.
+    The aliases of `registry` protect what they name; if one of them cannot be read, nothing is removed. Raises
+    RegistryUnavailable where the aliases or the cache cannot be read.
     """
     found = {name: match for name in copies.children(".") if (match := _NAME.fullmatch(name))}
     whole = sorted((name for name in found if not name.startswith(".")), key=lambda name: _used(copies, name))

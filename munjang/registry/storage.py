@@ -69,7 +69,10 @@ class Storage(Protocol):
         """Names of the files and folders directly in a folder; none where there is no such folder."""
 
     def files(self, folder: str) -> dict[str, FileInfo]:
-        """Every file below a folder, by its path relative to it. Links are named, never followed."""
+        """Every file below a folder, by its path relative to it. Links are named, never followed.
+
+        Raises PathEscape where the folder itself, or one above it, is a link.
+        """
 
     def marks(self, folder: str, name: str) -> dict[str, FileInfo]:
         """The file `name` of every direct sub-folder that has one, by sub-folder."""
@@ -78,7 +81,7 @@ class Storage(Protocol):
         """A whole small file. Raises FileNotFoundError where there is none."""
 
     def chunks(self, path: str) -> Iterator[bytes]:
-        """A large file in pieces. Raises FileNotFoundError where there is none."""
+        """A large file in pieces. Raises FileNotFoundError where there is none, ForbiddenFile for a link."""
 
     def create(self, path: str, data: bytes) -> bool:
         """Write a small file whole, only if there is none; whether it now holds `data`."""
@@ -126,7 +129,6 @@ class LocalStorage:
         self.url = str(root)
 
     def children(self, folder: str) -> list[str]:
-        """Names of the files and folders directly in a folder; none where there is no such folder."""
         with guarded(self.url, f"listing {folder}"):
             try:
                 return sorted(entry.name for entry in self.path(folder).iterdir())
@@ -134,17 +136,11 @@ class LocalStorage:
                 return []
 
     def files(self, folder: str) -> dict[str, FileInfo]:
-        """Every file below a folder, by its path relative to it. Links are named, never followed.
-
-        Raises:
-            PathEscape: the folder itself, or one above it, is a link.
-        """
         with guarded(self.url, f"listing {folder}"):
             self._refuse_links(folder)
             return dict(_walk(self.path(folder), ""))
 
     def marks(self, folder: str, name: str) -> dict[str, FileInfo]:
-        """The file `name` of every direct sub-folder that has one, by sub-folder."""
         found = {}
         with guarded(self.url, f"listing {folder}"):
             for child in self.children(folder):
@@ -153,17 +149,14 @@ class LocalStorage:
         return found
 
     def read(self, path: str) -> bytes:
-        """A whole small file. Raises FileNotFoundError where there is none."""
         return b"".join(self.chunks(path))
 
     def chunks(self, path: str) -> Iterator[bytes]:
-        """A large file in pieces. Raises FileNotFoundError where there is none, ForbiddenFile for a link."""
         with guarded(self.url, f"reading {path}", FileNotFoundError), open_regular(self.path(path)) as file:
             while chunk := os.read(file, CHUNK):
                 yield chunk
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write a small file whole, only if there is none; whether it now holds `data`."""
         target = self.path(path)
         with guarded(self.url, f"creating {path}"):
             with self._temporary(target, data) as temporary:
@@ -175,7 +168,6 @@ class LocalStorage:
         return True
 
     def replace(self, path: str, data: bytes) -> None:
-        """Write a small file; readers see the old or the new one, never a part."""
         target = self.path(path)
         with guarded(self.url, f"writing {path}"):
             with self._temporary(target, data) as temporary:
@@ -183,7 +175,6 @@ class LocalStorage:
             _sync_folder(target.parent)
 
     def write(self, path: str, chunks: Iterable[bytes]) -> None:
-        """Write a large file that nobody reads yet, durably."""
         target = self.path(path)
         with guarded(self.url, f"writing {path}"):
             _make_folder(target.parent)
@@ -191,7 +182,6 @@ class LocalStorage:
             _sync_folder(target.parent)
 
     def remove(self, path: str) -> None:
-        """Remove a file, or a folder with all in it; nothing happens where there is none."""
         target = self.path(path)
         with guarded(self.url, f"removing {path}"), suppress(FileNotFoundError):
             if target.is_dir() and not target.is_symlink():
@@ -209,11 +199,6 @@ class LocalStorage:
 
     @contextmanager
     def lock(self, path: str, timeout: float = LOCK_SECONDS) -> Iterator[None]:
-        """Keep other processes out of the same lock; the system frees it when its holder dies.
-
-        Raises:
-            RegistryUnavailable: it is not free within `timeout` seconds.
-        """
         from filelock import FileLock, Timeout  # noqa: PLC0415 - readers never lock
 
         with guarded(self.url, f"locking {path}"):

@@ -296,7 +296,7 @@ class UpSettings(ServerSettings, WorkerSettings, ClientSettings):
     redis_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=0,
         description="The port of the Valkey that `munjang up` starts; 0 takes a free one at each start. Set it where "
-        "other programs shall find the queue without being told.",
+        "other programs should find the queue without being told.",
     )
     start_seconds: Seconds = Field(
         default=300.0,
