@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from munjang.engine.converting import ConvertingProcess
-from munjang.engine.loading import VersionLoader
+from munjang.engine.conversion import ModelConverter
+from munjang.engine.version_loader import VersionLoader
 from munjang.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ CACHE_VERSIONS = 32
 """How many versions all programs keep in the cache that they share: none is dropped."""
 
 
-def convert_here(_: ConvertingProcess, folder: Path, options: LoadOptions, *, gently: bool) -> None:
-    """Convert as `ConvertingProcess.convert` does, without a process."""
+def convert_here(_: ModelConverter, folder: Path, options: LoadOptions, *, gently: bool) -> None:
+    """Convert as `ModelConverter.convert` does, without a process."""
     from munjang.encoder.converting import convert  # noqa: PLC0415 - seconds of import, which few tests need
 
     convert(folder, options)
@@ -31,6 +31,6 @@ def warm(registry: Registry, cache: Path) -> None:
     """Load every version of a registry once, so that a cache has its files and its export."""
     loader = VersionLoader(registry, EngineSettings(cache=str(cache), cache_versions=CACHE_VERSIONS))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ConvertingProcess, "convert", convert_here)
+        patch.setattr(ModelConverter, "convert", convert_here)
         for version in registry.versions():
             loader(version)[1].close()

@@ -25,7 +25,7 @@ SHARE = 0.6
 """How much of what a server can do is planned for its peak."""
 
 WANTED = 300
-"""Sentences a second of the worked example."""
+"""Sentences per second of the worked example."""
 
 MILLION = 1_000_000
 

@@ -1,6 +1,6 @@
 """The job contract between server, CLI and worker: names only, so that none of them imports another.
 
-`spec` says what a job shall do, `record` how it stands, `serializer` how plain data crosses Redis. The worker does the
+`job` says what a job should do and how it stands, `serializer` how plain data crosses Redis. The worker does the
 work, `munjang.client.jobs` is the way in.
 """
 
@@ -22,4 +22,4 @@ MANIFEST = "manifest.json"
 """The file in the output folder that marks success."""
 
 ERRORS = "errors.jsonl"
-"""The file in the output folder of the rows that have no vector: one JSON object a line, with row, id and reason."""
+"""The file in the output folder of the rows that have no vector: one JSON object per line, with row, id and reason."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 _PICKLE = b"\x80"
 """How every pickle of protocol 2 or later begins; JSON text never does."""
@@ -18,16 +18,6 @@ _PICKLE = b"\x80"
 
 class UnsafeData(ValueError):
     """Data that would need an import to be read; nothing of it was run."""
-
-
-class Serializer(Protocol):
-    """What RQ asks of a serializer."""
-
-    def dumps(self, value: Any, /) -> bytes:
-        """Plain data as bytes."""
-
-    def loads(self, data: bytes, /) -> Any:
-        """Bytes as plain data."""
 
 
 class _PlainUnpickler(pickle.Unpickler):

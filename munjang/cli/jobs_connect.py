@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from munjang.bulk.record import Job, JobState
+from munjang.bulk.job import Job, JobState
 from munjang.cli import jobs_print
 from munjang.cli.config import read_settings
 from munjang.errors import JobError, MunjangError

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from munjang.bulk import ERRORS
-from munjang.bulk.record import Job, JobState
+from munjang.bulk.job import Job, JobState
 from munjang.cli import console
 
 if TYPE_CHECKING:

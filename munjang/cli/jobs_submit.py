@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.cli import console, jobs_print, options
 from munjang.cli.jobs_connect import connect_jobs, follow
 

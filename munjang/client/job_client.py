@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
-from munjang.bulk.record import Job, JobState
+from munjang.bulk.job import Job, JobState
 from munjang.client.base import BaseClient
 from munjang.client.failures import from_call
 from munjang.client.job_messages import job_of, spec_message
@@ -17,7 +17,7 @@ from munjang.v1 import job_service_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from munjang.bulk.spec import JobSpec
+    from munjang.bulk.job import JobSpec
 
 LOOK_SECONDS = 0.5
 """The pause before a watch that ended early is begun again."""

@@ -6,8 +6,7 @@ from dataclasses import asdict, fields
 from datetime import UTC
 from typing import Final
 
-from munjang.bulk.record import Job, JobProgress, JobState
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import Job, JobProgress, JobSpec, JobState
 from munjang.errors import JobError
 from munjang.v1 import job_service_pb2 as pb2
 from munjang.v1 import resources_pb2

@@ -15,10 +15,12 @@ from rq.job import Job as RqJob
 from rq.job import JobStatus
 
 from munjang.bulk import EMBED_FILE, QUEUE
-from munjang.bulk.record import (
+from munjang.bulk.job import (
     JOBS,
+    POSITIONAL,
     RUNNING,
     Job,
+    JobSpec,
     JobState,
     done_key,
     job_key,
@@ -28,7 +30,6 @@ from munjang.bulk.record import (
     running_key,
 )
 from munjang.bulk.serializer import PlainJson
-from munjang.bulk.spec import POSITIONAL, JobSpec
 from munjang.errors import InvalidJob, JobNotFound
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from munjang.bulk.record import Job, JobState
+from munjang.bulk.job import Job, JobState
 from munjang.client.job_store import JobStore
 from munjang.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from munjang.bulk.spec import JobSpec
+    from munjang.bulk.job import JobSpec
 
 SOCKET_SECONDS = 5.0
 """How long one answer of Redis is waited for."""

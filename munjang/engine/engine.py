@@ -9,30 +9,29 @@ Callers never wait for any of this: `acquire` takes what is resident.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from munjang.engine import memory, swapping
-from munjang.engine.closing import Closer
+from munjang.engine import memory
 from munjang.engine.contract import AliasStatus, Lease, VersionState, VersionStatus
-from munjang.engine.observer import EngineObserver, SilentObserver
-from munjang.engine.resident import Resident
-from munjang.engine.retries import Retries
-from munjang.engine.table import Table
+from munjang.engine.version_table import LoadedVersion, VersionTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from collections.abc import Set as AbstractSet
 
     from munjang.encoder.contract import Encoder
     from munjang.registry import Snapshot
     from munjang.registry.layout import AliasRecord, Manifest
 
 NICENESS = 5
-"""How far the loading thread stands behind the serving one; too far, and it would hold Python's lock while it waits."""
+"""The loading thread's priority while others serve; with a lower one, it would hold Python's lock while it waits."""
+
+_log = logging.getLogger(__name__)
 
 
 class Loader(Protocol):
@@ -43,6 +42,32 @@ class Loader(Protocol):
 
     def stop(self) -> None:
         """Load no more; a load that runs may fail at once. Called from another thread."""
+
+
+class EngineObserver(Protocol):
+    """Told of every load, swap and unload."""
+
+    def load_finished(self, version: int, seconds: float, error: Exception | None) -> None:
+        """A version was loaded, verified and warmed, or failed with an error; the others serve on."""
+
+    def alias_moved(self, alias: str, old: int, new: int, seconds: float) -> None:
+        """An alias answers with another version, `seconds` after the registry said so; `old` is 0 the first time."""
+
+    def unloaded(self, version: int) -> None:
+        """A version was drained and its memory given back."""
+
+
+class SilentObserver:
+    """Nobody wants to know."""
+
+    def load_finished(self, version: int, seconds: float, error: Exception | None) -> None:
+        """Do nothing."""
+
+    def alias_moved(self, alias: str, old: int, new: int, seconds: float) -> None:
+        """Do nothing."""
+
+    def unloaded(self, version: int) -> None:
+        """Do nothing."""
 
 
 class Engine:
@@ -67,12 +92,11 @@ class Engine:
         self._watched = tuple(aliases)
         self._keep_previous = keep_previous
         self._observer = observer or SilentObserver()
-        self._table = Table()
-        self._retries = Retries()
+        self._table = VersionTable()
         self._asked_at: dict[str, float] = {}
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._closer = Closer(self._closed)
+        self._closer = ThreadPoolExecutor(1, "munjang-engine-closer")
         self._thread = threading.Thread(target=self._run, name="munjang-engine-loader", daemon=True)
 
     def start(self) -> None:
@@ -90,7 +114,7 @@ class Engine:
                 known = self._table.aliases.get(name)
                 if known is None or known.version != record.version:
                     self._asked_at[name] = now
-                    self._retries.forget(record.version)
+                    self._table.retry_at_once(record.version)
             self._table.published = snapshot.versions
             self._table.aliases = {**self._table.aliases, **_aliases(snapshot)}
         self._move_aliases()
@@ -103,8 +127,8 @@ class Engine:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
-        self._retire(lambda: set(self._table.residents))
-        self._closer.end()
+        self._table.retire(lambda: set(self._table.loaded))
+        self._closer.shutdown()
 
     def acquire(self, name: str) -> Lease:
         """See `EngineContract.acquire`."""
@@ -116,7 +140,7 @@ class Engine:
 
     def aliases(self) -> list[AliasStatus]:
         """See `EngineContract.aliases`."""
-        return self._table.alias_states()
+        return self._table.alias_statuses()
 
     @property
     def ready(self) -> bool:
@@ -127,54 +151,39 @@ class Engine:
         while not self._closing.is_set():
             self._wake.clear()
             if not self._step():
-                self._wake.wait(self._retries.seconds_to_next())
+                self._wake.wait(self._table.seconds_to_retry(self._watched))
 
     def _step(self) -> bool:
-        """Move what can move, retire what nobody wants, load one version; whether there may be more to do at once."""
-        wanted = self._move_aliases()
-        self._retire(self._unwanted)
-        version = swapping.to_load(wanted, self._table.residents.keys(), self._retries.waiting())
+        """Move what can move, retire what nobody needs, load one version; whether there may be more to do at once."""
+        self._move_aliases()
+        self._table.retire(lambda: self._table.unneeded(self._watched, keep_previous=self._keep_previous))
+        version = self._table.next_to_load(self._watched)
         if version is None:
             return False
         self._load(version)
         return True
 
-    def _move_aliases(self) -> dict[str, int]:
-        table = self._table
-        moved = []
-        with table.lock:
-            wanted = swapping.targets(table.aliases, self._watched)
-            for name, version in swapping.to_move(wanted, table.serving, table.residents.keys()).items():
-                moved.append((name, table.serving.get(name, 0), version))
-                table.serving[name] = version
-        for name, old, new in moved:
+    def _move_aliases(self) -> None:
+        for name, old, new in self._table.move_aliases(self._watched):
             self._observer.alias_moved(name, old, new, time.monotonic() - self._asked_at[name])
-        return wanted
-
-    def _unwanted(self) -> set[int]:
-        table = self._table
-        wanted = swapping.targets(table.aliases, self._watched)
-        return swapping.to_retire(
-            table.aliases, wanted, table.serving, table.residents.keys(), keep_previous=self._keep_previous
-        )
 
     def _load(self, version: int) -> None:
         if self._table.serving:
-            _stand_behind()
+            with suppress(OSError, AttributeError):  # where the system knows priorities of threads
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         self._make_room(version)
         self._report(version, VersionState.LOADING)
         started = time.monotonic()
         try:
             manifest, encoder = self._loader(version, lambda state: self._report(version, state))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a new version, the old ones serve on
-            self._fail(version, error)
+            self._table.fail(version, error)
             self._observer.load_finished(version, time.monotonic() - started, error)
             return
         with self._table.lock:
             del self._table.loading[version]
             self._table.failures.pop(version, None)
-            self._table.residents[version] = Resident(manifest, encoder, self._closer.take)
-        self._retries.forget(version)
+            self._table.loaded[version] = LoadedVersion(manifest, encoder, self._close_soon)
         self._observer.load_finished(version, time.monotonic() - started, None)
 
     def _make_room(self, version: int) -> None:
@@ -183,38 +192,30 @@ class Engine:
         with table.lock:
             manifest = table.published.get(version)
         if manifest is not None and not memory.room_for(manifest.size_bytes):
-            self._retire(lambda: table.residents.keys() - set(table.serving.values()))
-            self._closer.wait()
+            table.retire(lambda: table.loaded.keys() - set(table.serving.values()))
+            with suppress(RuntimeError):  # it was shut down, and so waited for all already
+                self._closer.submit(int).result()  # when this is done, those that had no leases are closed
 
     def _report(self, version: int, state: VersionState) -> None:
         with self._table.lock:
             self._table.loading[version] = state
 
-    def _fail(self, version: int, error: Exception) -> None:
-        self._retries.failed(version)
+    def _close_soon(self, loaded: LoadedVersion) -> None:
+        """Close it on a thread of its own: who gives back a last lease, an event loop perhaps, must not wait."""
+        try:
+            self._closer.submit(self._close, loaded)
+        except RuntimeError:  # shut down: nothing is served any more, so that anyone can wait
+            self._close(loaded)
+
+    def _close(self, loaded: LoadedVersion) -> None:
+        try:
+            loaded.encoder.close()
+            memory.give_back()
+        except Exception:  # noqa: BLE001 - whatever it is, the next one is closed too
+            _log.exception("version %d could not be closed", loaded.version)
         with self._table.lock:
-            del self._table.loading[version]
-            self._table.failures[version] = f"{type(error).__name__}: {error}"
-
-    def _retire(self, choose: Callable[[], AbstractSet[int]]) -> None:
-        """Retire the resident versions that are chosen under the lock, so that no alias moves to them meanwhile."""
-        table = self._table
-        with table.lock:
-            chosen = [table.residents.pop(version) for version in choose()]
-            table.draining |= {resident.version: resident for resident in chosen}
-        for resident in chosen:
-            resident.retire()
-
-    def _closed(self, version: int) -> None:
-        with self._table.lock:
-            self._table.draining.pop(version, None)
-        self._observer.unloaded(version)
-
-
-def _stand_behind() -> None:
-    """Let the serving threads go before this one, where the system knows such a courtesy."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            self._table.draining.pop(loaded.version, None)
+        self._observer.unloaded(loaded.version)
 
 
 def _aliases(snapshot: Snapshot) -> dict[str, AliasRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -48,9 +49,26 @@ def _system_available(meminfo: Path = Path("/proc/meminfo")) -> int | None:
 
 
 def _container_available(cgroup: Path = CGROUP) -> int | None:
-    try:
-        limit = (cgroup / "memory.max").read_text("ascii").strip()
-        current = int((cgroup / "memory.current").read_text("ascii"))
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else max(0, int(limit) - current)
+    """By the limit of the container (cgroup v2, else v1). Pages of files that nobody used lately do not count."""
+    v2 = ("memory.max", "memory.current", "memory.stat", "inactive_file")
+    v1 = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file")
+    for limit_file, usage_file, stat_file, inactive in (v2, v1):
+        try:
+            limit = (cgroup / limit_file).read_text("ascii").strip()
+            if limit == "max":
+                return None
+            cached = _figure(cgroup / stat_file, inactive)
+            return max(0, int(limit) - max(0, int((cgroup / usage_file).read_text("ascii")) - cached))
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _figure(stat: Path, name: str) -> int:
+    """One figure of a memory.stat, in bytes; 0 where there is none."""
+    with suppress(OSError):
+        for line in stat.read_text("ascii").splitlines():
+            found, _, value = line.partition(" ")
+            if found == name:
+                return int(value)
+    return 0

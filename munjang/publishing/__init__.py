@@ -1,7 +1,7 @@
 """From a sentence-transformers folder to a published version: what may go in, what is left out, what is said of it.
 
-safety (what is refused) · staging (what is left out) · calibration (the int8 step) · describe (facts, probe vectors) ·
-publish (all of it). Training, metrics and gates are left to the trainer, files and aliases to `munjang.registry`.
+safety (what is refused) · describe (facts, probe vectors, int8 step) · publish (all of it). Training, metrics and gates
+are left to the trainer, files and aliases to `munjang.registry`.
 """
 
 from munjang.publishing.describe import describe

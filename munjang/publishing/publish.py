@@ -1,22 +1,36 @@
-"""Publishes a sentence-transformers folder: check, leave out what does not belong, describe, hand to the registry."""
+"""Publishing a sentence-transformers folder: check, leave out what does not belong, describe, hand to the registry.
+
+What does not belong to a version: exports, checkpoints, optimizers, hidden files.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from munjang.errors import UnsupportedDimensions
+from munjang.errors import ForbiddenFile, PathEscape, UnsupportedDimensions
 from munjang.publishing.describe import describe
 from munjang.publishing.safety import check_finite, check_folder
-from munjang.publishing.staging import staged
+from munjang.registry.layout import check_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
     from munjang.registry.layout import Description, Manifest
     from munjang.registry.store import Registry
+
+LEFT_OUT_FOLDERS = ("onnx", "openvino", "checkpoint-*", "runs", "eval", "logs", "__pycache__", ".*")
+"""Folders of other forms of the model, of training, and of tools."""
+
+LEFT_OUT_FILES = ("trainer_state.json", "training_args.*", "optimizer*", "scheduler*", "rng_state*", "scaler.*")
+"""Files that training leaves behind, among them some that the allow-list of the registry would let pass."""
+
 
 _log = logging.getLogger(__name__)
 
@@ -99,3 +113,57 @@ def _complete(description: Description, lineage: Lineage) -> Description:
             "provenance": dict(lineage.provenance),
         }
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A folder that is fit to be published, and what of the original is not in it (folders end with a slash)."""
+
+    folder: Path
+    left_out: tuple[str, ...]
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Staged]:
+    """Copy what may be published of a folder to a temporary one, which is removed at the end.
+
+    Links to files, as a hub's cache has them, are followed; links to folders are left out.
+    """
+    with tempfile.TemporaryDirectory(prefix="munjang-publish-") as temporary:
+        left_out = sorted(_copy(folder, Path(temporary), ""))
+        yield Staged(Path(temporary), tuple(left_out))
+
+
+def _copy(source: Path, target: Path, prefix: str) -> Iterator[str]:
+    for path in sorted(source.iterdir()):
+        name = prefix + path.name
+        if path.is_dir():
+            if path.is_symlink() or _matches(path, LEFT_OUT_FOLDERS):
+                yield f"{name}/"
+            else:
+                yield from _copy(path, target / path.name, f"{name}/")
+        elif _matches(path, LEFT_OUT_FILES) or not _is_data(name):
+            yield name
+        else:
+            target.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(path, target / path.name)
+
+
+def _matches(path: Path, patterns: tuple[str, ...]) -> bool:
+    return any(path.match(pattern) for pattern in patterns)
+
+
+def _is_data(name: str) -> bool:
+    try:
+        check_path(name)
+    except (ForbiddenFile, PathEscape):
+        return False
+    return True
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """A hard link costs nothing; across file systems it is a copy."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)

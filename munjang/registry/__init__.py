@@ -1,15 +1,13 @@
 """The model registry: what is on disk, publishing and resolving, watching. Knows no model library and no transport.
 
-layout (names, manifest, allow-list) · storage, local, disk, objects (where files are kept) · claims, publish, aliases,
-verify, store (`Registry`) · fetch, cache (a verified local folder) · snapshot, watcher (what changed)
+layout (names, manifest, allow-list) · storage, object_storage (where files are kept) · publish, verify, store
+(`Registry`, with its aliases) · fetch (a verified local folder, cached) · watcher (snapshots, and what changed)
 """
 
-from munjang.registry.aliases import DEFAULT
 from munjang.registry.fetch import fetch
 from munjang.registry.layout import AliasRecord, Description, FileEntry, Manifest, Probe
-from munjang.registry.snapshot import Snapshot, Surveyor
-from munjang.registry.store import Registry
-from munjang.registry.watcher import Watcher
+from munjang.registry.store import DEFAULT, Registry
+from munjang.registry.watcher import Snapshot, SnapshotReader, Watcher
 
 __all__ = [
     "DEFAULT",
@@ -20,7 +18,7 @@ __all__ = [
     "Probe",
     "Registry",
     "Snapshot",
-    "Surveyor",
+    "SnapshotReader",
     "Watcher",
     "fetch",
 ]

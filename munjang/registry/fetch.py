@@ -1,20 +1,26 @@
 """A version's model as a folder on this machine, verified. Loading it as a model is left to the encoder.
 
 A local registry's own folder is verified where it lies. A remote version is downloaded into the cache under a name made
-of its files' hashes, so registries never mix there, and verified again each time it is asked for. Copies that nobody
-uses go when another one comes; see `cache`.
+of its files' hashes, so registries never mix there, and verified again each time it is asked for.
+
+When another copy comes, those that nobody has used for longest go. What an alias of the registry names, or could roll
+back to, stays; so does what the caller has loaded, and what any process of this machine used within the last hour, for
+it may be loading it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING
+import os
+import re
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
-from munjang.errors import ForbiddenFile, HashMismatch, IncompleteVersion, PathEscape
-from munjang.registry.cache import KEPT, make_room, mark_used
+from munjang.errors import ForbiddenFile, HashMismatch, IncompleteVersion, PathEscape, RegistryUnavailable
 from munjang.registry.layout import model_folder
-from munjang.registry.local import LocalStorage
+from munjang.registry.storage import LocalStorage
 from munjang.registry.verify import check_listing, checked, verify_files
 
 if TYPE_CHECKING:
@@ -28,6 +34,14 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 600.0
 """How long to wait for another process of this machine that downloads the same version."""
 
+COPIES_KEPT: Final = 4
+"""How many copies stay where nobody says."""
+
+UNUSED_SECONDS: Final = 3600.0
+"""A copy that was used more recently stays, whatever else is there: no load takes as long."""
+
+_NAME: Final = re.compile(r"\.?([0-9]+)-[0-9a-f]{24}(\.partial)?")
+
 _log = logging.getLogger(__name__)
 
 
@@ -37,7 +51,7 @@ def fetch(
     cache: Path,
     *,
     progress: Progress | None = None,
-    most: int = KEPT,
+    most: int = COPIES_KEPT,
     loaded: Collection[int] = (),
 ) -> Path:
     """Return a local folder with a version's model, every file of it read and found as published.
@@ -64,7 +78,7 @@ def fetch(
     copies = LocalStorage(cache.expanduser().absolute())
     name = _cache_name(manifest)
     if not _intact(copies, name, manifest, progress):
-        make_room(copies, registry, most, loaded)
+        _make_room(copies, registry, most, loaded)
         with copies.lock(f"{name}.lock", WAIT_SECONDS):
             if not _intact(copies, name, manifest, None):  # another process may have fetched it meanwhile
                 _download(registry, manifest, copies, name, progress)
@@ -79,7 +93,8 @@ def _cache_name(manifest: Manifest) -> str:
 def _intact(copies: LocalStorage, name: str, manifest: Manifest, progress: Progress | None) -> bool:
     if name not in copies.children("."):
         return False
-    mark_used(copies, name)
+    with suppress(OSError):  # a cache that others filled, and that this process may only read
+        os.utime(copies.path(name))
     try:
         verify_files(copies, name, manifest, progress)
     except (ForbiddenFile, HashMismatch, IncompleteVersion, PathEscape) as error:
@@ -103,3 +118,41 @@ def _download(
     finally:
         copies.remove(partial)
     _log.info("fetched version %d of %s: %d bytes", manifest.version, registry.url, manifest.size_bytes)
+
+
+def _make_room(copies: LocalStorage, registry: Registry, most: int, loaded: Collection[int]) -> None:
+    """Remove copies until one more makes `most`, and what downloads that were killed left behind.
+
+    The aliases of `registry` protect what they name; if one of them cannot be read, nothing is removed. Raises
+    RegistryUnavailable where the aliases or the cache cannot be read.
+    """
+    found = {name: match for name in copies.children(".") if (match := _NAME.fullmatch(name))}
+    whole = sorted((name for name in found if not name.startswith(".")), key=lambda name: _used(copies, name))
+    spare = whole[: max(0, len(whole) + 1 - most)]
+    left_behind = [name for name in found if name.startswith(".")]
+    if not spare and not left_behind:
+        return
+    records, problems = registry.read_aliases()
+    if problems:
+        return
+    kept = {*loaded, *(number for record in records.values() for number in (record.version, record.previous))}
+    for name in (*spare, *left_behind):
+        recent = time.time() - _used(copies, name) < UNUSED_SECONDS
+        if not recent and (name in left_behind or int(found[name][1]) not in kept):
+            _remove(copies, name)
+
+
+def _used(copies: LocalStorage, name: str) -> float:
+    """When a copy was used last, in seconds since the epoch; 0 if it is gone."""
+    try:
+        return copies.path(name).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _remove(copies: LocalStorage, name: str) -> None:
+    """Remove a copy, unless another process downloads it just now."""
+    whole = name.removeprefix(".").removesuffix(".partial")
+    with suppress(RegistryUnavailable), copies.lock(f"{whole}.lock", 0):
+        copies.remove(name)
+        _log.info("removed %s from the cache: it was not used for longest", name)

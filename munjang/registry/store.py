@@ -1,35 +1,64 @@
-"""The registry as programs see it: publish, resolve, alias, verify, remove. The modules beside it say how."""
+"""The registry as programs see it: publish, resolve, promote, roll back, verify, remove.
+
+An alias is a small file that names a version and the one that it named before; aliases are read and moved here. How a
+folder is published is in `publish`, and where files are kept in `storage` and `object_storage`.
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from munjang.errors import InvalidManifest, VersionInUse, VersionNotFound
-from munjang.registry import aliases as _aliases
-from munjang.registry import claims
+from pydantic import ValidationError
+
+from munjang.errors import (
+    ConfigurationError,
+    InvalidManifest,
+    InvalidOption,
+    RegistryError,
+    RegistryUnavailable,
+    VersionInUse,
+    VersionNotFound,
+)
 from munjang.registry.layout import (
     ALIAS_PATTERN,
+    ALIASES,
     MANIFEST,
     RETIRED,
     VERSIONS,
     AliasRecord,
     Manifest,
+    alias_path,
+    explain,
     manifest_path,
     model_folder,
     number_of,
     parse_manifest,
 )
-from munjang.registry.local import LocalStorage
-from munjang.registry.publish import publish
-from munjang.registry.storage import open_storage
+from munjang.registry.object_storage import ObjectStorage
+from munjang.registry.publish import LEASE_SECONDS, clear, publish
+from munjang.registry.storage import LocalStorage
 from munjang.registry.verify import verify_files
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from munjang.registry.layout import Description
+    from munjang.registry.storage import Storage
     from munjang.registry.verify import Progress
+
+DEFAULT = "stable"
+"""What a caller gets who asks for no version."""
+
+_LOCK = f"{ALIASES}/.lock"
+"""Taken by whoever changes an alias or removes a version, where the storage has locks."""
+
+_SUFFIX = ".json"
+_log = logging.getLogger(__name__)
 
 
 class Registry:
@@ -43,7 +72,7 @@ class Registry:
         local: whether its files lie on a disk of this machine.
     """
 
-    def __init__(self, url: str, *, lease_seconds: float = claims.LEASE_SECONDS) -> None:
+    def __init__(self, url: str, *, lease_seconds: float = LEASE_SECONDS) -> None:
         """Name the place; nothing is read or written yet.
 
         Args:
@@ -53,7 +82,7 @@ class Registry:
         Raises:
             ConfigurationError: an unknown protocol, or one whose package is not installed.
         """
-        self.storage = open_storage(url)
+        self.storage = _open_storage(url)
         self.url = self.storage.url
         self.local = self.storage.local
         self._lease_seconds = lease_seconds
@@ -100,16 +129,16 @@ class Registry:
         if number:
             self._manifest_bytes(number)
             return number
-        return self.alias(name or _aliases.DEFAULT).version
+        return self.alias(name or DEFAULT).version
 
     def alias(self, name: str) -> AliasRecord:
         """Where an alias points.
 
         Raises:
             VersionNotFound: no such alias.
-            InvalidManifest: its file is not valid.
+            InvalidManifest: its file is half-written or not valid.
         """
-        record = _aliases.read_alias(self.storage, name) if ALIAS_PATTERN.fullmatch(name) else None
+        record = self._read_alias(name) if ALIAS_PATTERN.fullmatch(name) else None
         if record is None:
             msg = f"there is no version or alias {name!r} in {self.url}; {self._existing()}"
             raise VersionNotFound(msg)
@@ -117,11 +146,33 @@ class Registry:
 
     def aliases(self) -> dict[str, AliasRecord]:
         """All aliases whose files are valid; `alias_problems` tells of the others."""
-        return _aliases.read_aliases(self.storage)[0]
+        return self.read_aliases()[0]
 
     def alias_problems(self) -> dict[str, str]:
         """Why an alias's file cannot be read, by alias."""
-        return _aliases.read_aliases(self.storage)[1]
+        return self.read_aliases()[1]
+
+    def read_aliases(self) -> tuple[dict[str, AliasRecord], dict[str, str]]:
+        """All aliases by name, and for each that cannot be read the reason, from one listing."""
+        records: dict[str, AliasRecord] = {}
+        problems: dict[str, str] = {}
+        for file in self.storage.children(ALIASES):
+            alias = file.removesuffix(_SUFFIX)
+            if file.startswith(".") or alias == file:
+                continue
+            if not ALIAS_PATTERN.fullmatch(alias):
+                problems[alias] = f"{file!r} is not the name of an alias"
+                continue
+            try:
+                record = self._read_alias(alias)
+            except RegistryUnavailable:
+                raise
+            except RegistryError as error:
+                problems[alias] = str(error)
+            else:
+                if record is not None:
+                    records[alias] = record
+        return records, problems
 
     def promote(self, alias: str, version: int, by: str = "") -> AliasRecord:
         """Let an alias name a version, and remember the one it named before. Nothing changes if it names it already.
@@ -130,7 +181,16 @@ class Registry:
             InvalidOption: not a name for an alias.
             VersionNotFound: no such version.
         """
-        return _aliases.promote(self.storage, alias, version, by, self.manifest)
+        with self._locked(alias):
+            self.manifest(version)
+            try:
+                record = self._read_alias(alias)
+            except InvalidManifest as error:
+                _log.warning("%s; it is written again", error)
+                record = None
+            if record is not None and record.version == version:
+                return record
+            return self._move(alias, version, record.version if record else 0, by)
 
     def rollback(self, alias: str, by: str = "") -> AliasRecord:
         """Let an alias name the version that it named before; a second rollback goes forward again.
@@ -140,7 +200,16 @@ class Registry:
             VersionNotFound: no such alias, it named nothing before, or that version is gone.
             InvalidManifest: the alias's file is not valid.
         """
-        return _aliases.rollback(self.storage, alias, by, self.manifest)
+        with self._locked(alias):
+            record = self._read_alias(alias)
+            if record is None:
+                msg = f"there is no alias {alias!r}"
+                raise VersionNotFound(msg, field="alias")
+            if not record.previous:
+                msg = f"alias {alias!r} named no version before {record.version}: there is nothing to go back to"
+                raise VersionNotFound(msg, field="alias")
+            self.manifest(record.previous)
+            return self._move(alias, record.previous, record.version, by)
 
     def verify(self, version: int, *, progress: Progress | None = None) -> Manifest:
         """Read every file of a version and compare it with the manifest.
@@ -166,15 +235,39 @@ class Registry:
             VersionInUse: an alias names it, or could roll back to it and `force` is not set.
             InvalidManifest: an alias's file is not valid, so that it might name this version.
         """
-        with self.storage.lock(_aliases.LOCK):
+        with self.storage.lock(_LOCK):
             self._manifest_bytes(version)
             self._refuse_used(version, force=force)
             self.storage.replace(manifest_path(version), RETIRED)
-            claims.clear(self.storage, version)
+            clear(self.storage, version)
 
     def local_folder(self, version: int) -> Path | None:
         """Where a version's model lies on this machine, or None for a registry elsewhere. It was not looked at."""
         return self.storage.path(model_folder(version)) if isinstance(self.storage, LocalStorage) else None
+
+    def _read_alias(self, alias: str) -> AliasRecord | None:
+        try:
+            return AliasRecord.model_validate_json(self.storage.read(alias_path(alias)))
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            msg = f"the file of alias {alias!r} is not valid: {explain(error)}"
+            raise InvalidManifest(msg) from error
+
+    @contextmanager
+    def _locked(self, alias: str) -> Iterator[None]:
+        """Keep others from changing aliases, if this can be the name of one."""
+        if not ALIAS_PATTERN.fullmatch(alias):
+            msg = f"{alias!r} cannot be an alias: a small letter, then up to 62 small letters, digits, - or _"
+            raise InvalidOption(msg, field="alias")
+        with self.storage.lock(_LOCK):
+            yield
+
+    def _move(self, alias: str, version: int, previous: int, by: str) -> AliasRecord:
+        record = AliasRecord(version=version, previous=previous, changed_at=datetime.now(UTC), by=by)
+        self.storage.replace(alias_path(alias), record.model_dump_json(indent=2).encode() + b"\n")
+        _log.info("alias %s names version %d, before %d", alias, version, previous)
+        return record
 
     def _manifest_bytes(self, version: int) -> bytes:
         data = None
@@ -195,7 +288,7 @@ class Registry:
         return f"versions: {versions}; aliases: {aliases}"
 
     def _refuse_used(self, version: int, *, force: bool) -> None:
-        records, problems = _aliases.read_aliases(self.storage)
+        records, problems = self.read_aliases()
         for alias, problem in problems.items():
             msg = f"{problem}; it might name version {version}: promote {alias!r} again first"
             raise InvalidManifest(msg)
@@ -206,3 +299,20 @@ class Registry:
             if record.previous == version and not force:
                 msg = f"alias {alias!r} could roll back to version {version}: remove it with force if it never will"
                 raise VersionInUse(msg)
+
+
+def _open_storage(url: str) -> Storage:
+    """The storage that a path or URL names. Nothing is read or written yet."""
+    if not url.strip():
+        msg = "the registry's address is empty: give a folder or an fsspec URL such as s3://bucket/models"
+        raise ConfigurationError(msg, field="registry")
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return LocalStorage(Path(url).expanduser().absolute())
+    if scheme in {"file", "local"}:
+        parts = urlsplit(url)
+        return LocalStorage(Path(unquote(parts.netloc + parts.path)).expanduser().absolute())
+    if not rest.strip("/"):
+        msg = f"the registry {url!r} names no place within {scheme}: give {scheme}://bucket/folder"
+        raise ConfigurationError(msg, field="registry")
+    return ObjectStorage(url)

@@ -1,7 +1,8 @@
 """Following a registry by polling: there is no second channel that could be lost. Acting on a change is for others.
 
-A registry that cannot be reached changes nothing: the last good snapshot stays, `error` says what is wrong, and polling
-goes on for as long as it takes.
+A snapshot is the whole registry at one moment. A manifest never changes, so each is read once; an alias that cannot be
+read keeps its last good value. A registry that cannot be reached changes nothing: the last good snapshot stays, `error`
+says what is wrong, and polling goes on for as long as it takes.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from munjang.errors import ConfigurationError, RegistryUnavailable
-from munjang.registry.snapshot import Surveyor
+from munjang.errors import ConfigurationError, RegistryError, RegistryUnavailable, VersionNotFound
+from munjang.registry.layout import alias_path, version_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from munjang.registry.snapshot import Snapshot
+    from munjang.registry.layout import AliasRecord, Manifest
     from munjang.registry.store import Registry
 
 LOCAL_SECONDS = 1.0
@@ -30,6 +32,75 @@ CLOSE_SECONDS = 1.0
 """How long `close` waits for a poll that is stuck in the network; its thread ends with the process."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The registry at one moment.
+
+    Attributes:
+        versions: the manifest of every committed version that can be read, by ascending number.
+        aliases: every alias, by name.
+        problems: what cannot be read and why, by its place in the registry (`versions/7`, `aliases/stable.json`).
+    """
+
+    versions: Mapping[int, Manifest]
+    aliases: Mapping[str, AliasRecord]
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing at all."""
+        return not (self.versions or self.aliases or self.problems)
+
+    def holds(self, version: int) -> bool:
+        """Whether a version is there, though its manifest may be unreadable just now."""
+        return version in self.versions or version_folder(version) in self.problems
+
+
+class SnapshotReader:
+    """Takes snapshots of one registry, one at a time, and reads again only what may have changed."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._known: dict[tuple[int, str], Manifest | str] = {}
+        self._aliases: Mapping[str, AliasRecord] = {}
+
+    def read(self) -> Snapshot:
+        """Look at the registry.
+
+        Raises:
+            RegistryUnavailable: it cannot be read.
+        """
+        problems: dict[str, str] = {}
+        versions: dict[int, Manifest] = {}
+        known = {}
+        for version, stamp in sorted(self._registry.stamps().items()):
+            found = self._known.get((version, stamp)) or self._manifest(version)
+            if found is None:
+                continue
+            known[version, stamp] = found
+            if isinstance(found, str):
+                problems[version_folder(version)] = found
+            else:
+                versions[version] = found
+        aliases, unreadable = self._registry.read_aliases()
+        for alias, problem in unreadable.items():
+            problems[alias_path(alias)] = problem
+            if alias in self._aliases:
+                aliases[alias] = self._aliases[alias]
+        self._known, self._aliases = known, aliases
+        return Snapshot(versions, dict(sorted(aliases.items())), problems)
+
+    def _manifest(self, version: int) -> Manifest | str | None:
+        try:
+            return self._registry.manifest(version)
+        except RegistryUnavailable:
+            raise
+        except RegistryError as error:
+            return str(error)
+        except VersionNotFound:  # removed since it was listed
+            return None
 
 
 class Watcher:
@@ -53,7 +124,7 @@ class Watcher:
             raise ConfigurationError(msg, field="watch_seconds")
         self.interval = interval or (LOCAL_SECONDS if registry.local else REMOTE_SECONDS)
         self._registry = registry
-        self._surveyor = Surveyor(registry)
+        self._reader = SnapshotReader(registry)
         self._callback = callback
         self._latest: Snapshot | None = None
         self._delivered: Snapshot | None = None
@@ -121,7 +192,7 @@ class Watcher:
 
     def _look(self) -> None:
         try:
-            snapshot = self._surveyor.take()
+            snapshot = self._reader.read()
             if snapshot.empty and self._latest is not None and not self._latest.empty:
                 msg = f"the registry {self._registry.url} is suddenly empty: it is taken to be unreachable"
                 raise RegistryUnavailable(msg)  # noqa: TRY301 - the same as one that says so itself

@@ -12,7 +12,7 @@ import structlog
 
 import munjang
 from munjang.engine import Engine, VersionState
-from munjang.engine.loading import VersionLoader
+from munjang.engine.version_loader import VersionLoader
 from munjang.errors import ConfigurationError
 from munjang.metrics import new_registry
 from munjang.registry import Registry, Watcher

@@ -24,13 +24,12 @@ import pyarrow.parquet as pq
 import pytest
 from redis import Redis
 
-from munjang.bulk.record import JobState
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec, JobState
 from munjang.client.jobs import JobQueue
 from munjang.encoder.layout import Frame, lay_out
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.plan import plan
-from munjang.engine.loading import VersionLoader
+from munjang.engine.version_loader import VersionLoader
 from munjang.registry import Registry, fetch
 from munjang.settings import WorkerSettings
 from munjang_worker.encoding import BlockEncoder

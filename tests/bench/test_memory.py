@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.cli.rollover.whiten import add_whitening
 from munjang.cli.stack.ports import answers, free_port
 from munjang.client import Client

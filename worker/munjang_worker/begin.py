@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from munjang.bulk import ERRORS, MANIFEST
-from munjang.bulk.record import JobState
+from munjang.bulk.job import JobState
 from munjang.errors import JobConflict
 from munjang_worker.board import Claim
 from munjang_worker.finish import check_shards, load_manifest
@@ -18,7 +18,7 @@ from munjang_worker.roots import confine, split_roots
 from munjang_worker.storage import Folder
 
 if TYPE_CHECKING:
-    from munjang.bulk.spec import JobSpec
+    from munjang.bulk.job import JobSpec
     from munjang_worker.runtime import Runtime
 
 log = structlog.get_logger("munjang.worker")

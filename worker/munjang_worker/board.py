@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rq.job import Job as RqJob
 
-from munjang.bulk.record import (
+from munjang.bulk.job import (
     JOBS,
     RUNNING,
     JobState,
@@ -24,7 +24,7 @@ from munjang.bulk.record import (
 )
 
 if TYPE_CHECKING:
-    from munjang.bulk.spec import JobSpec
+    from munjang.bulk.job import JobSpec
     from munjang_worker.plan import Plan
     from munjang_worker.writing.result import ShardResult
 

@@ -13,8 +13,7 @@ import structlog
 from rq import get_current_job
 
 from munjang.bulk import ERRORS, MANIFEST
-from munjang.bulk.record import JobState
-from munjang.bulk.spec import JobSpec, absolute
+from munjang.bulk.job import JobSpec, JobState, absolute
 from munjang.errors import InvalidJob, JobConflict, JobError
 from munjang_worker.begin import begin
 from munjang_worker.counted import run_shard

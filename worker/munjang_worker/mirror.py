@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rq.job import Job
 
-from munjang.bulk.record import job_key
+from munjang.bulk.job import job_key
 from munjang.bulk.serializer import like
 
 if TYPE_CHECKING:

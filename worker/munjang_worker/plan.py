@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from munjang.bulk.spec import JobSpec  # noqa: TC001 - pydantic needs the type at run time
+from munjang.bulk.job import JobSpec  # noqa: TC001 - pydantic needs the type at run time
 from munjang.encoder.postprocess import OutputOptions
 from munjang.errors import JobConflict
 from munjang_worker.reading.block import Columns

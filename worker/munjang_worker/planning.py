@@ -27,7 +27,7 @@ from munjang_worker.reading.text import text_format
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from munjang.bulk.spec import JobSpec
+    from munjang.bulk.job import JobSpec
     from munjang.registry.layout import Manifest
     from munjang_worker.plan import InputFile
     from munjang_worker.reading.block import Columns

@@ -112,7 +112,7 @@ def _disks(registry: Registry, settings: WorkerSettings) -> dict[str, Path]:
 
 def _loader(registry: Registry, settings: WorkerSettings) -> Callable[[int], Encoder]:
     def load(version: int) -> Encoder:
-        from munjang.engine.loading import VersionLoader  # noqa: PLC0415 - torch, only when the first shard comes
+        from munjang.engine.version_loader import VersionLoader  # noqa: PLC0415 - torch, only when the first shard comes
 
         return VersionLoader(registry, settings)(version)[1]
 

@@ -10,7 +10,7 @@ import structlog
 from redis.exceptions import RedisError
 from rq import worker_registration
 
-from munjang.bulk.record import JobState
+from munjang.bulk.job import JobState
 from munjang_worker.board import Board
 from munjang_worker.interrupts import Reason
 from munjang_worker.lease import lease_until, redis_time

@@ -14,9 +14,8 @@ from rq.registry import ScheduledJobRegistry
 from rq.timeouts import BaseTimeoutException, JobTimeoutException
 
 from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE
-from munjang.bulk.record import JobState
+from munjang.bulk.job import JobSpec, JobState
 from munjang.bulk.serializer import PlainJson, like
-from munjang.bulk.spec import JobSpec
 from munjang.errors import (
     EngineUnavailable,
     InvalidJob,

@@ -6,7 +6,7 @@ import os
 import posixpath
 from urllib.parse import unquote
 
-from munjang.bulk.spec import absolute
+from munjang.bulk.job import absolute
 from munjang.errors import InvalidJob
 
 

@@ -10,7 +10,7 @@ from munjang.errors import ConfigurationError
 from munjang_worker.interrupts import Interrupts
 
 if TYPE_CHECKING:
-    from munjang.bulk.record import ShardProgress
+    from munjang.bulk.job import ShardProgress
     from munjang.registry import Registry
     from munjang.settings import WorkerSettings
     from munjang_worker.board import Board

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 from rq import get_current_job
 
-from munjang.bulk.record import JobState
+from munjang.bulk.job import JobState
 from munjang_worker.interrupts import Interrupted, Reason
 
 if TYPE_CHECKING:

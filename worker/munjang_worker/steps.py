@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from rq.job import JobStatus
 
 from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE
-from munjang.bulk.spec import POSITIONAL
+from munjang.bulk.job import POSITIONAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from munjang.bulk.spec import JobSpec
+    from munjang.bulk.job import JobSpec
     from munjang_worker.plan import Plan
     from munjang_worker.queue import BulkQueue
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
+from munjang.child_process import ChildProcess
 from munjang.telemetry import setup_logging
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run_children(settings: WorkerSettings) -> int:
     setup_logging(settings)
     count = settings.worker_processes
     share = settings.threads or max(1, (os.cpu_count() or 1) // count)
-    environment = os.environ | {"MUNJANG_THREADS": str(share)}
+    environment = {"MUNJANG_THREADS": str(share)}
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: stopping.append(received))
@@ -54,39 +54,33 @@ def run_children(settings: WorkerSettings) -> int:
 
 
 class _Child:
+    """One worker process, started again when it ends."""
+
     def __init__(self, number: int, environment: dict[str, str]) -> None:
         self._number = number
         self._environment = environment
-        self._begun = 0.0
-        self._process: Any = None
-        self.keep_alive()
+        self._start()
 
     @property
     def running(self) -> bool:
-        return self._process.poll() is None
-
-    @property
-    def status(self) -> int:
-        return int(self._process.returncode)
+        return self._process.status() is None
 
     @property
     def ended_well(self) -> bool:
         """Whether it ended as asked; before it works, it ends by the signal itself."""
-        return self.status in {0, -signal.SIGTERM, -signal.SIGINT}
+        return self._process.status() in {0, -signal.SIGTERM, -signal.SIGINT}
 
     def keep_alive(self) -> None:
-        if self._process is not None:
-            lived = time.monotonic() - self._begun
-            if self.running or lived < (PAUSE_SECONDS if lived < LEAST_SECONDS else 0):
-                return
-            log.error("a worker process ended; starting another", process=self._number, status=self.status)
-        self._begun = time.monotonic()
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, *sys.orig_argv[1:], CHILD, str(self._number), str(os.getpid())],
-            env=self._environment,
-            start_new_session=True,
-        )
+        lived = time.monotonic() - self._begun
+        if self.running or lived < (PAUSE_SECONDS if lived < LEAST_SECONDS else 0):
+            return
+        log.error("a worker process ended; starting another", process=self._number, status=self._process.status())
+        self._start()
 
     def send(self, received: int) -> None:
-        if self.running:
-            self._process.send_signal(received)
+        self._process.ask(received)
+
+    def _start(self) -> None:
+        self._begun = time.monotonic()
+        command = [sys.executable, *sys.orig_argv[1:], CHILD, str(self._number), str(os.getpid())]
+        self._process = ChildProcess(command, environment=self._environment)

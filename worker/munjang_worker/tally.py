@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from munjang.bulk.record import ShardProgress
+from munjang.bulk.job import ShardProgress
 
 if TYPE_CHECKING:
     from munjang_worker.encoding import Encoded

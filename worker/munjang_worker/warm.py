@@ -27,8 +27,8 @@ from rq.worker import WorkerStatus
 from rq.worker_registration import clean_worker_registry
 
 from munjang.bulk import QUEUE
+from munjang.bulk.job import JobSpec
 from munjang.bulk.serializer import PlainJson, loads
-from munjang.bulk.spec import JobSpec
 from munjang.errors import MunjangError
 from munjang_worker.interrupts import Interrupted, Reason
 from munjang_worker.lease import lease_until, redis_time

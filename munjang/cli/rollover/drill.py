@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from munjang.bulk.record import JobState
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec, JobState
 from munjang.cli.callers import Callers
 from munjang.cli.rollover import CANDIDATE
 from munjang.cli.rollover.compare import compare

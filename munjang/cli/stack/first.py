@@ -12,7 +12,7 @@ from munjang.registry import DEFAULT, Registry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from munjang.cli.stack.child import Child
+    from munjang.child_process import ChildProcess
 
 
 def needed(url: str) -> bool:
@@ -41,16 +41,17 @@ def command(*, promote: bool) -> list[str]:
     return [sys.executable, "-P", "-m", "munjang_trainer", "starter", *(["--promote"] if promote else [])]
 
 
-def relay(child: Child, tell: Callable[[str], None]) -> None:
+def relay(child: ChildProcess, tell: Callable[[str], None]) -> None:
     """Pass on what the child says, and keep it in its log, until it says no more."""
-    with child.output, child.log.open("ab") as log:
-        for raw in child.output:
+    assert child.log is not None  # noqa: S101 - every child of a stack has one
+    with child.stdout, child.log.open("ab") as log:
+        for raw in child.stdout:
             log.write(raw)
             if said := raw.decode(errors="replace").strip():
                 tell(said)
 
 
-def check(child: Child) -> None:
+def check(child: ChildProcess) -> None:
     """Look at how the child ended.
 
     Raises:

@@ -7,9 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+from munjang.child_process import ChildProcess, OrphanReaper
+from munjang.child_process import stop as stop_children
 from munjang.cli.stack import first, valkey
-from munjang.cli.stack.child import Child
-from munjang.cli.stack.guard import Guard
 from munjang.cli.stack.ports import answers
 from munjang.errors import DeadlineExceeded, MunjangError
 from munjang.registry import DEFAULT
@@ -34,7 +34,7 @@ KILL_SECONDS = 5.0
 class ChildDied(MunjangError):
     """A child ended by itself. `child` says which."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: ChildProcess) -> None:
         super().__init__(f"{child.name} ended by itself with status {child.status()}")
         self.child = child
 
@@ -56,8 +56,9 @@ class Stack:
         self.plan = plan
         self._signals = signals
         self._tell = tell
-        self._guard = Guard()
-        self._children: list[Child] = []
+        self._reaper = OrphanReaper()
+        self._children: list[ChildProcess] = []
+        self._watched: list[ChildProcess] = []
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +67,7 @@ class Stack:
         try:
             self.stop()
         finally:
-            self._guard.close()
+            self._reaper.close()
 
     def start_queue(self, seconds: float) -> None:
         """Start Valkey, where the plan has one of its own.
@@ -171,29 +172,28 @@ class Stack:
         for children, seconds in groups:
             self._end(children, seconds + KILL_SECONDS)
         self._children.clear()
+        self._watched.clear()
 
     def pids(self) -> dict[str, int]:
         """The process ids of the children, by name."""
         return {child.name: child.pid for child in self._children}
 
-    def _end(self, children: Sequence[Child], seconds: float) -> None:
+    def _end(self, children: Sequence[ChildProcess], seconds: float) -> None:
         running = [child for child in children if child.status() is None]
         if running:
             self._tell("ending " + " and ".join(child.name for child in running))
-        for child in running:
-            child.ask(self._signals.first)
-        deadline = time.monotonic() + seconds
-        for child in running:
-            while not child.wait(LOOK_SECONDS):
-                if time.monotonic() > deadline or self._signals.impatient.is_set():
-                    child.kill()
+        stop_children(running, seconds, number=self._signals.first, impatient=self._signals.impatient.is_set)
 
     def _start(
         self, name: str, command: Sequence[str], *, extra: dict[str, str] | None = None, once: bool = False
-    ) -> Child:
+    ) -> ChildProcess:
+        """Start a child; one that does its work `once` may end by itself, and its standard output is piped."""
         environment = self.plan.environment() | (extra or {})
-        child = Child(name, command, environment, self.plan.home.log(name), self._guard, once=once)
+        log = self.plan.home.log(name)
+        child = ChildProcess(command, name=name, environment=environment, log=log, piped=once, reaper=self._reaper)
         self._children.append(child)
+        if not once:
+            self._watched.append(child)
         return child
 
     def _moments(self, what: str, seconds: float) -> Iterator[None]:
@@ -208,8 +208,8 @@ class Stack:
         raise DeadlineExceeded(msg)
 
     def _look(self) -> None:
-        for child in self._children:
-            if child.status() is not None and not child.once:
+        for child in self._watched:
+            if child.status() is not None:
                 raise ChildDied(child)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from munjang.bulk.spec import JobSpec, is_absolute
+from munjang.bulk.job import JobSpec, is_absolute
 from munjang.client.job_messages import job_message
 from munjang.client.jobs import PAGE, JobQueue
 from munjang.errors import InvalidJob, InvalidOption, MalformedMessage, ShuttingDown, UnsupportedPrecision
@@ -15,7 +15,7 @@ from munjang.v1 import job_service_pb2 as pb2
 from munjang_server.rpc.request_parsing import Parser, output_options, truncates
 
 if TYPE_CHECKING:
-    from munjang.bulk.record import Job
+    from munjang.bulk.job import Job
     from munjang_server.rpc.interceptor import Call
 
 POLL_SECONDS = 0.5

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from munjang.engine.loading import VersionLoader
+from munjang.engine.version_loader import VersionLoader
 from munjang_server import app
 from munjang_server.main import main
 from munjang_server.shutdown import exit_process

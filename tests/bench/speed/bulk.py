@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.cli.stack import valkey
 from munjang.cli.stack.ports import free_port
 from munjang.client.jobs import JobQueue

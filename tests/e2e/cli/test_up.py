@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from munjang.bulk.record import JobState
+from munjang.bulk.job import JobState
 from munjang.cli.stack import valkey
 from munjang.client import Client
 from munjang.client.jobs import JobQueue

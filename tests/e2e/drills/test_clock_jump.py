@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from redis import Redis
 
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.cli.callers import Callers
 from munjang.client.jobs import JobQueue
 from munjang_worker.lease import redis_time

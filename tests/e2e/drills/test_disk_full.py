@@ -8,7 +8,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.cli.callers import Callers
 from munjang.client.jobs import JobQueue
 from munjang.publishing import publish_model

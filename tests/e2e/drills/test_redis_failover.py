@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from redis import Redis
 
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.cli.callers import Callers
 from munjang.client import RetryPolicy
 from munjang.client.job_client import JobClient

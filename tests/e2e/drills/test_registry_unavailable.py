@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.cli.callers import Callers
 from munjang.client import Client
 from munjang.client.jobs import JobQueue

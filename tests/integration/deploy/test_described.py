@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.client import Client
 from munjang.client.jobs import JobQueue
 from munjang.testing_models import tiny_model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,8 +18,8 @@ from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
 from munjang.engine import Engine, VersionState
-from munjang.engine.converting import ConvertingProcess
-from munjang.engine.loading import VersionLoader
+from munjang.engine.conversion import ModelConverter
+from munjang.engine.version_loader import VersionLoader
 from munjang.errors import ModelLoadFailed, ProbeMismatch
 from munjang.registry import Description, Probe, Registry, Watcher
 from munjang.settings import EngineSettings
@@ -78,7 +79,7 @@ def cache(tmp_path_factory):
 @pytest.fixture
 def _in_this_process(monkeypatch):
     """Convert without a process of its own, whose imports take many times as long as converting a tiny model does."""
-    monkeypatch.setattr(ConvertingProcess, "convert", convert_here)
+    monkeypatch.setattr(ModelConverter, "convert", convert_here)
 
 
 in_this_process = pytest.mark.usefixtures("_in_this_process")
@@ -210,7 +211,7 @@ def test_a_promoted_version_serves_its_own_vectors_and_a_rollback_returns_the_ol
 
 
 @in_this_process
-def test_an_export_that_went_bad_is_dropped_and_made_anew(house, models, tmp_path):
+def test_an_export_that_went_bad_is_dropped_and_made_again(house, models, tmp_path):
     settings = EngineSettings(cache=str(tmp_path / "cache"), device="cpu", batch_tokens=128)
     loader = VersionLoader(house.registry, settings)
     loader(1)
@@ -227,6 +228,65 @@ def test_an_export_that_went_bad_is_dropped_and_made_anew(house, models, tmp_pat
     assert vector @ recorded >= 0.9999
 
 
+def swapped(house, models):
+    """A version whose weights are not those that its probe vectors were recorded with."""
+    version = publish(house.registry, models[1])
+    swap_the_weights(house, version)
+    return version
+
+
+@pytest.fixture
+def conversions(monkeypatch):
+    """The folders that were converted, in this process."""
+    asked = []
+
+    def convert(self, folder, options, *, gently):
+        asked.append(folder)
+        convert_here(self, folder, options, gently=gently)
+
+    monkeypatch.setattr(ModelConverter, "convert", convert)
+    return asked
+
+
+def test_a_version_whose_fresh_export_is_wrong_is_not_converted_again(house, models, tmp_path, conversions):
+    settings = EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128)
+    version = swapped(house, models)
+    for _ in range(2):
+        loader = VersionLoader(house.registry, settings)  # as another process has one
+        for _ in range(2):
+            with pytest.raises(ProbeMismatch, match="has cosine"):
+                loader(version)
+    shutil.rmtree(tmp_path / "exports")
+    with pytest.raises(ProbeMismatch, match="has cosine"):
+        loader(version)
+
+    assert len(conversions) == 1
+
+
+def test_a_wrong_version_is_converted_again_when_the_libraries_change(
+    house, models, tmp_path, conversions, monkeypatch
+):
+    loader = VersionLoader(house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128))
+    version = swapped(house, models)
+    with pytest.raises(ProbeMismatch):
+        loader(version)
+    monkeypatch.setattr("munjang.engine.version_loader.version_of", lambda library: f"{library} of tomorrow")
+    for _ in range(2):
+        with pytest.raises(ProbeMismatch):
+            loader(version)
+
+    assert len(conversions) == 2
+
+
+def test_the_same_files_with_right_probe_vectors_are_converted(house, models, tmp_path, conversions):
+    loader = VersionLoader(house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128))
+    with pytest.raises(ProbeMismatch):
+        loader(swapped(house, models))
+
+    assert loader(1)[0].version == 1
+    assert len(conversions) == 2
+
+
 @needs_smaps
 @in_this_process
 def test_nothing_stays_in_memory_of_the_file_that_was_read_to_load(house, tmp_path):
@@ -241,7 +301,7 @@ def test_nothing_stays_in_memory_of_the_file_that_was_read_to_load(house, tmp_pa
 def test_bfloat16_serves_only_where_it_gives_the_recorded_vectors(house, cache, monkeypatch):
     loader = VersionLoader(house.registry, EngineSettings(cache=cache, device="cpu", batch_tokens=128))
     monkeypatch.setattr("pathlib.Path.touch", lambda _: None)  # the cache is also others', whom nothing is too far for
-    monkeypatch.setattr("munjang.engine.loading.computes_in_bfloat16", lambda _: True)
+    monkeypatch.setattr("munjang.engine.version_loader.computes_in_bfloat16", lambda _: True)
     monkeypatch.setattr("munjang.encoder.openvino_load.supported", lambda _: True)
     assert loader(1)[1].compute_type == "bfloat16"
 
@@ -249,13 +309,13 @@ def test_bfloat16_serves_only_where_it_gives_the_recorded_vectors(house, cache, 
         if encoder.compute_type == "bfloat16":
             raise ProbeMismatch("too far")
 
-    monkeypatch.setattr("munjang.engine.loading.probe", probe_that_rounding_fails)
+    monkeypatch.setattr("munjang.engine.version_loader.probe", probe_that_rounding_fails)
     assert loader(1)[1].compute_type == "float32"
 
 
 def test_a_program_that_loads_a_version_imports_no_torch_for_it(house, tmp_path):
     program = (
-        "import sys; from munjang.engine.loading import VersionLoader\n"
+        "import sys; from munjang.engine.version_loader import VersionLoader\n"
         "from munjang.registry import Registry; from munjang.settings import EngineSettings\n"
         f"settings = EngineSettings(cache={str(tmp_path / 'cache')!r}, device='cpu', batch_tokens=128)\n"
         f"assert VersionLoader(Registry({house.registry.url!r}), settings)(1)[1].runtime == 'openvino'\n"
@@ -273,7 +333,7 @@ def test_only_beside_versions_in_use_a_model_is_converted_gently(house, models, 
         asked.append(gently)
         convert_here(self, folder, options, gently=gently)
 
-    monkeypatch.setattr(ConvertingProcess, "convert", convert)
+    monkeypatch.setattr(ModelConverter, "convert", convert)
     loader = VersionLoader(house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128))
     _, first = loader(1)
     loader(publish(house.registry, models[1]))
@@ -299,7 +359,7 @@ def test_a_loader_that_was_stopped_converts_no_more(house, tmp_path):
 
 def test_only_beside_versions_in_use_probing_and_warming_rest(house, models, cache, monkeypatch):
     slept = []
-    monkeypatch.setattr("munjang.engine.resting.time.sleep", slept.append)
+    monkeypatch.setattr("munjang.engine.throttled_encoder.time.sleep", slept.append)
     loader = VersionLoader(house.registry, EngineSettings(cache=cache, device="cpu"))
     _, first = loader(1)
     assert slept == []
@@ -319,9 +379,9 @@ def test_what_bfloat16_was_too_far_for_is_not_tried_in_it_again(house, models, t
             raise ProbeMismatch("too far")
         return 1.0
 
-    monkeypatch.setattr("munjang.engine.loading.computes_in_bfloat16", lambda _: True)
+    monkeypatch.setattr("munjang.engine.version_loader.computes_in_bfloat16", lambda _: True)
     monkeypatch.setattr("munjang.encoder.openvino_load.supported", lambda _: True)
-    monkeypatch.setattr("munjang.engine.loading.probe", probe_that_rounding_fails)
+    monkeypatch.setattr("munjang.engine.version_loader.probe", probe_that_rounding_fails)
     loader = VersionLoader(house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128))
     assert [loader(1)[1].compute_type for _ in range(2)] == ["float32", "float32"]
     assert tried == ["bfloat16", "float32", "float32"]

@@ -17,7 +17,7 @@ import filelock  # noqa: F401 - loaded before the forks, not in each of them
 import fsspec.core  # noqa: F401 - the same
 
 from munjang.registry import Description, Registry, fetch
-from munjang.registry.objects import ObjectStorage
+from munjang.registry.object_storage import ObjectStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

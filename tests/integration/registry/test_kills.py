@@ -10,7 +10,7 @@ import pytest
 from munjang.errors import VersionNotFound
 from munjang.registry import Description, Registry, fetch
 from munjang.registry.layout import RETIRED
-from munjang.registry.objects import ObjectStorage
+from munjang.registry.object_storage import ObjectStorage
 
 if TYPE_CHECKING:
     import subprocess

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from munjang.registry import Description, Registry, Watcher, fetch
-from munjang.registry.objects import ObjectStorage
+from munjang.registry.object_storage import ObjectStorage
 
 if TYPE_CHECKING:
     import subprocess

@@ -9,8 +9,7 @@ import grpc
 import pytest
 from redis import Redis
 
-from munjang.bulk.record import JobState, job_key
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec, JobState, job_key
 from munjang.client.job_client import JobClient
 from munjang.client.jobs import JobQueue
 from munjang.errors import InvalidJob, JobNotFound

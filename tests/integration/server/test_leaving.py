@@ -15,13 +15,13 @@ from munjang.testing_models import tiny_model
 
 PROGRAM = """
 import runpy, threading
-from munjang.engine import loading
+from munjang.engine import version_loader
 
 def load_for_ever(self, version, progress):
     print("loading", version, flush=True)
     threading.Event().wait()
 
-loading.VersionLoader.__call__ = load_for_ever
+version_loader.VersionLoader.__call__ = load_for_ever
 runpy.run_module("munjang_server", run_name="__main__")
 """
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
-from munjang.engine.probing import probe
+from munjang.engine.preflight import probe
 from munjang.korean import PARAGRAPH, SENTENCES
 from munjang.registry import Registry
 from munjang.vectors import quantize_int8

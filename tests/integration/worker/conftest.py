@@ -18,7 +18,7 @@ import pytest
 from redis import Redis
 
 from munjang.bulk import QUEUE
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.client.jobs import JobQueue
 from munjang.registry import Description, Registry
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from munjang.bulk import QUEUE
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.settings import WorkerSettings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from rq import Queue
 
 from munjang.bulk import EMBED_SHARD, QUEUE
-from munjang.bulk.record import job_key
+from munjang.bulk.job import job_key
 from munjang.bulk.serializer import PlainJson
 from munjang_worker.plan import load_plan
 from munjang_worker.storage import Folder

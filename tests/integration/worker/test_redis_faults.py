@@ -11,7 +11,7 @@ import pytest
 from rq import Queue
 
 from munjang.bulk import EMBED_FILE, QUEUE
-from munjang.bulk.record import RUNNING, job_key
+from munjang.bulk.job import RUNNING, job_key
 from munjang.bulk.serializer import PlainJson
 from munjang.errors import QueueUnavailable
 

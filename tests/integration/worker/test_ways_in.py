@@ -14,9 +14,8 @@ from rq import Queue
 from rq.job import Job
 
 from munjang.bulk import EMBED_FILE, QUEUE
-from munjang.bulk.record import JOBS, job_key, new_fields, rq_key
+from munjang.bulk.job import JOBS, JobSpec, job_key, new_fields, rq_key
 from munjang.bulk.serializer import PlainJson
-from munjang.bulk.spec import JobSpec
 from munjang.cli.main import main
 from munjang.client.jobs import JobQueue
 from munjang.errors import InvalidJob, JobNotFound, QueueUnavailable

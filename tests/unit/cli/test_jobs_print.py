@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from munjang.bulk.record import Job, JobProgress, JobState
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import Job, JobProgress, JobSpec, JobState
 from munjang.cli import jobs_print
 
 SPEC = JobSpec(input="/자료/" + "긴" * 30 + "/문장.jsonl", output="/자료/벡터")

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from munjang.engine import Engine, VersionState
+from munjang.engine import Engine, VersionState, version_table
 from munjang.engine import engine as engine_module
-from munjang.errors import HashMismatch, VersionLoading, VersionNotFound, VersionNotReady
+from munjang.errors import HashMismatch, ProbeMismatch, VersionLoading, VersionNotFound, VersionNotReady
 from munjang.registry import AliasRecord, Manifest, Snapshot
 from munjang.testing import FakeEncoder
 
@@ -221,7 +221,7 @@ def test_a_failed_version_is_tried_again_when_its_alias_is_moved_anew(engine, lo
 
 
 def test_a_failed_version_is_tried_again_by_itself(engine, loader, recorder, monkeypatch):
-    monkeypatch.setattr("munjang.engine.retries.FIRST", 0.05)
+    monkeypatch.setattr("munjang.engine.version_table.FIRST_RETRY_SECONDS", 0.05)
     loader.broken[1] = OSError("the disk is gone")
     engine.update(snapshot(1))
     recorder.wait("failed", 1)
@@ -341,3 +341,29 @@ def test_closing_stops_a_load(loader, recorder):
     engine.close(WAIT)
 
     assert not engine._thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("error", "waits", "longest"),
+    [(ProbeMismatch("another model"), 12, 3600.0), (OSError("the disk is gone"), 8, 300.0)],
+)
+def test_a_failed_version_waits_twice_as_long_each_time_up_to_a_bound(monkeypatch, error, waits, longest):
+    monkeypatch.setattr(version_table.time, "monotonic", lambda: 1000.0)
+    table, found = version_table.VersionTable(aliases={"stable": alias(7)}), []
+    for _ in range(waits):
+        table.fail(7, error)
+        found.append(table.seconds_to_retry(["stable"]))
+
+    assert found[:3] == [5.0, 10.0, 20.0]
+    assert found[-1] == longest
+    assert found[-3] < longest
+    assert table.next_to_load(["stable"]) is None
+
+
+def test_a_failed_version_that_no_alias_names_any_more_wakes_nobody():
+    table = version_table.VersionTable(aliases={"stable": alias(7)})
+    table.fail(7, OSError("the disk is gone"))
+    table.aliases = {"stable": alias(6)}
+    table.loaded[6] = version_table.LoadedVersion(manifest(6), FakeEncoder(), lambda _: None)
+
+    assert table.seconds_to_retry(["stable"]) is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from munjang.encoder.encode import encode
-from munjang.engine.probing import probe
+from munjang.engine.preflight import probe
 from munjang.errors import ModelLoadFailed, ProbeMismatch
 from munjang.registry import Manifest, Probe
 from munjang.testing import FakeEncoder

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import pytest
 
 from munjang.encoder.contract import ModelInfo
-from munjang.engine import warming
-from munjang.engine.warming import warm
+from munjang.engine import preflight
+from munjang.engine.preflight import warm
 from munjang.testing import FakeEncoder
 
 
 def widths(encoder):
     seen = []
     forward = encoder.forward
-    encoder.forward = lambda batch, pause=None: seen.append((len(batch), max(map(len, batch)))) or forward(batch)
+    encoder.forward = lambda batch, **_: seen.append((len(batch), max(map(len, batch)))) or forward(batch)
     return seen
 
 
@@ -41,7 +41,7 @@ def test_no_batch_is_over_the_budget_but_a_single_text():
 def test_the_largest_batch_is_one_that_may_come(monkeypatch, longest, rows):
     encoder = FakeEncoder(info=ModelInfo(8, 64))
     seen = widths(encoder)
-    monkeypatch.setattr(warming.time, "perf_counter", lambda: 0.001 * sum(count * width for count, width in seen))
+    monkeypatch.setattr(preflight.time, "perf_counter", lambda: 0.001 * sum(count * width for count, width in seen))
     warm(encoder, budget=4096, longest=longest)
 
     assert seen[-1] == (rows, 64)
@@ -56,27 +56,27 @@ class Shared(FakeEncoder):
     def __post_init__(self):
         super().__post_init__()
         self.together = threading.Barrier(self.streams)
-        self.beside = []
+        self.shared = []
 
-    def forward(self, batch, pause=None, *, beside=False):
-        if beside:
+    def forward(self, batch, *, share=False, cancellation=None):
+        if share:
             self.together.wait(20)
-            self.beside.append(len(batch))
-        return super().forward(batch, pause)
+            self.shared.append(len(batch))
+        return super().forward(batch)
 
 
 def test_a_model_whose_forwards_run_beside_each_other_is_warmed_on_all_streams_at_once():
     encoder = Shared(info=ModelInfo(8, 64))
     warm(encoder, budget=1920)
 
-    assert encoder.beside == [10, 10, 10]
+    assert encoder.shared == [10, 10, 10]
 
 
 def test_beside_others_a_share_of_the_budget_is_one_text_at_least():
     encoder = Shared(info=ModelInfo(8, 64))
     warm(encoder, budget=4)
 
-    assert encoder.beside == [1, 1, 1]
+    assert encoder.shared == [1, 1, 1]
 
 
 def test_a_model_without_a_limit_is_warmed_to_the_widest_width():

@@ -8,7 +8,7 @@ import pytest
 from munjang.encoder.contract import ModelInfo
 from munjang.encoder.postprocess import normalized
 from munjang.korean import SENTENCES
-from munjang.publishing.calibration import MARGIN, calibrate, step_of
+from munjang.publishing.describe import MARGIN, calibrate, step_of
 from munjang.testing import FakeEncoder
 from munjang.vectors import quantize_int8
 

@@ -9,7 +9,7 @@ import pytest
 
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
-from munjang.engine.probing import probe
+from munjang.engine.preflight import probe
 from munjang.errors import ForbiddenFile, ModelLoadFailed, UnsupportedDimensions
 from munjang.korean import PROBES
 from munjang.publishing import Lineage, publish_model

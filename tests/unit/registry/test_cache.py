@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from munjang.registry import Description, Registry, fetch
-from munjang.registry.local import LocalStorage
+from munjang.registry.storage import LocalStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

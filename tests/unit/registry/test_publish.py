@@ -17,8 +17,8 @@ from munjang.errors import (
     RegistryUnavailable,
 )
 from munjang.registry import Description, Registry
-from munjang.registry.claims import claim, sweep
 from munjang.registry.layout import RETIRED
+from munjang.registry.publish import claim, sweep
 
 
 def test_the_first_version_is_one_and_the_next_is_two(
@@ -220,7 +220,7 @@ def test_a_long_upload_renews_its_claim(
 ) -> None:
     renewed = []
     replace = registry.storage.replace
-    monkeypatch.setattr("munjang.registry.claims.RENEW_SECONDS", 0.0)
+    monkeypatch.setattr("munjang.registry.publish.RENEW_SECONDS", 0.0)
     monkeypatch.setattr(registry.storage, "replace", lambda path, data: (renewed.append(path), replace(path, data)))
     registry.publish(model, description)
     assert renewed

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from munjang.errors import ForbiddenFile, PathEscape, RegistryUnavailable
-from munjang.registry.local import LocalStorage
-from munjang.registry.storage import without_password
+from munjang.registry.storage import LocalStorage, without_password
 
 if TYPE_CHECKING:
     from munjang.registry import Registry
@@ -65,8 +64,8 @@ def test_listings_name_files_by_their_place_below_the_folder(registry: Registry)
 
 
 def test_a_large_file_comes_back_in_pieces_as_it_was(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("munjang.registry.objects.BLOCK", 1000)
-    monkeypatch.setattr("munjang.registry.local.CHUNK", 1000)
+    monkeypatch.setattr("munjang.registry.object_storage.BLOCK", 1000)
+    monkeypatch.setattr("munjang.registry.storage.CHUNK", 1000)
     data = os.urandom(4321)
     registry.storage.write("a/big", [data[:5], b"", data[5:]])
     pieces = list(registry.storage.chunks("a/big"))

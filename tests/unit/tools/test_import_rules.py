@@ -82,3 +82,52 @@ def test_an_import_that_the_rules_forbid_is_caught(house: Path, module: str, sta
         intruder.unlink()
     assert result.returncode != 0
     assert module.removesuffix(".py").replace("/", ".") in result.stdout
+
+
+LATER = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    "
+
+
+@pytest.mark.parametrize(
+    ("modules", "circle"),
+    [
+        (
+            {"munjang/bulk/one.py": "import munjang.bulk.two", "munjang/bulk/two.py": "import munjang.bulk.one"},
+            "No cycles are allowed in munjang.bulk.",
+        ),
+        (
+            {
+                "munjang/registry/one.py": "from munjang.registry.two import x",
+                "munjang/registry/two.py": f"{LATER}from munjang.registry.three import x",
+                "munjang/registry/three.py": "def late():\n    from munjang.registry import one",
+            },
+            "No cycles are allowed in munjang.registry.",
+        ),
+        (
+            {
+                "munjang_trainer/starter/one.py": f"{LATER}from munjang_trainer.starter.two import x",
+                "munjang_trainer/starter/two.py": "from munjang_trainer.starter.one import x",
+            },
+            "No cycles are allowed in munjang_trainer.starter.",
+        ),
+        (
+            {
+                "munjang/bulk/one.py": f"{LATER}from munjang.engine.one import x",
+                "munjang/engine/one.py": "import munjang.bulk.job",
+            },
+            "No cycles are allowed in munjang.",
+        ),
+    ],
+    ids=["of two modules", "of three, by way of types and of a late import", "in a package", "of two packages"],
+)
+def test_imports_that_go_in_a_circle_are_caught(house: Path, modules: dict[str, str], circle: str) -> None:
+    before = lint(house).stdout
+    assert f"{circle}\n" not in before
+    for module, text in modules.items():
+        (house / module).write_text(text + "\n", encoding="utf-8")
+    try:
+        result = lint(house)
+    finally:
+        for module in modules:
+            (house / module).unlink()
+    assert result.returncode != 0
+    assert f"{circle}\n" in result.stdout

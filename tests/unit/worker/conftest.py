@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.registry.layout import Manifest
 from munjang.testing import FakeEncoder
 from munjang_worker.finish import check_shards, write_manifest

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import typer
 
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.cli.main import app
 from munjang.settings import WorkerSettings
 

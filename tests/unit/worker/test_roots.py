@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from munjang.bulk.spec import JobSpec
+from munjang.bulk.job import JobSpec
 from munjang.errors import InvalidJob
 from munjang_worker.reading.sources import find_sources
 from munjang_worker.roots import confine, split_roots

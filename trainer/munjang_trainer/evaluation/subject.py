@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.errors import ConfigurationError
-from munjang.publishing.calibration import calibrate
+from munjang.publishing.describe import calibrate
 from munjang.registry.fetch import fetch
 from munjang.registry.layout import ALIAS_PATTERN, number_of
 from munjang.registry.store import Registry

@@ -13,7 +13,7 @@ from munjang.errors import InvalidJob
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from munjang.bulk.spec import JobSpec
+    from munjang.bulk.job import JobSpec
 
 SAMPLE = 1024
 """How many records of a JSONL job's beginning decide its columns' types."""

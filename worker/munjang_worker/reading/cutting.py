@@ -26,7 +26,7 @@ from munjang_worker.storage import CHUNK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from munjang.bulk.spec import JobSpec
+    from munjang.bulk.job import JobSpec
     from munjang_worker.reading.sources import Source
     from munjang_worker.reading.text import TextFormat
     from munjang_worker.storage import Folder

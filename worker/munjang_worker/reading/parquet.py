@@ -16,7 +16,7 @@ from munjang_worker.reading.block import Block, Columns, Problem, choose_columns
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from munjang.bulk.spec import JobSpec
+    from munjang.bulk.job import JobSpec
 
 TEXT = "\0text"
 """The text column's name in the tables: one that no other column has."""

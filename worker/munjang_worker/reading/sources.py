@@ -11,14 +11,14 @@ from fsspec.core import has_magic
 from fsspec.utils import glob_translate
 
 from munjang.bulk import ERRORS, MANIFEST
-from munjang.bulk.spec import absolute
+from munjang.bulk.job import absolute
 from munjang.errors import InvalidJob
 from munjang_worker.roots import confine
 from munjang_worker.storage import open_fs
 from munjang_worker.writing.writer import part_names
 
 if TYPE_CHECKING:
-    from munjang.bulk.spec import JobSpec
+    from munjang.bulk.job import JobSpec
 
 FORMATS = {
     "jsonl": "jsonl",

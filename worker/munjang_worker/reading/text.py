@@ -15,7 +15,7 @@ from munjang_worker.reading.delimited import Delimited
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from munjang.bulk.spec import JobSpec
+    from munjang.bulk.job import JobSpec
     from munjang_worker.reading.lines import Lines
 
 

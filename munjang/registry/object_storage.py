@@ -41,11 +41,9 @@ class ObjectStorage:
         self._root = str(root).rstrip("/")
 
     def children(self, folder: str) -> list[str]:
-        """Names of the files and folders directly in a folder; none where there is no such folder."""
         return sorted({path.partition("/")[0] for path in self.files(folder)})
 
     def files(self, folder: str) -> dict[str, FileInfo]:
-        """Every file below a folder, by its path relative to it."""
         base = self._path(folder)
         with guarded(self.url, f"listing {folder}"):
             try:
@@ -58,17 +56,14 @@ class ObjectStorage:
         return {name.removeprefix(prefix): _info(info) for name, info in names.items() if name.startswith(prefix)}
 
     def marks(self, folder: str, name: str) -> dict[str, FileInfo]:
-        """The file `name` of every direct sub-folder that has one, by sub-folder, in one listing."""
         split = ((path.partition("/"), info) for path, info in self.files(folder).items())
         return {child: info for (child, _, rest), info in split if rest == name}
 
     def read(self, path: str) -> bytes:
-        """A whole small file. Raises FileNotFoundError where there is none."""
         with guarded(self.url, f"reading {path}", FileNotFoundError):
             return bytes(self._fs.cat_file(self._path(path)))
 
     def chunks(self, path: str) -> Iterator[bytes]:
-        """A large file in pieces. Raises FileNotFoundError where there is none."""
         with guarded(self.url, f"reading {path}", FileNotFoundError):
             size = int(self._fs.info(self._path(path))["size"])
         for start in range(0, size, BLOCK):
@@ -90,18 +85,15 @@ class ObjectStorage:
         return True
 
     def replace(self, path: str, data: bytes) -> None:
-        """Write a small file; readers see the old or the new one, never a part."""
         with guarded(self.url, f"writing {path}"):
             self._fs.pipe_file(self._path(path), data)
 
     def write(self, path: str, chunks: Iterable[bytes]) -> None:
-        """Write a large file that nobody reads yet, durably."""
         with guarded(self.url, f"writing {path}"), self._fs.open(self._path(path), "wb") as file:
             for chunk in chunks:
                 file.write(chunk)
 
     def remove(self, path: str) -> None:
-        """Remove a file, or a folder with all in it; nothing happens where there is none."""
         with guarded(self.url, f"removing {path}"):
             try:
                 for name in self._fs.find(self._path(path)):

@@ -1,4 +1,4 @@
-"""How the forwards of a load stand back while other versions serve: small ones, each followed by a rest."""
+"""An encoder for loading beside versions that serve: small batches, and a rest after each forward."""
 
 from __future__ import annotations
 
@@ -19,51 +19,48 @@ BUDGET = 4 * SHORT
 """The most tokens of a batch; a single text may have more."""
 
 REST = 2.0
-"""A rest, in times of what came before it: so loading takes at most a third of the processor."""
+"""A rest, in times of the forward before it: so loading takes at most a third of the processor."""
 
 
-class Resting:
-    """An `Encoder` for probing and warming beside versions that serve."""
+class ThrottledEncoder:
+    """An `Encoder` that rests after each forward, and is the one that it wraps in everything else."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
 
     @property
     def info(self) -> ModelInfo:
-        """See `Encoder.info`."""
         return self._encoder.info
 
     @property
     def streams(self) -> int:
-        """See `Encoder.streams`."""
         return self._encoder.streams
 
     @property
+    def on_cpu(self) -> bool:
+        return self._encoder.on_cpu
+
+    @property
     def packs(self) -> bool:
-        """See `Encoder.packs`."""
         return self._encoder.packs
 
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
-        """See `Encoder.tokenize`."""
         return self._encoder.tokenize(texts, prompt_name)
 
     def forward(
         self, batch: Sequence[Tokens], *, share: bool = False, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
-        """The forward, with a rest at its end."""
-        since = time.monotonic()
+        """The forward, and a rest."""
+        started = time.monotonic()
         rows = self._encoder.forward(batch, share=share, cancellation=cancellation)
-        time.sleep(REST * (time.monotonic() - since))
+        time.sleep(REST * (time.monotonic() - started))
         return rows
 
     def computed(self, lengths: Sequence[int]) -> int:
-        """See `Encoder.computed`."""
         return self._encoder.computed(lengths)
 
     def tidy(self) -> None:
-        """See `Encoder.tidy`."""
         self._encoder.tidy()
 
     def close(self) -> None:
-        """See `Encoder.close`."""
         self._encoder.close()

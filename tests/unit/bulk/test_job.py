@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from munjang.bulk.spec import JobSpec, absolute
+from munjang.bulk.job import JobSpec, absolute
 from munjang.errors import InvalidJob
 from munjang.vectors import Precision
 

@@ -14,9 +14,8 @@ from munjang.encoder import export as exports
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
-from munjang.engine.converting import ConvertingProcess, process
-from munjang.engine.converting.__main__ import NICENESS
-from munjang.engine.converting.order import Order, Outcome
+from munjang.engine import conversion
+from munjang.engine.conversion import NICENESS, ConversionRequest, ConversionResult, ModelConverter
 from munjang.errors import ModelLoadFailed, UnsupportedModel
 from munjang.testing_models import tiny_model
 
@@ -34,7 +33,7 @@ def instead(monkeypatch):
     """Run another program in the place of the one that converts."""
 
     def put(program):
-        monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", program))
+        monkeypatch.setattr(conversion, "COMMAND", (sys.executable, "-c", program))
 
     return put
 
@@ -47,7 +46,7 @@ def options(path, **others):
 def converted(folder, tmp_path_factory):
     """Where a gentle conversion for int8 kept what it made."""
     place = tmp_path_factory.mktemp("converted")
-    ConvertingProcess().convert(folder, options(place, compute_type="int8"), gently=True)
+    ModelConverter().convert(folder, options(place, compute_type="int8"), gently=True)
     return place
 
 
@@ -64,19 +63,19 @@ def test_for_int8_the_exact_export_and_the_rounded_one_are_made(converted):
 
 def test_a_folder_that_is_no_model_gives_the_error_that_loading_it_gives(tmp_path):
     with pytest.raises(ModelLoadFailed, match="the model cannot be loaded"):
-        ConvertingProcess().convert(tmp_path, options(tmp_path), gently=False)
+        ModelConverter().convert(tmp_path, options(tmp_path), gently=False)
 
 
 def test_a_model_that_openvino_does_not_run_says_so(tmp_path):
     folder = tiny_model(tmp_path / "m", include_prompt=False)
 
     with pytest.raises(UnsupportedModel, match="pooling reads the whole text"):
-        ConvertingProcess().convert(folder, options(tmp_path), gently=False)
+        ModelConverter().convert(folder, options(tmp_path), gently=False)
 
 
 def test_an_error_of_a_library_means_that_openvino_cannot_run_the_model():
     with pytest.raises(UnsupportedModel, match="no such operation"):
-        Outcome.of(RuntimeError("no such operation")).check()
+        ConversionResult.of(RuntimeError("no such operation")).check()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +89,7 @@ def test_a_process_that_ends_before_its_time_fails_the_load(folder, tmp_path, in
     instead(program)
 
     with pytest.raises(ModelLoadFailed, match=reason):
-        ConvertingProcess().convert(folder, options(tmp_path), gently=False)
+        ModelConverter().convert(folder, options(tmp_path), gently=False)
 
 
 def test_a_process_that_takes_too_long_is_ended(folder, tmp_path, instead):
@@ -98,7 +97,7 @@ def test_a_process_that_takes_too_long_is_ended(folder, tmp_path, instead):
     instead(f"import os, threading; open({str(pid)!r}, 'w').write(str(os.getpid())); threading.Event().wait()")
 
     with pytest.raises(ModelLoadFailed, match="more than 2 s"):
-        ConvertingProcess(seconds=2).convert(folder, options(tmp_path), gently=False)
+        ModelConverter(seconds=2).convert(folder, options(tmp_path), gently=False)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
 
@@ -106,7 +105,7 @@ def test_a_process_that_takes_too_long_is_ended(folder, tmp_path, instead):
 def test_stopping_ends_the_process_and_lets_no_other_begin(folder, tmp_path, instead):
     os.mkfifo(tmp_path / "begun")
     instead(f"open({str(tmp_path / 'begun')!r}, 'w').close(); import threading; threading.Event().wait()")
-    converting, said = ConvertingProcess(), []
+    converting, said = ModelConverter(), []
 
     def convert():
         try:
@@ -125,9 +124,9 @@ def test_stopping_ends_the_process_and_lets_no_other_begin(folder, tmp_path, ins
 
 
 def test_it_ends_with_its_program(folder, tmp_path):
-    order = Order.of(folder, options(tmp_path), gently=False)
-    with subprocess.Popen(process.COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        said, _ = child.communicate(order.model_dump_json().encode() + b"\n", timeout=WAIT)
+    request = ConversionRequest.of(folder, options(tmp_path), gently=False)
+    with subprocess.Popen(conversion.COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        said, _ = child.communicate(request.model_dump_json().encode() + b"\n", timeout=WAIT)
 
     assert (child.returncode, said) == (1, b"")
 
@@ -135,15 +134,15 @@ def test_it_ends_with_its_program(folder, tmp_path):
 @pytest.mark.parametrize(("gently", "niceness"), [(True, NICENESS), (False, 0)])
 def test_only_beside_others_it_stands_behind_them(folder, tmp_path, gently, niceness):
     program = (
-        "import os; from munjang.engine.converting import __main__ as child, order\n"
-        "child._do = lambda order: child.Outcome(message=str(os.getpriority(os.PRIO_PROCESS, 0)))\n"
+        "import os; from munjang.engine import conversion as child\n"
+        "child._convert = lambda request: child.ConversionResult(message=str(os.getpriority(os.PRIO_PROCESS, 0)))\n"
         "child.main()"
     )
-    order = Order.of(folder, options(tmp_path, threads=2), gently=gently)
+    request = ConversionRequest.of(folder, options(tmp_path, threads=2), gently=gently)
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        child.stdin.write(order.model_dump_json().encode() + b"\n")
+        child.stdin.write(request.model_dump_json().encode() + b"\n")
         child.stdin.flush()
         said = child.stdout.readline()
 
-    assert Outcome.model_validate_json(said).message == str(os.getpriority(os.PRIO_PROCESS, 0) + niceness)
-    assert order.options().threads == (1 if gently else 2)
+    assert ConversionResult.model_validate_json(said).message == str(os.getpriority(os.PRIO_PROCESS, 0) + niceness)
+    assert request.options().threads == (1 if gently else 2)

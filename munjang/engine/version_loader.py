@@ -1,0 +1,227 @@
+"""Loading one version: fetch and verify its files, convert where needed, load, compare with its probes, warm.
+
+On a CPU a model is converted once, and its export is kept in the cache. An export that is not right is made again,
+once: if a fresh one does not give the recorded vectors either, that is noted, and the version is not converted again
+until its files or the libraries change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from munjang.encoder.encode import DEFAULT_BUDGET
+from munjang.encoder.load import LoadOptions, computes_in_bfloat16, load_encoder
+from munjang.engine.contract import VersionState
+from munjang.engine.conversion import ModelConverter
+from munjang.engine.preflight import LEAST_COSINE, probe, warm
+from munjang.engine.throttled_encoder import BUDGET, ThrottledEncoder
+from munjang.errors import ModelError, ProbeMismatch
+from munjang.registry import fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from munjang.encoder.contract import Encoder
+    from munjang.registry import Registry
+    from munjang.registry.layout import Manifest
+    from munjang.settings import EngineSettings
+
+EXPORT_FORM = 4
+"""What an export takes and gives; another number for every change, so that older ones are made again."""
+
+LIBRARIES = ("munjang", "openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
+"""What decides the vectors of an export."""
+
+_log = logging.getLogger(__name__)
+
+
+class VersionLoader:
+    """Loads versions of one registry as the settings say. Call it from one thread at a time.
+
+    Args:
+        registry: where they are.
+        settings: how they run.
+        interactive: whether callers wait for single texts; see `LoadOptions.interactive`.
+        longest: seconds of the longest forward that will be asked for.
+    """
+
+    def __init__(
+        self, registry: Registry, settings: EngineSettings, *, interactive: bool = False, longest: float = math.inf
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._interactive = interactive
+        self._longest = longest
+        self._converter = ModelConverter()
+        self._loaded: WeakValueDictionary[int, Encoder] = WeakValueDictionary()
+
+    def __call__(
+        self, version: int, progress: Callable[[VersionState], None] = lambda _: None
+    ) -> tuple[Manifest, Encoder]:
+        """Return a version's manifest and an encoder that is ready to serve; `progress` is told when it begins to warm.
+
+        Raises:
+            RegistryError: the files are not what was published, or cannot be had.
+            ModelError: the files are right, but the model cannot serve.
+            ConfigurationError: the machine lacks what the settings ask for.
+        """
+        manifest = self._registry.manifest(version)
+        folder = fetch(
+            self._registry,
+            version,
+            self._settings.cache_folder,
+            most=self._settings.cache_versions,
+            loaded=set(self._loaded),
+        )
+        encoder = self._load(folder, manifest)
+        try:
+            progress(VersionState.WARMING)
+            warm(*self._throttled(encoder, self._settings.batch_tokens), self._longest)
+            encoder.tidy()
+        except BaseException:
+            encoder.close()
+            raise
+        self._loaded[version] = encoder
+        return manifest, encoder
+
+    def stop(self) -> None:
+        """Give up converting, now and from now on; may be called from any thread."""
+        self._converter.stop()
+
+    @property
+    def _beside_others(self) -> bool:
+        """Whether versions that were loaded before are in use, so that a load must not take the machine from them."""
+        return bool(self._loaded)
+
+    def _throttled(self, encoder: Encoder, budget: int) -> tuple[Encoder, int]:
+        """The encoder to probe and warm, and the most tokens of a batch; throttled where others serve."""
+        return (ThrottledEncoder(encoder), min(budget, BUDGET)) if self._beside_others else (encoder, budget)
+
+    def _load(self, folder: Path, manifest: Manifest) -> Encoder:
+        """Load and probe; a cached export that is not right is dropped and made again, unless a fresh one was wrong."""
+        export = self._settings.cache_folder / "exports" / _key(manifest, EXPORT_FORM, _release("openvino"))
+        rejection = self._rejection(manifest)
+        attempt = _Attempt(export)
+        if export.exists():
+            try:
+                encoder = self._fastest(folder, manifest, attempt)
+            except ModelError as error:
+                if rejection.exists():
+                    raise
+                _log.warning("the export of version %d is made again: %s", manifest.version, error)
+                shutil.rmtree(export, ignore_errors=True)
+            else:
+                with suppress(OSError):  # a cache that this process may only read
+                    rejection.unlink(missing_ok=True)
+                return encoder
+        elif rejection.exists():
+            raise ProbeMismatch(rejection.read_text("utf-8"))
+        try:
+            return self._fastest(folder, manifest, attempt)
+        except ModelError as error:
+            if attempt.converted and attempt.wrong:
+                self._reject(rejection, manifest, error)
+            raise
+
+    def _rejection(self, manifest: Manifest) -> Path:
+        """The note that a fresh export by these libraries and settings was wrong; it holds the reason."""
+        settings = self._settings
+        how = (settings.device, settings.compute_type, settings.runtime, EXPORT_FORM, *map(_release, LIBRARIES))
+        expected = (manifest.dimensions, *(probe.vector for probe in manifest.probes))
+        return settings.cache_folder / "rejected" / _key(manifest, *how, *expected)
+
+    def _reject(self, rejection: Path, manifest: Manifest, error: ModelError) -> None:
+        told = (manifest.version, rejection, error)
+        _log.error("version %d was converted and is wrong; it is not converted again while %s exists: %s", *told)
+        with suppress(OSError):  # without the note the next load converts again
+            rejection.parent.mkdir(parents=True, exist_ok=True)
+            rejection.write_text(str(error), "utf-8")
+
+    def _fastest(self, folder: Path, manifest: Manifest, attempt: _Attempt) -> Encoder:
+        """By the setting, or in the shorter number format if that gives the recorded vectors, else in float32."""
+
+        def convert(folder: Path, options: LoadOptions) -> None:
+            attempt.converted = True
+            self._converter.convert(folder, options, gently=self._beside_others)
+
+        settings = self._settings
+        options = LoadOptions(
+            device=settings.device,
+            compute_type=settings.compute_type,
+            runtime=settings.runtime,
+            threads=settings.threads,
+            int8_scale=manifest.int8_scale,
+            export=attempt.export,
+            exports_kept=settings.cache_versions,
+            interactive=self._interactive,
+            converter=convert,
+        )
+        too_far = attempt.export / "bfloat16-is-too-far"
+        if settings.compute_type == "auto" and not too_far.exists() and computes_in_bfloat16(options):
+            try:
+                return self._probed(
+                    folder, manifest, attempt, replace(options, compute_type="bfloat16"), LEAST_COSINE["float32"]
+                )
+            except ProbeMismatch as error:
+                with suppress(OSError):  # without this note the next load tries again
+                    too_far.touch()
+                _log.info("version %d runs in float32, for in bfloat16 %s", manifest.version, error)
+        return self._probed(folder, manifest, attempt, options)
+
+    def _probed(
+        self, folder: Path, manifest: Manifest, attempt: _Attempt, options: LoadOptions, least: float | None = None
+    ) -> Encoder:
+        """Load, and compare with the recorded vectors; `least`: the cosine to keep to, else by the number format."""
+        attempt.wrong = False
+        encoder = load_encoder(folder, options)
+        try:
+            least = LEAST_COSINE[encoder.compute_type] if least is None else least
+            throttled, budget = self._throttled(encoder, DEFAULT_BUDGET)
+            attempt.wrong = True  # until its vectors were found right
+            cosine = probe(throttled, manifest, least=least, budget=budget)
+            attempt.wrong = False
+        except BaseException:
+            encoder.close()
+            raise
+        told = (manifest.version, encoder.runtime, encoder.compute_type, cosine)
+        _log.info("version %d runs by %s in %s: cosine to its recorded vectors at least %.5f", *told)
+        return encoder
+
+
+@dataclass
+class _Attempt:
+    """One attempt to load a version.
+
+    Attributes:
+        export: where its export is kept.
+        converted: whether the model was converted.
+        wrong: whether it was loaded, but failed its probes.
+    """
+
+    export: Path
+    converted: bool = False
+    wrong: bool = False
+
+
+def _key(manifest: Manifest, *parts: object) -> str:
+    """A name that differs for other files of the version, and for other parts."""
+    files = "".join(f"{entry.path}:{entry.sha256};" for entry in manifest.files)
+    head = "".join(f"{part};" for part in parts)
+    return hashlib.sha256(f"{head}{files}".encode()).hexdigest()[:32]
+
+
+def _release(library: str) -> str:
+    try:
+        return version_of(library)
+    except PackageNotFoundError:
+        return "none"

@@ -1,0 +1,305 @@
+"""Settings of each program: server, worker, trainer, command line, and `munjang up`, which runs them together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from munjang.settings.shared import EngineSettings, Positive, Seconds, Settings, Share
+
+
+class BatchSettings(EngineSettings):
+    """How the server forms batches, admits work and watches its engine."""
+
+    queue_tokens: Annotated[int, Field(ge=2)] = Field(
+        default=262_144,
+        description="The most tokens that wait for a forward; past it calls are refused with RESOURCE_EXHAUSTED. One "
+        "caller may hold at most as many as are still free, so half of them if alone. Lower it to refuse sooner.",
+    )
+    bulk_share: Share = Field(
+        default=0.2,
+        description="The share of the engine that streams and large batches keep while interactive calls take all they "
+        "can get. Raise it where bulk work falls behind.",
+    )
+    interactive_seconds: Seconds = Field(
+        default=0.25,
+        description="A call whose forwards are expected to take longer than this waits in the bulk lane, with streams, "
+        "so that short calls pass it. Raise it where long texts are what people wait for.",
+    )
+    bulk_turn_seconds: Seconds = Field(
+        default=0.008,
+        description="How long one bulk batch may run while interactive calls are about, where only one forward can run "
+        "at a time: the most that they wait for it. Raise it for more bulk throughput, lower it for interactive latency.",
+    )
+    bulk_yield_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=30.0,
+        description="For how long after the last interactive call one stream stays free for the next, or bulk batches "
+        "short. Raise it where interactive calls are rare and must be fast.",
+    )
+    probe_seconds: Seconds = Field(
+        default=1.0,
+        description="How often an idle or failing engine is tried with a forward of one short text. Raise it to let a "
+        "battery or a shared GPU sleep.",
+    )
+    stall_seconds: Seconds = Field(
+        default=3.0,
+        description="A forward that takes longer than this and four times longer than expected, and makes no progress, "
+        "is taken as stuck: health turns and callers are answered. Raise it on machines that pause.",
+    )
+
+
+class ServerSettings(BatchSettings):
+    """How the gRPC server listens, admits and stops."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="The address to listen on. Set 0.0.0.0 (or ::) to be reached from other machines.",
+    )
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=50051, description="The port to listen on; 0 takes a free one and logs it."
+    )
+    aliases: str = Field(
+        default="stable",
+        description="The aliases to serve, with commas between. Add one (stable,canary) to have its version resident "
+        "too.",
+    )
+    keep_previous: bool = Field(
+        default=True,
+        description="Keep the version that an alias named before resident, so that a rollback takes no loading. Turn "
+        "it off where memory holds one model only.",
+    )
+    max_texts: Positive = Field(
+        default=1024, description="The most texts in one call. Raise it for bulk clients; bigger calls wait longer."
+    )
+    max_text_chars: Positive = Field(
+        default=200_000,
+        description="The most characters in one text, a guard against accidents: tokenising costs time even where the "
+        "rest is cut off.",
+    )
+    max_message_bytes: Positive = Field(
+        default=16 * 1024 * 1024,
+        description="The largest request message. Larger ones are refused before they are parsed.",
+    )
+    max_scores: Positive = Field(
+        default=4 * 1024 * 1024,
+        description="The most scores (queries × candidates) of one Similarity call: each takes 4 bytes of memory and, "
+        "but for top-k, of the reply.",
+    )
+    default_deadline_seconds: Seconds = Field(
+        default=60.0,
+        description="The deadline of a call that brings none, since nothing waits for ever. Raise it for bulk callers "
+        "that set no deadline of their own.",
+    )
+    stream_window: Positive = Field(
+        default=8,
+        description="Batches of one EncodeStream call that are worked on at a time. Raise it for far-away clients, "
+        "lower it to save memory where there are many streams.",
+    )
+    inline_chars: Annotated[int, Field(ge=0)] = Field(
+        default=1024,
+        description="Requests of at most so many characters are tokenised on the event loop, larger ones on a thread. "
+        "Lower it if one slow tokeniser holds up other calls.",
+    )
+    tokenize_threads: Positive = Field(
+        default=2,
+        description="Threads that tokenise large requests and pack large replies. Raise it where the GPU waits for "
+        "them.",
+    )
+    embedding_cache_mb: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Megabytes of memory for vectors of texts that were encoded before, so that a text that comes "
+        "again takes no forward; 0: none are kept. Set it where callers repeat themselves, as in search queries. "
+        "One takes about 480 vectors of 384 components.",
+    )
+    reflection: bool = Field(
+        default=True,
+        description="Serve gRPC reflection, so that grpcurl and the like need no proto files. Turn it off to hide the "
+        "API.",
+    )
+    drain_seconds: Seconds = Field(
+        default=25.0,
+        description="How long calls in flight may finish after SIGTERM. Keep it under the orchestrator's grace period.",
+    )
+    lame_duck_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=1.0,
+        description="How long new calls are still taken after SIGTERM, part of drain_seconds, while health already "
+        "says NOT_SERVING and load balancers turn away. Raise it where they notice late; Ctrl-C skips it.",
+    )
+    max_connection_age_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=0,
+        description="Connections older than this are asked to reconnect, so that clients find new replicas; 0 never. "
+        "Set a few minutes behind a headless Kubernetes service.",
+    )
+    tls_cert: str = Field(
+        default="",
+        description="The server's PEM certificate chain. Set it with tls_key to serve TLS; the files are read again "
+        "when they change.",
+    )
+    tls_key: str = Field(default="", description="The PEM private key of tls_cert.")
+    tls_client_ca: str = Field(
+        default="",
+        description="PEM certificates of the authorities that sign clients. Set it to accept only clients that have a "
+        "certificate (mutual TLS).",
+    )
+    tokens_file: str = Field(
+        default="",
+        description="The file of bearer tokens, as `munjang serve token new` writes it. Set it to accept only "
+        "callers that have one; it is read again when it changes.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="The address of the Prometheus metrics page. Set 0.0.0.0 to be scraped from other machines.",
+    )
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=0, description="The port of the Prometheus metrics page, http://HOST:PORT/metrics; 0 serves none."
+    )
+    slow_seconds: Seconds = Field(
+        default=1.0,
+        description="Calls that take longer are logged at level info; faster ones that succeed only at debug.",
+    )
+
+
+class ClientSettings(Settings):
+    """Where the command line finds a server."""
+
+    target: str = Field(
+        default="127.0.0.1:50051",
+        description="The server that the command line calls, HOST:PORT. Change it instead of writing --target each "
+        "time.",
+    )
+    token: str = Field(default="", description="The bearer token to send. Set it where the server asks for one.")
+    timeout: Seconds = Field(
+        default=30.0,
+        description="Seconds until a call of the command line is given up. Raise it for a slow server or long lists.",
+    )
+    tls: bool = Field(default=False, description="Encrypt calls, trusting the system's authorities. Set it for TLS.")
+    ca: str = Field(
+        default="",
+        description="A PEM file of the authorities to trust instead of the system's. Set it for a private authority.",
+    )
+    cert: str = Field(default="", description="The client's own PEM certificate. Set it where the server asks for one.")
+    key: str = Field(default="", description="The PEM private key of cert.")
+    server_name: str = Field(
+        default="",
+        description="The name that the server's certificate is checked for, where it differs from the address. Set it "
+        "behind a tunnel, or for a probe that calls 127.0.0.1.",
+    )
+
+
+class TrainerSettings(EngineSettings):
+    """How the trainer runs."""
+
+    model: str = Field(
+        default="",
+        description="A sentence-transformers folder or hub id to publish at the first run instead of the starter "
+        "model.",
+    )
+    data: str = Field(
+        default="",
+        description="Where the data files of recipes lie: a folder or an fsspec URL. Empty: where each recipe says. "
+        "Change it to train on your own copy.",
+    )
+    runs: str = Field(
+        default="",
+        description="Where training runs are kept (data, checkpoints, curves, models). Empty: <home>/runs. Change it "
+        "to put them on a larger disk.",
+    )
+
+    @property
+    def runs_folder(self) -> Path:
+        """The folder of runs, or its place under home."""
+        return Path(self.runs).expanduser() if self.runs else self.home / "runs"
+
+
+class WorkerSettings(EngineSettings):
+    """How the bulk worker runs."""
+
+    worker_processes: Positive = Field(
+        default=1,
+        description="Worker processes of one `munjang work`, each with its own model in memory. Raise it where one "
+        "process leaves cores or a GPU idle; on a CPU they share the threads.",
+    )
+    shard_rows: Positive = Field(
+        default=8192,
+        description="Rows of one shard, the unit that a worker takes, commits and would do again. Raise it on a fast "
+        "GPU or for short texts, lower it for long texts on a CPU. Rounded up to whole blocks of 1,024.",
+    )
+    max_error_rate: Share = Field(
+        default=0.5,
+        description="The share of failed rows past which a job fails, where the job says nothing. Lower it where a "
+        "missing vector is worse than a late one; 0 lets no row fail.",
+    )
+    max_row_chars: Positive = Field(
+        default=1_000_000,
+        description="The most characters in one row's text; a longer one becomes an error of that row. Lower it where "
+        "such a row is a mistake.",
+    )
+    step_seconds: Positive = Field(
+        default=4 * 3600,
+        description="How long planning a job, one shard or its end may take, where nobody said so with the job (and "
+        "rq's own default of 180 counts as nobody). Lower it to give up stuck storage sooner.",
+    )
+    step_attempts: Positive = Field(
+        default=4,
+        description="How often a step is tried, a worker's death in the middle counted, before its job fails. Raise it "
+        "on machines that are taken away often.",
+    )
+    heartbeat_seconds: Seconds = Field(
+        default=5.0, description="How often a busy worker says that it lives. Lower it together with lease_seconds."
+    )
+    lease_seconds: Positive = Field(
+        default=40,
+        description="After so long without a heart-beat a worker counts as dead and its step goes to another. Raise it "
+        "where machines stand still for longer; at least three heart-beats.",
+    )
+    maintenance_seconds: Positive = Field(
+        default=5, description="How often an idle worker looks for steps of dead workers. Lower it to take over sooner."
+    )
+    keep_seconds: Positive = Field(
+        default=7 * 86400,
+        description="How long an ended job is remembered in Redis; its output folder is not touched. Raise it for "
+        "audits.",
+    )
+    input_roots: str = Field(
+        default="",
+        description="Places that jobs may read, paths or URLs with commas between; empty allows all. Set it where "
+        "others may submit jobs.",
+    )
+    output_roots: str = Field(
+        default="",
+        description="Places that jobs may write, paths or URLs with commas between; empty allows all. Set it where "
+        "others may submit jobs.",
+    )
+    worker_metrics_host: str = Field(
+        default="127.0.0.1",
+        description="The address of the worker's Prometheus metrics page. Set 0.0.0.0 to be scraped from elsewhere.",
+    )
+    worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=0,
+        description="The port of the worker's Prometheus metrics page, the next ports those of further processes; 0 "
+        "serves none.",
+    )
+
+    @model_validator(mode="after")
+    def _lease_holds(self) -> Self:
+        if self.lease_seconds < 3 * self.heartbeat_seconds:
+            msg = f"lease_seconds ({self.lease_seconds}) must be at least three heartbeat_seconds"
+            raise ValueError(msg)
+        return self
+
+
+class UpSettings(ServerSettings, WorkerSettings, ClientSettings):
+    """How `munjang up` runs server, worker and Valkey together on one machine."""
+
+    redis_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=0,
+        description="The port of the Valkey that `munjang up` starts; 0 takes a free one at each start. Set it where "
+        "other programs should find the queue without being told.",
+    )
+    start_seconds: Seconds = Field(
+        default=300.0,
+        description="How long everything may take to be ready, the first model's conversion aside. Raise it for large "
+        "models on slow disks.",
+    )
