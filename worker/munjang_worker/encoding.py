@@ -1,6 +1,8 @@
-"""Tokens of a block into vectors: batches, forwards. A row that the model fails on becomes a problem.
+"""Blocks of rows into vectors: each text checked and tokenized, tokens batched, batches forwarded.
 
-The batches of a block depend on its texts alone, so a row's vector does not depend on shards, workers or resumptions.
+A bad row, or one that the model fails on, becomes a problem and never ends the job. Of a text only its tokens are kept,
+so a block of long texts takes no more memory than one of short ones. The batches of a block depend on its texts alone,
+so a row's vector does not depend on shards, workers or resumptions.
 """
 
 from __future__ import annotations
@@ -9,28 +11,51 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from rq.timeouts import BaseTimeoutException
 
 from munjang.encoder.plan import plan
-from munjang.errors import EngineUnavailable
-from munjang_worker.preparing import failure
-from munjang_worker.reading.block import Problem
+from munjang.errors import EngineUnavailable, UnknownPrompt
+from munjang_worker.block import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from munjang.encoder.contract import Encoder, Tokens
-    from munjang_worker.preparing import Prepared
+    from munjang_worker.block import Block
 
 PROBE = "문장"
 """A text that every model can encode: if it fails, the model is broken and not the row."""
 
+MESSAGE_CHARS = 300
+"""The most of a library's message that goes into the error file."""
+
 
 @dataclass(slots=True)
-class Encoded:
+class TokenizedBlock:
+    """Consecutive rows, tokenized.
+
+    Attributes:
+        first: the first row's number in the whole input.
+        table: id and carried columns.
+        tokens: of the good rows, by position.
+        problems: why the others have none, by position.
+    """
+
+    first: int
+    table: pa.Table
+    tokens: dict[int, Tokens]
+    problems: dict[int, Problem]
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.table)
+
+
+@dataclass(slots=True)
+class EncodedBlock:
     """A block's vectors.
 
     Attributes:
@@ -50,6 +75,77 @@ class Encoded:
     problems: dict[int, Problem]
     tokens: int
     truncated: int
+
+
+class BlockTokenizer:
+    """Checks and tokenizes texts with one encoder and one set of options. May run beside the encoder's forward."""
+
+    def __init__(self, encoder: Encoder, *, prompt_name: str, cut: bool, max_chars: int) -> None:
+        """Choose how.
+
+        Args:
+            encoder: whose tokenizer it is.
+            prompt_name: the prompt to put before each text; "" is the model's default.
+            cut: cut texts at the model's limit; else such a row is a problem.
+            max_chars: longer texts are a problem.
+        """
+        self._encoder = encoder
+        self._prompt_name = prompt_name
+        self._cut = cut
+        self._max_chars = max_chars
+
+    def __call__(self, block: Block) -> TokenizedBlock:
+        """Check and tokenize some rows."""
+        problems = dict(block.problems)
+        good: dict[int, str] = {}
+        for position, text in enumerate(block.texts):
+            if position in problems:
+                continue
+            problem = self._check(text)
+            if problem:
+                problems[position] = problem
+            else:
+                good[position] = str(text)
+        tokens = self._tokenize(good, problems)
+        if not self._cut:
+            limit = self._encoder.info.max_tokens
+            for position in [position for position, found in tokens.items() if found.truncated]:
+                del tokens[position]
+                problems[position] = Problem("TEXT_TOO_LONG", f"the text has more than the model's {limit} tokens")
+        return TokenizedBlock(block.first, block.table, tokens, problems)
+
+    def _check(self, text: object) -> Problem | None:
+        if text is None:
+            return Problem("NULL_TEXT", "the text is null")
+        if not isinstance(text, str):
+            return Problem("NOT_TEXT", f"the text column holds {type(text).__name__}")
+        if not text.strip():
+            return Problem("EMPTY_TEXT", "the text is empty or only white space")
+        if len(text) > self._max_chars:
+            return Problem("TEXT_TOO_LONG", f"the text has {len(text)} characters; at most {self._max_chars} are read")
+        if not _is_valid(text):
+            return Problem("INVALID_TEXT", "the text is not valid in the file's encoding, or holds unpaired surrogates")
+        return None
+
+    def _tokenize(self, texts: dict[int, str], problems: dict[int, Problem]) -> dict[int, Tokens]:
+        if not texts:
+            return {}
+        try:
+            found = self._encoder.tokenize(list(texts.values()), self._prompt_name)
+            return dict(zip(texts, found, strict=True))
+        except UnknownPrompt:
+            raise
+        except Exception:  # noqa: BLE001 - one text that breaks the tokenizer must not take the others with it
+            return self._tokenize_singly(texts, problems)
+
+    def _tokenize_singly(self, texts: dict[int, str], problems: dict[int, Problem]) -> dict[int, Tokens]:
+        tokens = {}
+        for position, text in texts.items():
+            try:
+                tokens[position] = self._encoder.tokenize([text], self._prompt_name)[0]
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's problem
+                problems[position] = _failure(error)
+        return tokens
 
 
 class BlockEncoder:
@@ -76,16 +172,16 @@ class BlockEncoder:
         self._poll = poll
         self._forwarded = forwarded
 
-    def __call__(self, prepared: Prepared) -> Encoded:
+    def __call__(self, block: TokenizedBlock) -> EncodedBlock:
         """Run the model.
 
         Raises:
             EngineUnavailable: the model fails whatever the text.
         """
-        order = sorted(prepared.tokens)
+        order = sorted(block.tokens)
         rows = np.zeros((len(order), self._encoder.info.dimensions), np.float32)
         failed: dict[int, Problem] = {}
-        tokens = [prepared.tokens[position] for position in order]
+        tokens = [block.tokens[position] for position in order]
         for batch in plan([len(found) for found in tokens], self._budget, packs=self._encoder.packs):
             self._poll()
             self._forward(batch, tokens, rows, failed)
@@ -93,12 +189,12 @@ class BlockEncoder:
         for index in np.flatnonzero(~np.isfinite(rows).all(axis=1)):
             failed.setdefault(int(index), Problem("ENCODE_FAILED", "the model gave values that are not finite"))
         kept = [index for index in range(len(order)) if index not in failed]
-        return Encoded(
-            first=prepared.first,
-            table=prepared.table,
+        return EncodedBlock(
+            first=block.first,
+            table=block.table,
             positions=[order[index] for index in kept],
             vectors=rows[kept] if failed else rows,
-            problems=prepared.problems | {order[index]: problem for index, problem in failed.items()},
+            problems=block.problems | {order[index]: problem for index, problem in failed.items()},
             tokens=sum(len(tokens[index]) for index in kept),
             truncated=sum(tokens[index].truncated for index in kept),
         )
@@ -114,7 +210,7 @@ class BlockEncoder:
         except Exception as error:  # noqa: BLE001 - whatever a text does to the model, the other rows go on
             if len(batch) == 1:
                 self._require_engine(error)
-                failed[batch[0]] = failure(error)
+                failed[batch[0]] = _failure(error)
                 return
             self._poll()
             half = len(batch) // 2
@@ -127,5 +223,33 @@ class BlockEncoder:
         except BaseTimeoutException:
             raise
         except Exception as error:  # noqa: BLE001 - any failure of the probe means the same
-            msg = f"the model fails on every text: {failure(error).message}"
+            msg = f"the model fails on every text: {_failure(error).message}"
             raise EngineUnavailable(msg) from cause
+
+
+def join_blocks(parts: Sequence[TokenizedBlock]) -> TokenizedBlock:
+    """Consecutive parts as one block."""
+    if len(parts) == 1:
+        return parts[0]
+    tokens: dict[int, Tokens] = {}
+    problems: dict[int, Problem] = {}
+    for part in parts:
+        shift = part.first - parts[0].first
+        tokens |= {position + shift: found for position, found in part.tokens.items()}
+        problems |= {position + shift: found for position, found in part.problems.items()}
+    return TokenizedBlock(parts[0].first, pa.concat_tables([part.table for part in parts]), tokens, problems)
+
+
+def _failure(error: Exception) -> Problem:
+    """What went wrong with one row."""
+    return Problem("ENCODE_FAILED", f"{type(error).__name__}: {error}"[:MESSAGE_CHARS])
+
+
+def _is_valid(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,7 +1,7 @@
-"""The plan of a job as it is kept in its output folder: what is to be done, cut into shards, pinned to one version.
+"""The plan of a job as it is kept in its output folder: its work, split into shards and pinned to one model version.
 
 The output folder is the truth of a job: the plan, the finished shards beside it and, at the end, the manifest. Redis
-only spreads the work. How a plan is made is in `planning`.
+only distributes the work. Making a plan is left to `plan_job`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from munjang.bulk.spec import JobSpec  # noqa: TC001 - pydantic needs the type at run time
 from munjang.encoder.postprocess import OutputOptions
-from munjang.errors import JobConflict
-from munjang_worker.reading.block import Columns
+from munjang.errors import InvalidJob, JobConflict
+from munjang_worker.block import Columns
 
 if TYPE_CHECKING:
     from munjang_worker.storage import Folder
 
 FORMAT = 1
 PLAN = ".munjang/plan.json"
+STAGED = ".munjang/input"
+"""Where the parts of compressed input are kept until the job has ended."""
 
 
 class _Record(BaseModel):
@@ -64,6 +66,44 @@ class Shard(_Record):
     first_row: int
     rows: int
     segments: tuple[Segment, ...]
+
+
+class ShardBuilder:
+    """Collects segments into shards of exactly `shard_rows` rows; the last may have fewer, also none."""
+
+    def __init__(self, shard_rows: int) -> None:
+        self._shard_rows = shard_rows
+        self._shards: list[Shard] = []
+        self._segments: list[Segment] = []
+        self.rows = 0
+
+    @property
+    def room(self) -> int:
+        """How many rows still fit into the current shard."""
+        return self._shard_rows - self.rows % self._shard_rows
+
+    @property
+    def number(self) -> int:
+        """The number of the current shard."""
+        return len(self._shards)
+
+    def add(self, segment: Segment) -> None:
+        """Put a segment into the current shard, which must have room for it."""
+        self._segments.append(segment)
+        self.rows += segment.rows
+        if self.rows % self._shard_rows == 0:
+            self._close()
+
+    def finish(self) -> tuple[Shard, ...]:
+        """All shards, at least one."""
+        if self._segments or not self._shards:
+            self._close()
+        return tuple(self._shards)
+
+    def _close(self) -> None:
+        rows = sum(segment.rows for segment in self._segments)
+        self._shards.append(Shard(first_row=self.rows - rows, rows=rows, segments=tuple(self._segments)))
+        self._segments = []
 
 
 class Plan(_Record):
@@ -121,6 +161,11 @@ class Plan(_Record):
         """How the vectors come out."""
         return OutputOptions(self.spec.dimensions, self.spec.normalize, self.spec.precision)
 
+    def changed(self, segment: Segment) -> InvalidJob:
+        """The error that a segment's file is not what was planned."""
+        url = self.files[segment.file].url
+        return InvalidJob(f"input: {url!r} has changed since the job was planned", field="input")
+
     def save(self, folder: Folder) -> None:
         """Write it into the output folder."""
         folder.write(PLAN, self.model_dump_json().encode())
@@ -147,8 +192,8 @@ def serialize_schema(schema: pa.Schema) -> str:
     return base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")
 
 
-def refuse_other_work(old: dict[str, Any], new: dict[str, Any], url: str) -> None:
-    """Refuse to go on in a folder that holds other work.
+def require_same_work(old: dict[str, Any], new: dict[str, Any], url: str) -> None:
+    """Refuse to continue in a folder that holds other work.
 
     Raises:
         JobConflict: the identities differ; the message says in what.

@@ -1,7 +1,7 @@
 """RQ's queue and job as the worker uses them: plain data only, three functions only, and a failure that ends the job.
 
-An RQ job may come from anybody who can write to Redis. Nothing in it is unpickled into objects, named functions are
-looked up in a list and never imported, call-backs are not run and web hooks not sent.
+An RQ job may come from anybody who can write to Redis. Nothing in it is unpickled into objects, functions are looked up
+by name and never imported, callbacks are not run and webhooks are not sent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rq.job import Job
 from rq.registry import ScheduledJobRegistry
 from rq.timeouts import BaseTimeoutException, JobTimeoutException
 
-from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE
+from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE, function_name
 from munjang.bulk.record import JobState
 from munjang.bulk.serializer import PlainJson, like
 from munjang.bulk.spec import JobSpec
@@ -27,9 +27,8 @@ from munjang.errors import (
     VersionNotFound,
 )
 from munjang_worker import jobs, runtime
+from munjang_worker.connection import redis_time
 from munjang_worker.interrupts import Interrupted, Reason
-from munjang_worker.lease import redis_time
-from munjang_worker.mirror import mirror_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,12 +38,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     EMBED_SHARD: jobs.embed_shard,
     FINISH_FILE: jobs.finish_file,
 }
-"""All that this worker runs."""
+"""All that this worker runs, by their current names."""
 
 MAINTENANCE_SECONDS = 30
 """How long one worker's maintenance keeps others from theirs, if it dies in the middle."""
 
-PAUSES = (5, 20, 60)
+RETRY_PAUSES = (5, 20, 60)
 """Seconds before a step is tried for the second, third, … time where storage or the registry was away."""
 
 _WORTH_RETRYING = (RegistryUnavailable, QueueUnavailable, ModelLoadFailed, EngineUnavailable)
@@ -78,7 +77,7 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         Raises:
             InvalidJob: not one of FUNCTIONS.
         """
-        function = FUNCTIONS.get(self.func_name) if isinstance(self.func_name, str) else None
+        function = FUNCTIONS.get(function_name(self.func_name))
         if function is None or self.instance is not None:
             known = EMBED_FILE
             msg = f"refused: {str(self.func_name)[:100]!r} is not a function that this worker runs; it runs {known}"
@@ -87,7 +86,7 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
 
     @property
     def success_callback(self) -> None:
-        """None: call-backs are functions that Redis names."""
+        """None: callbacks are functions that Redis names."""
         return
 
     @property
@@ -106,7 +105,7 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
             return 0
         if self.away or isinstance(self.failure, OSError):
             tried = runtime.current().settings.step_attempts - (self.retries_left or 0)
-            return PAUSES[min(max(tried, 1), len(PAUSES)) - 1]
+            return RETRY_PAUSES[min(max(tried, 1), len(RETRY_PAUSES)) - 1]
         return int(super().get_retry_interval())
 
     def retry(self, queue: Queue, pipeline: Any) -> None:
@@ -146,17 +145,18 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         super()._handle_failure(exc_string, pipeline, *args, **kwargs)
         job_id = self._bulk_job()
         if job_id and not isinstance(self.failure, Interrupted):
-            board = runtime.current().board
-            board.end(job_id, JobState.FAILED, self._message())
-            mirror_job(self.connection, board, job_id)
+            records = runtime.current().jobs
+            records.end(job_id, JobState.FAILED, self._message())
+            records.mirror(job_id)
 
     def _bulk_job(self) -> str:
         """The id of the job that this is a step of; "" if it is none."""
         try:
-            if self.func_name == EMBED_FILE:
-                known = runtime.current().board.job_of(self.id)
+            function = function_name(self.func_name)
+            if function == EMBED_FILE:
+                known = runtime.current().jobs.job_of(self.id)
                 return known or JobSpec.of_call(self.args, self.kwargs).job_id
-            return str(self.args[0]) if self.func_name in FUNCTIONS else ""
+            return str(self.args[0]) if function in FUNCTIONS else ""
         except Exception:  # noqa: BLE001 - arguments can be anything; then there is no job to fail
             return ""
 

@@ -1,4 +1,4 @@
-"""A block of rows as every format gives it, and making one of records whose values can be anything."""
+"""Rows as every input format gives them, the columns that a job reads, and the types of the output's columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from munjang.bulk.spec import JobSpec
 
 SAMPLE = 1024
-"""How many records of a JSONL job's beginning decide its columns' types."""
+"""How many records at the start of a JSONL input decide its columns' types."""
+
 
 ROW_NUMBER = pa.int64()
 
@@ -161,3 +162,10 @@ def _require(names: Sequence[str], name: str, field: str, url: str) -> None:
     if list(names).count(name) > 1:
         msg = f"{field}: {url!r} has more than one column {name!r}"
         raise InvalidJob(msg, field=field)
+
+
+def output_type(kind: pa.DataType) -> pa.DataType:
+    """The type that the output has for a column: strings and dictionaries of strings are one."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind

@@ -1,7 +1,7 @@
-"""The warm worker: RQ's worker without a process for each job, so that a model stays loaded from job to job.
+"""The RQ worker: one process for all jobs, so that a model stays loaded from job to job.
 
-What RQ's own SimpleWorker lacks is here: heart-beats while a step runs, short leases and frequent maintenance, so that
-the steps of a dead worker are taken over soon, an orderly stop between two batches, and no trust in what Redis holds.
+It adds what RQ's SimpleWorker lacks: heartbeats while a step runs, short leases and frequent maintenance, so that the
+steps of a dead worker are taken over soon, a clean stop between two batches, and no trust in what Redis holds.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ from munjang.bulk import QUEUE
 from munjang.bulk.serializer import PlainJson, loads
 from munjang.bulk.spec import JobSpec
 from munjang.errors import MunjangError
+from munjang_worker.connection import redis_time
+from munjang_worker.heartbeat import Heartbeat, StepTimeLimit, set_lease_end
 from munjang_worker.interrupts import Interrupted, Reason
-from munjang_worker.lease import lease_until, redis_time
-from munjang_worker.limits import PolledDeathPenalty
-from munjang_worker.pulse import Pulse
-from munjang_worker.queue import BulkJob, BulkQueue
+from munjang_worker.rq_queue import BulkJob, BulkQueue
 
 if TYPE_CHECKING:
     from rq.executions import Execution
@@ -44,28 +43,28 @@ if TYPE_CHECKING:
 log = structlog.get_logger("munjang.worker")
 
 IDLE_SECONDS = 5
-"""How long one wait for a job takes; between two waits there are a heart-beat and maintenance."""
+"""How long one wait for a job takes; between two waits there are a heartbeat and maintenance."""
 
 _REGISTRIES = (StartedJobRegistry, FailedJobRegistry, FinishedJobRegistry, DeferredJobRegistry, ReadyJobRegistry)
 
 
-class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by mypy
+class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by mypy
     """Works on the queue of bulk jobs, one step at a time."""
 
     job_class = BulkJob
     queue_class = BulkQueue
-    death_penalty_class = PolledDeathPenalty
+    death_penalty_class = StepTimeLimit
 
-    def __init__(self, runtime: Runtime, pulse_connection: Any) -> None:
+    def __init__(self, runtime: Runtime, brief_connection: Any) -> None:
         """Prepare to work.
 
         Args:
             runtime: this process's, installed already.
-            pulse_connection: for heart-beats, apart from the runtime's.
+            brief_connection: for heartbeats, apart from the runtime's.
         """
         DefaultSerializer.loads = staticmethod(loads)  # so that no forgotten path of RQ unpickles in this process
         self.runtime = runtime
-        self._pulse_connection = pulse_connection
+        self._brief_connection = brief_connection
         self._lost: set[str] = set()
         settings = runtime.settings
         super().__init__(
@@ -90,12 +89,12 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         return int(self.runtime.settings.lease_seconds)
 
     def execute_job(self, job: BulkJob, queue: BulkQueue) -> None:
-        """Work on one step in this process, with heart-beats beside it."""
+        """Work on one step in this process, with heartbeats beside it."""
         self.runtime.interrupts.clear()
         execution: Execution = self.prepare_execution(job)
         end = redis_time(self.connection) + self.runtime.settings.lease_seconds
-        lease_until(self.connection, job.started_job_registry, execution, end)
-        with Pulse(self, job, execution, self._pulse_connection):
+        set_lease_end(self.connection, job.started_job_registry, execution, end)
+        with Heartbeat(self.runtime, self, job, execution, self._brief_connection):
             self.perform_job(job, queue, execution)
         self.set_state(WorkerStatus.IDLE)
         if self.runtime.broken:
@@ -103,7 +102,7 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             self._stop_requested = True
 
     def kill_horse(self, sig: signal.Signals = signal.SIGTERM) -> None:  # noqa: ARG002 - RQ's signature
-        """Stop the step in hand, as RQ's `stop-job` command asks."""
+        """Stop the current step, as RQ's `stop-job` command asks."""
         self.runtime.interrupts.set(Reason.STOPPED)
 
     def request_stop(self, signum: int, frame: Any) -> None:  # noqa: ARG002 - a signal handler's signature
@@ -118,7 +117,7 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         signal.signal(signal.SIGTERM, self.request_force_stop)
         if self.get_state() != WorkerStatus.BUSY and self.runtime.blocked:
             with suppress(RedisError):  # then the waiting ends by itself, soon
-                self._pulse_connection.client_unblock(self.runtime.blocked)
+                self._brief_connection.client_unblock(self.runtime.blocked)
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
@@ -150,7 +149,7 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             log.error("step failed", rq=job.id, attempts_left=job.retries_left, exc_info=exc_info)
 
     def clean_registries(self) -> None:
-        """Take over the steps of dead workers, queue those whose time has come, and go on with jobs that lost steps."""
+        """Take over the steps of dead workers, queue those whose time has come, and resume jobs that lost steps."""
         for queue in self.queues:
             if queue.acquire_maintenance_lock():
                 now = redis_time(self.connection)
@@ -161,7 +160,7 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
                 clean_worker_registry(queue)
                 queue.intermediate_queue.cleanup(self, queue)
                 queue.enqueue_due(now)
-                self._go_on_with_lost_jobs()
+                self._resume_lost_jobs()
                 queue.release_maintenance_lock()
         self.last_cleaned_at = utc_now()
 
@@ -183,13 +182,13 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         except RedisError as error:
             log.warning("could not sign off; the worker's entry in Redis expires by itself", error=str(error))
 
-    def _go_on_with_lost_jobs(self) -> None:
-        """Begin running jobs again of which no step waits or runs, seen twice in a row: Redis lost its last writes."""
-        running = self.runtime.board.running_jobs()
+    def _resume_lost_jobs(self) -> None:
+        """Resume running jobs of which no step waits or runs, seen twice in a row: Redis lost its last writes."""
+        running = self.runtime.jobs.running_jobs()
         lost = self.runtime.steps.lost(running) if running else set()
         for job_id in lost & self._lost:
-            log.warning("a running job had no steps left in the queue, and is taken up again", job=job_id)
-            self.runtime.board.take_over(job_id, job_id)
-            spec = JobSpec.model_validate_json(self.runtime.board.spec_json(job_id))
+            log.warning("a running job had no steps left in the queue, and is resumed", job=job_id)
+            self.runtime.jobs.take_over(job_id, job_id)
+            spec = JobSpec.model_validate_json(self.runtime.jobs.spec_json(job_id))
             self.runtime.steps.enqueue_plan(spec, job_id)
         self._lost = lost - self._lost
