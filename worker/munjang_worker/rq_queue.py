@@ -57,6 +57,7 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
     timeout: float | None
     retries_left: int | None
     webhooks: list[Any]
+    success_callback = failure_callback = stopped_callback = None  # they are functions that Redis names
 
     def restore(self, raw_data: Any) -> Any:
         """Read what Redis holds, and fill in what the sender left to the worker."""
@@ -83,21 +84,6 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
             msg = f"refused: {str(self.func_name)[:100]!r} is not a function that this worker runs; it runs {known}"
             raise InvalidJob(msg)
         return function
-
-    @property
-    def success_callback(self) -> None:
-        """None: callbacks are functions that Redis names."""
-        return
-
-    @property
-    def failure_callback(self) -> None:
-        """None."""
-        return
-
-    @property
-    def stopped_callback(self) -> None:
-        """None."""
-        return
 
     def get_retry_interval(self) -> int:
         """Seconds before the next try: none where the worker ended, some where time may bring back what was missing."""

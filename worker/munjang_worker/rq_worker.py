@@ -192,3 +192,30 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             spec = JobSpec.model_validate_json(self.runtime.jobs.spec_json(job_id))
             self.runtime.steps.enqueue_plan(spec, job_id)
         self._lost = lost - self._lost
+
+
+RQ_OVERRIDES: dict[type, tuple[str, ...]] = {
+    BulkJob: (
+        *("_execute", "_handle_failure", "failure_callback", "func", "get_retry_interval", "restore", "retry"),
+        *("stopped_callback", "success_callback"),
+    ),
+    BulkQueue: ("acquire_maintenance_lock", "lmove"),
+    BulkWorker: (
+        *("clean_group_registries", "clean_registries", "dequeue_timeout", "execute_job", "get_heartbeat_ttl"),
+        *("handle_exception", "heartbeat", "kill_horse", "request_stop", "should_run_maintenance_tasks", "teardown"),
+        "unsubscribe",
+    ),
+    StepTimeLimit: ("handle_death_penalty",),
+}
+"""What is overridden of RQ. Most of it is private: a release of RQ may change it, and a test tells when one does."""
+
+RQ_DEPENDENCIES: dict[type, tuple[str, ...]] = {
+    BulkJob: ("perform", "should_enqueue_at_front"),
+    BulkQueue: ("_enqueue_job", "dequeue_any"),
+    BulkWorker: (
+        *("dequeue_job_and_maintain_ttl", "handle_job_failure", "perform_job", "prepare_execution"),
+        *("run_maintenance_tasks", "work"),
+    ),
+    StartedJobRegistry: ("cleanup",),
+}
+"""Methods of RQ, not overridden, that must call the overrides when and as they do now."""

@@ -72,7 +72,7 @@ def test_a_worker_outlives_the_shell_that_started_it(bench: Any) -> None:
         for _ in range(2):  # it has looked after its parent since
             heard = bench.until(
                 lambda then=heard: (now := bench.redis.hget(f"rq:worker:{name}", "last_heartbeat")) != then and now,
-                "a heart-beat",
+                "a heartbeat",
             )
         bench.gate.unlink()
         bench.finish(job_id)
@@ -83,7 +83,7 @@ def test_a_worker_outlives_the_shell_that_started_it(bench: Any) -> None:
 
 
 def test_a_parent_of_several_processes_loads_no_model_library() -> None:
-    code = "import sys, worker.supervisor, worker.__main__; print(sorted(sys.modules))"
+    code = "import sys, munjang_worker.supervisor, munjang_worker.__main__; print(sorted(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
     for heavy in ("'torch'", "'transformers'", "'pyarrow'", "'rq'"):
         assert heavy not in out
