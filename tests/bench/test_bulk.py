@@ -171,8 +171,8 @@ def plan_of(path: Path, folder: Folder, registry: str):
 def model_time(path: Path, folder: Folder, registry: str, encoder) -> float:
     """Seconds a row that the starter model takes for the first rows of a file, tokenising included."""
     plan = plan_of(path, folder, registry)
-    prepare = BlockTokenizer(encoder, prompt_name="", cut=True, max_chars=10_000)
-    encode = BlockEncoder(encoder, batch_tokens=plan.batch_tokens)
+    prepare = BlockTokenizer(encoder=encoder, prompt_name="", cut=True, max_chars=10_000)
+    encode = BlockEncoder(encoder=encoder, batch_tokens=plan.batch_tokens)
     seconds = rows = 0.0
     for shard in plan.shards:
         for block in read_pieces(plan, shard, folder):

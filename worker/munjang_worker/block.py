@@ -94,6 +94,14 @@ def infer_types(records: Sequence[Mapping[str, object]]) -> dict[str, pa.DataTyp
     return {name: _infer([value for record in records if (value := record.get(name)) is not None]) for name in names}
 
 
+def is_valid_text(text: str) -> bool:
+    """Whether a text can be written to a file; one with unpaired surrogates cannot."""
+    try:
+        return text.isascii() or text.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
 def make_block(first: int, records: Sequence[Mapping[str, object] | Problem], columns: Columns) -> Block:
     """A block of records; those with values that do not fit their column become problems."""
     problems: dict[int, Problem] = {}
@@ -128,20 +136,16 @@ def _fill(row: list[object], record: Mapping[str, object], columns: Columns) -> 
 
 def _convert(value: object, kind: pa.DataType) -> object:
     if pa.types.is_string(kind):
-        return _clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if not is_valid_text(text):
+            raise ValueError
+        return text
     allowed = {pa.int64(): (int,), pa.float64(): (int, float), pa.bool_(): (bool,)}[kind]
     if type(value) not in allowed:
         raise ValueError
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
         raise ValueError
     return value
-
-
-def _clean(text: str) -> str:
-    """The text, unless it has unpaired surrogates, which no file can hold. Raises ValueError then."""
-    if not text.isascii():
-        text.encode()
-    return text
 
 
 def _infer(values: list[object]) -> pa.DataType:

@@ -16,7 +16,7 @@ from rq.timeouts import BaseTimeoutException
 
 from munjang.encoder.plan import plan
 from munjang.errors import EngineUnavailable, UnknownPrompt
-from munjang_worker.block import Problem
+from munjang_worker.block import Problem, is_valid_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,22 +77,21 @@ class EncodedBlock:
     truncated: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlockTokenizer:
-    """Checks and tokenizes texts with one encoder and one set of options. May run beside the encoder's forward."""
+    """Checks and tokenizes texts with one set of options. May run beside the encoder's forward.
 
-    def __init__(self, encoder: Encoder, *, prompt_name: str, cut: bool, max_chars: int) -> None:
-        """Choose how.
+    Attributes:
+        encoder: whose tokenizer it is.
+        prompt_name: the prompt to put before each text; "" is the model's default.
+        cut: cut texts at the model's limit; else such a row is a problem.
+        max_chars: longer texts are a problem.
+    """
 
-        Args:
-            encoder: whose tokenizer it is.
-            prompt_name: the prompt to put before each text; "" is the model's default.
-            cut: cut texts at the model's limit; else such a row is a problem.
-            max_chars: longer texts are a problem.
-        """
-        self._encoder = encoder
-        self._prompt_name = prompt_name
-        self._cut = cut
-        self._max_chars = max_chars
+    encoder: Encoder
+    prompt_name: str
+    cut: bool
+    max_chars: int
 
     def __call__(self, block: Block) -> TokenizedBlock:
         """Check and tokenize some rows."""
@@ -107,8 +106,8 @@ class BlockTokenizer:
             else:
                 good[position] = str(text)
         tokens = self._tokenize(good, problems)
-        if not self._cut:
-            limit = self._encoder.info.max_tokens
+        if not self.cut:
+            limit = self.encoder.info.max_tokens
             for position in [position for position, found in tokens.items() if found.truncated]:
                 del tokens[position]
                 problems[position] = Problem("TEXT_TOO_LONG", f"the text has more than the model's {limit} tokens")
@@ -121,56 +120,44 @@ class BlockTokenizer:
             return Problem("NOT_TEXT", f"the text column holds {type(text).__name__}")
         if not text.strip():
             return Problem("EMPTY_TEXT", "the text is empty or only white space")
-        if len(text) > self._max_chars:
-            return Problem("TEXT_TOO_LONG", f"the text has {len(text)} characters; at most {self._max_chars} are read")
-        if not _is_valid(text):
+        if len(text) > self.max_chars:
+            return Problem("TEXT_TOO_LONG", f"the text has {len(text)} characters; at most {self.max_chars} are read")
+        if not is_valid_text(text):
             return Problem("INVALID_TEXT", "the text is not valid in the file's encoding, or holds unpaired surrogates")
         return None
 
     def _tokenize(self, texts: dict[int, str], problems: dict[int, Problem]) -> dict[int, Tokens]:
+        """Tokenize all texts at once, or one by one if that fails: a text that breaks the tokenizer is one problem."""
         if not texts:
             return {}
         try:
-            found = self._encoder.tokenize(list(texts.values()), self._prompt_name)
+            found = self.encoder.tokenize(list(texts.values()), self.prompt_name)
             return dict(zip(texts, found, strict=True))
         except UnknownPrompt:
             raise
-        except Exception:  # noqa: BLE001 - one text that breaks the tokenizer must not take the others with it
-            return self._tokenize_singly(texts, problems)
-
-    def _tokenize_singly(self, texts: dict[int, str], problems: dict[int, Problem]) -> dict[int, Tokens]:
-        tokens = {}
-        for position, text in texts.items():
-            try:
-                tokens[position] = self._encoder.tokenize([text], self._prompt_name)[0]
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's problem
-                problems[position] = _failure(error)
-        return tokens
+        except Exception as error:  # noqa: BLE001 - one text that breaks the tokenizer must not take the others with it
+            if len(texts) == 1:
+                problems[next(iter(texts))] = _failure(error)
+                return {}
+            singly = [self._tokenize({position: text}, problems) for position, text in texts.items()]
+            return {position: tokens for one in singly for position, tokens in one.items()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlockEncoder:
-    """Encodes blocks with one encoder."""
+    """Encodes blocks with one encoder.
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        *,
-        batch_tokens: int,
-        poll: Callable[[], None] = lambda: None,
-        forwarded: Callable[[int], None] = lambda _: None,
-    ) -> None:
-        """Choose how.
+    Attributes:
+        encoder: the model.
+        batch_tokens: the most tokens of one forward, padding included.
+        poll: called between batches; what it raises goes through.
+        forwarded: called with the number of rows of every batch that was run.
+    """
 
-        Args:
-            encoder: the model.
-            batch_tokens: the most tokens of one forward, padding included.
-            poll: called between batches; what it raises goes through.
-            forwarded: told the rows of every batch that was run.
-        """
-        self._encoder = encoder
-        self._budget = batch_tokens
-        self._poll = poll
-        self._forwarded = forwarded
+    encoder: Encoder
+    batch_tokens: int
+    poll: Callable[[], None] = lambda: None
+    forwarded: Callable[[int], None] = lambda _: None
 
     def __call__(self, block: TokenizedBlock) -> EncodedBlock:
         """Run the model.
@@ -179,13 +166,13 @@ class BlockEncoder:
             EngineUnavailable: the model fails whatever the text.
         """
         order = sorted(block.tokens)
-        rows = np.zeros((len(order), self._encoder.info.dimensions), np.float32)
+        rows = np.zeros((len(order), self.encoder.info.dimensions), np.float32)
         failed: dict[int, Problem] = {}
         tokens = [block.tokens[position] for position in order]
-        for batch in plan([len(found) for found in tokens], self._budget, packs=self._encoder.packs):
-            self._poll()
+        for batch in plan([len(found) for found in tokens], self.batch_tokens, packs=self.encoder.packs):
+            self.poll()
             self._forward(batch, tokens, rows, failed)
-            self._forwarded(len(batch))
+            self.forwarded(len(batch))
         for index in np.flatnonzero(~np.isfinite(rows).all(axis=1)):
             failed.setdefault(int(index), Problem("ENCODE_FAILED", "the model gave values that are not finite"))
         kept = [index for index in range(len(order)) if index not in failed]
@@ -204,7 +191,7 @@ class BlockEncoder:
     ) -> None:
         """Fill the rows of a batch; one that fails is halved until only the rows are left that fail alone."""
         try:
-            rows[list(batch)] = self._encoder.forward([tokens[index] for index in batch])
+            rows[list(batch)] = self.encoder.forward([tokens[index] for index in batch])
         except BaseTimeoutException:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a text does to the model, the other rows go on
@@ -212,14 +199,14 @@ class BlockEncoder:
                 self._require_engine(error)
                 failed[batch[0]] = _failure(error)
                 return
-            self._poll()
+            self.poll()
             half = len(batch) // 2
             self._forward(batch[:half], tokens, rows, failed)
             self._forward(batch[half:], tokens, rows, failed)
 
     def _require_engine(self, cause: Exception) -> None:
         try:
-            self._encoder.forward(self._encoder.tokenize([PROBE]))
+            self.encoder.forward(self.encoder.tokenize([PROBE]))
         except BaseTimeoutException:
             raise
         except Exception as error:  # noqa: BLE001 - any failure of the probe means the same
@@ -243,13 +230,3 @@ def join_blocks(parts: Sequence[TokenizedBlock]) -> TokenizedBlock:
 def _failure(error: Exception) -> Problem:
     """What went wrong with one row."""
     return Problem("ENCODE_FAILED", f"{type(error).__name__}: {error}"[:MESSAGE_CHARS])
-
-
-def _is_valid(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

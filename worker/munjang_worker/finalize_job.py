@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from munjang_worker.plan import Plan
-    from munjang_worker.shard import Part, ShardResult
+    from munjang_worker.shard import ShardResult
     from munjang_worker.storage import Folder
 
 FORMAT = 1
@@ -116,14 +115,6 @@ def _is_intact(result: ShardResult, folder: Folder, *, deep: bool) -> bool:
     for part in result.parts:
         if folder.size(part.name) != part.size:
             return False
-        if deep and folder.local and _sha256(part, folder) != part.sha256:
+        if deep and folder.local and folder.sha256(part.name) != part.sha256:
             return False
     return True
-
-
-def _sha256(part: Part, folder: Folder) -> str:
-    with folder.open(part.name) as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -82,11 +82,19 @@ class ParquetSplitter:
 
     def _describe(self, source: Source, staged: str) -> tuple[int, str]:
         """How many rows a file has, and the sha256 of its footer."""
-        with self._folder.open(staged) if staged else open_source(source.url) as opened:
-            footer = _footer_digest(opened, source.url)
-            columns, rows = _describe(opened, self._spec, source.url)
+        url = source.url
+        with self._folder.open(staged) if staged else open_source(url) as opened:
+            footer = _footer_digest(opened, url)
+            parquet = _open(opened, url)
+            types = {column.name: output_type(column.type) for column in parquet.schema_arrow}
+            columns = choose_columns(parquet.schema_arrow.names, types, self._spec, url)
+            rows = int(parquet.metadata.num_rows)
+        kind = types[columns.text]
+        if not pa.types.is_string(kind) and not pa.types.is_null(kind):
+            msg = f"text_column: {columns.text!r} of {url!r} holds {kind}, not text"
+            raise InvalidJob(msg, field="text_column")
         if self.columns.text and columns != self.columns:
-            msg = f"input: the columns of {source.url!r} are not those of the first file, or of other types"
+            msg = f"input: the columns of {url!r} are not those of the first file, or of other types"
             raise InvalidJob(msg, field="input")
         self.columns = columns
         return rows, footer
@@ -113,19 +121,6 @@ def read_parquet(plan: Plan, shard: Shard, folder: Folder, piece_bytes: int) -> 
                     yield _block_of(first, piece, columns)
                     first, start = first + len(piece), start + len(piece)
                     room = (room - len(piece)) or plan.block_rows
-
-
-def _describe(file: IO[bytes], spec: JobSpec, url: str) -> tuple[Columns, int]:
-    """The columns of a job, and the number of rows."""
-    parquet = _open(file, url)
-    schema: pa.Schema = parquet.schema_arrow
-    types = {column.name: output_type(column.type) for column in schema}
-    columns = choose_columns(schema.names, types, spec, url)
-    kind = types[columns.text]
-    if not pa.types.is_string(kind) and not pa.types.is_null(kind):
-        msg = f"text_column: {columns.text!r} of {url!r} holds {kind}, not text"
-        raise InvalidJob(msg, field="text_column")
-    return columns, int(parquet.metadata.num_rows)
 
 
 def _footer_digest(file: IO[bytes], url: str) -> str:

@@ -28,11 +28,13 @@ STAGED = ".munjang/input"
 """Where the parts of compressed input are kept until the job has ended."""
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """Data in the output folder; fields that later releases add are ignored."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class InputFile(_Record):
+class InputFile(Record):
     """One input file, and what was in it when the job was planned; `size` in bytes."""
 
     url: str
@@ -40,7 +42,7 @@ class InputFile(_Record):
     sha256: str
 
 
-class Segment(_Record):
+class Segment(Record):
     """A part of one input file.
 
     Attributes:
@@ -60,7 +62,7 @@ class Segment(_Record):
     sha256: str = ""
 
 
-class Shard(_Record):
+class Shard(Record):
     """Consecutive rows of the input that are worked on as one."""
 
     first_row: int
@@ -106,7 +108,7 @@ class ShardBuilder:
         self._segments = []
 
 
-class Plan(_Record):
+class Plan(Record):
     """What a job does, down to the batch.
 
     Attributes:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from munjang.bulk.record import ShardProgress
 from munjang.encoder.postprocess import packed
@@ -16,6 +16,7 @@ from munjang.errors import InvalidJob
 from munjang.vectors import unpack
 from munjang_worker.encoding import BlockEncoder, BlockTokenizer, join_blocks
 from munjang_worker.interrupts import Interrupted, Reason
+from munjang_worker.plan import Record
 from munjang_worker.reader import read_pieces
 from munjang_worker.storage import sha256_of
 from munjang_worker.writers import dumps, open_writer, part_names
@@ -38,17 +39,15 @@ SHARDS = ".munjang/shards"
 ERRORS = ".munjang/errors"
 
 
-class Part(BaseModel):
+class Part(Record):
     """One output file; `size` in bytes."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     size: int
     sha256: str
 
 
-class ShardResult(BaseModel):
+class ShardResult(Record):
     """A finished shard. It is finished when this stands in the output folder: it is written after all else.
 
     Attributes:
@@ -61,8 +60,6 @@ class ShardResult(BaseModel):
         parts: its files.
         worker: who made it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     number: int
     rows: int
@@ -146,7 +143,7 @@ class ShardJob:
         report(self.counts)
         spec = self._plan.spec
         tokenizer = BlockTokenizer(
-            encoder, prompt_name=spec.prompt_name, cut=spec.truncation == "end", max_chars=max_chars
+            encoder=encoder, prompt_name=spec.prompt_name, cut=spec.truncation == "end", max_chars=max_chars
         )
         names = part_names(spec.format, self._number, len(self._plan.shards))
         with ExitStack() as stack:
@@ -189,7 +186,7 @@ class ShardJob:
             self.counts.ahead += rows
             report(self.counts)
 
-        run_model = BlockEncoder(encoder, batch_tokens=self._plan.batch_tokens, poll=poll, forwarded=forwarded)
+        run_model = BlockEncoder(encoder=encoder, batch_tokens=self._plan.batch_tokens, poll=poll, forwarded=forwarded)
 
         def encode(block: TokenizedBlock) -> EncodedBlock:
             encoded = run_model(block)

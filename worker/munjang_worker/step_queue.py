@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rq.job import Job, JobStatus
 
@@ -41,12 +41,24 @@ class StepQueue:
     def enqueue_shards(self, plan: Plan, numbers: Iterable[int], timeout: float | None) -> int:
         """Queue the shards that are not waiting or running already; how many that were."""
         wanted = list(numbers)
-        count = 0
+        count, total = 0, len(plan.shards)
         for start in range(0, len(wanted), CHUNK):
             chunk = wanted[start : start + CHUNK]
             alive = self._alive([_shard_id(plan.job, number) for number in chunk])
             left = [number for number in chunk if _shard_id(plan.job, number) not in alive]
-            self._queue.enqueue_many([self._shard(plan, number, timeout) for number in left])
+            self._queue.enqueue_many([
+                self._queue.prepare_data(
+                    EMBED_SHARD,
+                    (plan.job, plan.spec.output, plan.fingerprint, number),
+                    job_id=_shard_id(plan.job, number),
+                    description=f"{plan.job}: shard {number + 1} of {total}, {plan.shards[number].rows} rows",
+                    timeout=timeout,
+                    result_ttl=RESULT_SECONDS,
+                    failure_ttl=self._keep,
+                    meta={"job": plan.job, "shard": number, "rows_total": plan.shards[number].rows},
+                )
+                for number in left
+            ])  # fmt: skip
             count += len(left)
         return count
 
@@ -97,19 +109,6 @@ class StepQueue:
         alive = {name.decode().split(":")[0] for names in found for name in names}  # a running one's is ID:EXECUTION
         alive |= {rq_id.rpartition("-")[0] for rq_id in alive}  # a shard's or an end's begins with the job's
         return {job_id for job_id, rq_id in jobs.items() if not {job_id, rq_id} & alive}
-
-    def _shard(self, plan: Plan, number: int, timeout: float | None) -> Any:
-        shard = plan.shards[number]
-        return self._queue.prepare_data(
-            EMBED_SHARD,
-            (plan.job, plan.spec.output, plan.fingerprint, number),
-            job_id=_shard_id(plan.job, number),
-            description=f"{plan.job}: shard {number + 1} of {len(plan.shards)}, {shard.rows} rows",
-            timeout=timeout,
-            result_ttl=RESULT_SECONDS,
-            failure_ttl=self._keep,
-            meta={"job": plan.job, "shard": number, "rows_total": shard.rows},
-        )
 
     def _alive(self, rq_ids: list[str]) -> set[str]:
         """Those of some steps that wait or run. One that says it is queued must be in the queue, too."""

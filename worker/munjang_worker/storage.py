@@ -73,6 +73,11 @@ class Folder:
         except FileNotFoundError:
             return None
 
+    def sha256(self, name: str) -> str:
+        """The sha256 of a file, in hexadecimal."""
+        with self._fs.open(self._at(name), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
     def names(self, folder: str = "") -> list[str]:
         """The names of the files directly in a folder, sorted; none where there is no such folder."""
         try:

@@ -10,6 +10,7 @@ import codecs
 import csv
 import json
 from collections import deque
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from munjang_worker.block import Problem
@@ -145,33 +146,31 @@ class _Txt:
         return {self._name: item.removesuffix(b"\n").removesuffix(b"\r").decode(self._encoding, "surrogateescape")}
 
 
+@dataclass(frozen=True)
 class Delimited:
     """CSV and TSV: with quotes, records as in RFC 4180, which may span lines; without quotes, a line is a row.
 
     A misplaced quote must cost its own row and no other. So a record over several lines is only accepted if it is
     strictly valid and has as many fields as the header; otherwise its first line is a problem, and reading goes on with
     the second.
+
+    Attributes:
+        encoding: of the file.
+        delimiter: between fields.
+        quotes: whether a field may be quoted.
+        header: the columns; none if they are not known yet, and the first record is to be the header.
     """
 
     has_header = True
 
-    def __init__(self, encoding: str, delimiter: str, *, quotes: bool, header: Sequence[str] = ()) -> None:
-        """Choose how to read.
-
-        Args:
-            encoding: of the file.
-            delimiter: between fields.
-            quotes: whether a field may be quoted.
-            header: the columns; none if they are not known yet, and the first record is to be the header.
-        """
-        self._encoding = encoding
-        self._delimiter = delimiter
-        self._quotes = quotes
-        self._header = header
+    encoding: str
+    delimiter: str
+    quotes: bool
+    header: Sequence[str] = ()
 
     def items(self, lines: Lines) -> Iterator[Record]:
         """Records that are not empty lines."""
-        fields = len(self._header)
+        fields = len(self.header)
         while (line := lines.look(0)) is not None:
             record, count = self._record(line, lines, fields)
             lines.take(count)
@@ -183,18 +182,18 @@ class Delimited:
         """The fields by column; a record of another number of fields is a problem."""
         if isinstance(item, Problem):
             return item
-        if len(item) != len(self._header):
-            return Problem("MALFORMED_ROW", f"the row has {len(item)} fields, and the header has {len(self._header)}")
-        return dict(zip(self._header, item, strict=True))
+        if len(item) != len(self.header):
+            return Problem("MALFORMED_ROW", f"the row has {len(item)} fields, and the header has {len(self.header)}")
+        return dict(zip(self.header, item, strict=True))
 
     def _record(self, line: bytes, lines: Lines, fields: int) -> tuple[Record, int]:
         """The record that begins with the next line, and how many lines it takes; an empty line has no fields."""
-        if self._quotes and b'"' in line:
+        if self.quotes and b'"' in line:
             return self._quoted(lines, fields)
         text = self._text(line).removesuffix("\n").removesuffix("\r")
-        if self._quotes and "\r" in text:
+        if self.quotes and "\r" in text:
             return Problem("MALFORMED_ROW", "the row has a carriage return outside of quotes"), 1
-        return text.split(self._delimiter) if text else [], 1
+        return text.split(self.delimiter) if text else [], 1
 
     def _quoted(self, lines: Lines, fields: int) -> tuple[Record, int]:
         csv.field_size_limit(LINE_BYTES)
@@ -209,7 +208,7 @@ class Delimited:
                 yield self._text(line)
 
         try:
-            record = next(csv.reader(feed(), delimiter=self._delimiter, strict=True))
+            record = next(csv.reader(feed(), delimiter=self.delimiter, strict=True))
         except csv.Error as error:
             return Problem("MALFORMED_ROW", f"a quote is out of place, or not closed: {error}"), 1
         if count > 1 and fields and len(record) != fields:
@@ -218,7 +217,7 @@ class Delimited:
         return record, count
 
     def _text(self, line: bytes) -> str:
-        return line.decode(self._encoding, "surrogateescape")
+        return line.decode(self.encoding, "surrogateescape")
 
 
 def columns_of(record: Record) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which functions a worker runs: three, by their names of today and of former releases, looked up and never imported."""
+"""Which functions a worker runs: three, by their current and former names, looked up and never imported."""
 
 from __future__ import annotations
 
