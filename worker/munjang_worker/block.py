@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 SAMPLE = 1024
 """How many records at the start of a JSONL input decide its columns' types."""
 
-
 ROW_NUMBER = pa.int64()
 
 
@@ -94,6 +93,13 @@ def infer_types(records: Sequence[Mapping[str, object]]) -> dict[str, pa.DataTyp
     return {name: _infer([value for record in records if (value := record.get(name)) is not None]) for name in names}
 
 
+def output_type(kind: pa.DataType) -> pa.DataType:
+    """The type that the output has for a column: strings and dictionaries of strings are one."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
+
+
 def is_valid_text(text: str) -> bool:
     """Whether a text can be written to a file; one with unpaired surrogates cannot."""
     try:
@@ -166,10 +172,3 @@ def _require(names: Sequence[str], name: str, field: str, url: str) -> None:
     if list(names).count(name) > 1:
         msg = f"{field}: {url!r} has more than one column {name!r}"
         raise InvalidJob(msg, field=field)
-
-
-def output_type(kind: pa.DataType) -> pa.DataType:
-    """The type that the output has for a column: strings and dictionaries of strings are one."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind

@@ -49,7 +49,7 @@ def connect_without_retries(url: str) -> Any:
 
 
 class _RetryUntilStopped(AbstractBackoff):  # type: ignore[misc] # redis is not followed by mypy
-    """Waits longer and longer, says so in the log, and gives up once the worker is asked to end."""
+    """Backs off exponentially, logs the waiting, and gives up once the worker is asked to end."""
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
         self._stopping = stopping

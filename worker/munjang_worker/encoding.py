@@ -30,7 +30,7 @@ PROBE = "문장"
 """A text that every model can encode: if it fails, the model is broken and not the row."""
 
 MESSAGE_CHARS = 300
-"""The most of a library's message that goes into the error file."""
+"""The most characters of a library's message in the error file."""
 
 
 @dataclass(slots=True)
@@ -150,7 +150,7 @@ class BlockEncoder:
     Attributes:
         encoder: the model.
         batch_tokens: the most tokens of one forward, padding included.
-        poll: called between batches; what it raises goes through.
+        poll: called between batches; what it raises is passed on.
         forwarded: called with the number of rows of every batch that was run.
     """
 

@@ -86,7 +86,7 @@ redis.call('HSET', KEYS[1], 'meta', ARGV[1])
 
 
 class Claim(IntEnum):
-    """What a worker that takes a job's first step finds."""
+    """The result of claiming a job's first step."""
 
     BEGIN = 0
     DUPLICATE = 1
@@ -129,7 +129,7 @@ class JobStore:
         self._redis.hset(job_key(plan.job), mapping=totals)
 
     def state(self, job_id: str) -> JobState | None:
-        """Where a job stands; None if it is not known (any more)."""
+        """A job's state; None if the job is not known (any more)."""
         state = self._redis.hget(job_key(job_id), "state")
         return JobState(state.decode()) if state else None
 
@@ -157,18 +157,24 @@ class JobStore:
         flat = [str(item) for pair in fields.items() for item in pair]
         return bool(self._end(keys=_keys(job_id), args=[self._keep, *flat]))
 
-    def write_rq_meta(self, rq_id: str, meta: Mapping[str, Any]) -> None:
-        """Write an RQ job's meta data in the format of its sender, if the job still exists."""
-        self._write_rq_meta(rq_id, meta, "", "")
+    def write_rq_meta(self, rq_id: str, meta: Mapping[str, Any], *, job_id: str = "", state: str = "") -> None:
+        """Write an RQ job's meta data in the format of its sender, if the job still exists.
+
+        Given a state, nothing is written unless the job `job_id` still has it.
+        """
+        key = RqJob.key_for(rq_id) if rq_id else ""
+        data = self._redis.hget(key, "data") if key else None
+        if data:
+            self._set_meta(keys=[key, job_key(job_id)], args=[like(_decompressed(data)).dumps(dict(meta)), state])
 
     def mirror(self, job_id: str) -> None:
-        """Write a job's state into the RQ job that started it, unless the state is newer by then."""
+        """Write a job's state and counts into the RQ job that started it, unless the state has changed meanwhile."""
         names = ("state", "rows_done", "rows_total", "rows_failed", "shards_done", "shards_total", "version", "rq_id")
         values = zip(names, self._redis.hmget(job_key(job_id), *names), strict=True)
         found = {name: value.decode() for name, value in values if value}
         rq_id = found.pop("rq_id", "")
         counts = {name: int(value) if value.isdigit() else value for name, value in found.items()}
-        self._write_rq_meta(rq_id, {"job": job_id} | counts, job_id, found.get("state", ""))
+        self.write_rq_meta(rq_id, {"job": job_id} | counts, job_id=job_id, state=found.get("state", ""))
 
     def take_over(self, job_id: str, rq_id: str) -> None:
         """Let another RQ job be the one that the job was begun by."""
@@ -189,12 +195,6 @@ class JobStore:
     def spec_json(self, job_id: str) -> bytes:
         """A job's spec as JSON; empty if it is not known."""
         return bytes(self._redis.hget(job_key(job_id), "spec") or b"")
-
-    def _write_rq_meta(self, rq_id: str, meta: Mapping[str, Any], job_id: str, state: str) -> None:
-        key = RqJob.key_for(rq_id) if rq_id else ""
-        data = self._redis.hget(key, "data") if key else None
-        if data:
-            self._set_meta(keys=[key, job_key(job_id)], args=[like(_decompressed(data)).dumps(dict(meta)), state])
 
 
 def _keys(job_id: str) -> list[str]:

@@ -109,9 +109,9 @@ _COUNTS = {"rows_done": "rows", "rows_failed": "rows_failed", "tokens_done": "to
 
 
 def _report(runtime: Runtime, plan: Plan, folder: Folder, result: ShardResult) -> None:
-    """Count the shard; after the last one the job's end is queued."""
+    """Count the shard; after the last one, queue the job's last step."""
     done, failed = runtime.jobs.shard_done(plan.job, result)
-    if not done:  # Redis has lost the record: the output folder has all that is needed to go on
+    if not done:  # Redis has lost the record: the output folder has all that is needed to continue
         runtime.steps.enqueue_plan(plan.spec, plan.job)
         return
     _check_error_rate(runtime, plan, folder, failed)
@@ -120,7 +120,7 @@ def _report(runtime: Runtime, plan: Plan, folder: Folder, result: ShardResult) -
 
 
 def _check_error_rate(runtime: Runtime, plan: Plan, folder: Folder, failed: int) -> None:
-    """Fail the job once so many rows failed that no good row can save it; its error file says which."""
+    """Fail the job once more rows failed than it allows; its error file lists them."""
     rate = plan.spec.max_error_rate
     limit = runtime.settings.max_error_rate if rate is None else rate
     if failed > limit * plan.rows:

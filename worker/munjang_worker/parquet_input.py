@@ -28,13 +28,10 @@ if TYPE_CHECKING:
 TEXT = "\0text"
 """The text column's name in the tables: one that no other column has."""
 
-
 BUFFER = 1 << 20
-
 
 TAIL = 8
 """The bytes after the footer: its length, and what marks the file as Parquet."""
-
 
 MOST_ROWS = 8192
 """Rows of one table, however small they are."""
@@ -180,7 +177,7 @@ def _open(file: IO[bytes], url: str) -> Any:
 
 @contextmanager
 def _damage(url: str) -> Iterator[None]:
-    """Tell what Parquet cannot make sense of from what the storage below refuses, which goes through."""
+    """Turn errors of the Parquet data into InvalidJob; errors of the storage are passed on."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

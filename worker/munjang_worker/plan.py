@@ -117,12 +117,12 @@ class Plan(Record):
         version: the model version that makes every vector.
         dimensions: components of an output vector.
         int8_scale: the value of one int8 step; 0 for other precisions.
-        identity: what makes this work this work; `fingerprint` is its digest.
+        identity: everything that decides the output; `fingerprint` is its digest.
         text_column, id_column, columns: see `Columns`; the schema is serialised as base64.
         format: the input's format.
         header: the columns of CSV and TSV files.
         block_rows: rows that are planned and batched together. Blocks begin at multiples of it whatever the
-            shards' size, and batches never cross them, so a text's batch does not depend on how the input is cut.
+            shards' size, and batches never cross them, so a text's batch does not depend on how the input is split.
         shard_rows: rows of each shard but the last, a multiple of `block_rows`.
         batch_tokens: the most tokens of one batch, padding included.
     """
@@ -174,7 +174,7 @@ class Plan(Record):
 
 
 def load_plan(folder: Folder) -> Plan | None:
-    """The plan in an output folder; None where there is none.
+    """The plan in an output folder; None if there is none.
 
     Raises:
         JobConflict: the folder's plan cannot be read.
@@ -185,7 +185,7 @@ def load_plan(folder: Folder) -> Plan | None:
     try:
         return Plan.model_validate_json(data)
     except ValidationError as error:
-        msg = f"the plan in {folder.url!r} cannot be read; remove the folder to begin anew"
+        msg = f"the plan in {folder.url!r} cannot be read; remove the folder to start over"
         raise JobConflict(msg, field="output") from error
 
 
@@ -198,7 +198,7 @@ def require_same_work(old: dict[str, Any], new: dict[str, Any], url: str) -> Non
     """Refuse to continue in a folder that holds other work.
 
     Raises:
-        JobConflict: the identities differ; the message says in what.
+        JobConflict: the identities differ; the message names the difference.
     """
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):

@@ -1,4 +1,4 @@
-"""The first step of a job: claim it, plan it or take up its plan, and queue the shards that are not finished.
+"""The first step of a job: claim it, make its plan or resume from it, and queue the shards that are not finished.
 
 Making a plan looks at the input once and refuses early what cannot work.
 """
@@ -38,11 +38,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger("munjang.worker")
 
 BLOCK_ROWS = 1024
-"""Rows of a block for each BLOCK_TOKENS of the batch budget: enough for several batches of texts of like length."""
-
+"""Rows of a block for each BLOCK_TOKENS of the batch budget: enough for several batches of texts of similar length."""
 
 BLOCK_TOKENS = 4096
-
 
 MAX_BLOCKS = 16
 
@@ -188,7 +186,7 @@ def _plan(runtime: Runtime, spec: JobSpec, folder: Folder) -> Plan:
 
 
 def _count_finished(runtime: Runtime, plan: Plan, folder: Folder) -> list[int]:
-    """Count the finished shards; the numbers of the others. Without them a manifest is not true, and goes."""
+    """Count the finished shards; the numbers of the others. If there are any, a manifest is false and is removed."""
     results, missing = check_shards(plan, folder, runtime.interrupts.poll, deep=False)
     if missing:
         folder.remove(MANIFEST)

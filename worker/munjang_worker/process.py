@@ -43,7 +43,7 @@ def run_process(settings: WorkerSettings, index: int = 0, parent: int = 0) -> bo
     Args:
         settings: the worker's.
         index: which of this machine's processes it is; its metrics port is as much above the first.
-        parent: the process that this one must not outlive; 0 if it stands alone.
+        parent: the process that this one must not outlive; 0 if there is none.
 
     Raises:
         ConfigurationError: a setting is wrong.

@@ -53,7 +53,7 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
     """An RQ job that runs one of FUNCTIONS with plain data."""
 
     failure: BaseException | None = None
-    away = False
+    registry_unavailable = False
     timeout: float | None
     retries_left: int | None
     webhooks: list[Any]
@@ -64,7 +64,7 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         super().restore(raw_data)
         self.serializer = like(self.data)
         settings = runtime.current().settings
-        if self.timeout in {None, Queue.DEFAULT_TIMEOUT}:  # nobody chose it
+        if self.timeout in {None, Queue.DEFAULT_TIMEOUT}:  # not chosen by the sender
             self.timeout = settings.step_seconds
         if self.retries_left is None and self.number_of_retries is None:
             self.retries_left = settings.step_attempts - 1
@@ -86,10 +86,10 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         return function
 
     def get_retry_interval(self) -> int:
-        """Seconds before the next try: none where the worker ended, some where time may bring back what was missing."""
+        """Seconds before the next try: none if the worker ended, some if what was missing may come back."""
         if self.failure is None or isinstance(self.failure, Interrupted):
             return 0
-        if self.away or isinstance(self.failure, OSError):
+        if self.registry_unavailable or isinstance(self.failure, OSError):
             tried = runtime.current().settings.step_attempts - (self.retries_left or 0)
             return RETRY_PAUSES[min(max(tried, 1), len(RETRY_PAUSES)) - 1]
         return int(super().get_retry_interval())
@@ -103,7 +103,7 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
             pipeline.zadd(queue.scheduled_job_registry.key, {self.id: int(due)}, xx=True)
 
     def _execute(self) -> Any:
-        """Run the step, and settle what its failure costs: a shutdown no attempt, a wrong job all of them."""
+        """Run the step, and decide what a failure costs: a shutdown no attempt, an invalid job all of them."""
         try:
             if not isinstance(self.args, list | tuple) or not isinstance(self.kwargs, dict):
                 msg = "refused: the arguments are not a list and a dictionary"
@@ -121,8 +121,12 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
             raise
         except Exception as error:
             self.failure = error
-            self.away = _no_registry(error)
-            if isinstance(error, MunjangError) and not isinstance(error, _WORTH_RETRYING) and not self.away:
+            self.registry_unavailable = _is_registry_unavailable(error)
+            if (
+                isinstance(error, MunjangError)
+                and not isinstance(error, _WORTH_RETRYING)
+                and not self.registry_unavailable
+            ):
                 self.retries_left = 0
             raise
 
@@ -158,8 +162,8 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         return f"{self.description}: {type(self.failure).__name__}; the worker's log says more"
 
 
-def _no_registry(error: Exception) -> bool:
-    """Whether a step failed because the registry is away; one that stands empty is, as a volume that is not mounted."""
+def _is_registry_unavailable(error: Exception) -> bool:
+    """Whether a step failed because the registry is unavailable; an empty one counts, like a volume not mounted."""
     if not isinstance(error, VersionNotFound):
         return isinstance(error, RegistryUnavailable)
     try:

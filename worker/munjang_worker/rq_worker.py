@@ -85,7 +85,7 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         return min(IDLE_SECONDS, self.runtime.settings.maintenance_seconds)
 
     def get_heartbeat_ttl(self, job: BulkJob, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
-        """Seconds after which a silent worker's step goes to another."""
+        """Seconds after which a silent worker's step is given to another."""
         return int(self.runtime.settings.lease_seconds)
 
     def execute_job(self, job: BulkJob, queue: BulkQueue) -> None:
@@ -106,7 +106,7 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         self.runtime.interrupts.set(Reason.STOPPED)
 
     def request_stop(self, signum: int, frame: Any) -> None:  # noqa: ARG002 - a signal handler's signature
-        """Stop at the next batch, or at once where nothing is being worked on; a second signal ends the process.
+        """Stop at the next batch, or at once if the worker is idle; a second signal ends the process.
 
         RQ's own would leave an idle worker's loop by an exception, which can lose the job that just came.
         """
@@ -116,12 +116,12 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         signal.signal(signal.SIGINT, self.request_force_stop)
         signal.signal(signal.SIGTERM, self.request_force_stop)
         if self.get_state() != WorkerStatus.BUSY and self.runtime.blocked:
-            with suppress(RedisError):  # then the waiting ends by itself, soon
+            with suppress(RedisError):  # then the waiting times out soon
                 self._brief_connection.client_unblock(self.runtime.blocked)
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
-        """Whether maintenance is due. RQ asks before it waits for a job: a worker that is to stop stops here."""
+        """Whether maintenance is due. RQ asks before it waits for a job: a worker that should stop stops here."""
         if self.runtime.orphaned:
             log.warning("the parent process is gone; this one ends")
             self.runtime.interrupts.set(Reason.SHUTDOWN)
@@ -130,7 +130,7 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         return bool(super().should_run_maintenance_tasks)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Say that this worker lives; without Redis, a worker that is to stop stops here."""
+        """Report that this worker is alive; without Redis, a worker that should stop stops here."""
         try:
             super().heartbeat(timeout, pipeline)
         except RedisError:
@@ -139,7 +139,7 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             raise
 
     def handle_exception(self, job: BulkJob, *exc_info: Any) -> None:
-        """Log why a step failed; what munjang raised on purpose needs no traceback, an interruption no second line."""
+        """Log why a step failed; an error of munjang needs no traceback, an interruption no second line."""
         error = exc_info[1]
         if isinstance(error, Interrupted):
             return
@@ -165,10 +165,10 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         self.last_cleaned_at = utc_now()
 
     def clean_group_registries(self) -> None:
-        """Nothing: bulk jobs have no groups."""
+        """Do nothing: bulk jobs have no groups."""
 
     def unsubscribe(self) -> None:
-        """Listen to commands no more. RQ's own does this in another order, and then waits a second for the listener."""
+        """Stop listening to commands. RQ's own order of these calls waits a second for the listener."""
         if self.pubsub_thread:
             self.pubsub_thread.stop()
             self.pubsub.unsubscribe()
@@ -176,11 +176,11 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             self.pubsub.close()
 
     def teardown(self) -> None:
-        """Sign off, if Redis can be reached."""
+        """Unregister the worker, if Redis can be reached."""
         try:
             super().teardown()
         except RedisError as error:
-            log.warning("could not sign off; the worker's entry in Redis expires by itself", error=str(error))
+            log.warning("could not unregister; the worker's entry in Redis expires by itself", error=str(error))
 
     def _resume_lost_jobs(self) -> None:
         """Resume running jobs of which no step waits or runs, seen twice in a row: Redis lost its last writes."""
@@ -207,7 +207,7 @@ RQ_OVERRIDES: dict[type, tuple[str, ...]] = {
     ),
     StepTimeLimit: ("handle_death_penalty",),
 }
-"""What is overridden of RQ. Most of it is private: a release of RQ may change it, and a test tells when one does."""
+"""What is overridden of RQ. Most of it is private, and a release of RQ may change it: a test fails when one does."""
 
 RQ_DEPENDENCIES: dict[type, tuple[str, ...]] = {
     BulkJob: ("perform", "should_enqueue_at_front"),

@@ -103,7 +103,7 @@ class Runtime:
         steps: puts further steps into the queue.
         broken: the model failed in a way that may only end with the process.
         blocked: Redis's number of the connection that waits for a job.
-        parent: the process that this one must not outlive; 0 if it stands alone.
+        parent: the process that this one must not outlive; 0 if there is none.
     """
 
     name: str

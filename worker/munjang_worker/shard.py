@@ -48,7 +48,7 @@ class Part(Record):
 
 
 class ShardResult(Record):
-    """A finished shard. It is finished when this stands in the output folder: it is written after all else.
+    """A finished shard. It is finished once this record is in the output folder: it is written last.
 
     Attributes:
         number: which shard of the plan.
@@ -279,7 +279,7 @@ def run_pipeline(
 ) -> None:
     """Prepare, encode and write one block after another, in order, until there is none: three stages at once.
 
-    At most three blocks are in memory. What a stage raises goes through, once the other two have let go of theirs.
+    At most three blocks are in memory. What a stage raises is passed on once the other two have finished their block.
 
     Args:
         prepare: gives the next block, or None; runs on a thread of its own.

@@ -39,7 +39,6 @@ FORMATS = {
     "pq": "parquet",
 }
 
-
 COMPRESSIONS = {"gz": "gzip", "zst": "zstd", "zstd": "zstd"}
 
 
@@ -110,7 +109,7 @@ class HashingStream(io.RawIOBase):
         """Wrap a file.
 
         Args:
-            file: what to read, from where it stands.
+            file: what to read, from its current position.
             poll: is called at every read of about a megabyte.
             limit: the most bytes to read; None reads to the end.
         """
@@ -211,7 +210,7 @@ def _hidden(path: str) -> bool:
 
 
 def _takes_output(spec: JobSpec, *, folder: bool) -> bool:
-    """Whether the input would name files that the job itself writes: if not now, then when it is taken up again."""
+    """Whether the input would name files that the job itself writes: if not now, then when it is resumed."""
     if folder:
         output, root = _real(spec.output), _real(spec.input)
         return output == root or (output.startswith(root + "/") and not _hidden(output[len(root) :]))

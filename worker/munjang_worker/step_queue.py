@@ -111,7 +111,7 @@ class StepQueue:
         return {job_id for job_id, rq_id in jobs.items() if not {job_id, rq_id} & alive}
 
     def _alive(self, rq_ids: list[str]) -> set[str]:
-        """Those of some steps that wait or run. One that says it is queued must be in the queue, too."""
+        """Those of some steps that wait or run. A step whose status is queued must be in the queue, too."""
         with self._queue.connection.pipeline() as pipe:
             for rq_id in rq_ids:
                 pipe.hget(Job.key_for(rq_id), "status")

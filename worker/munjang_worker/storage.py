@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 TEMPORARY = ".munjang/tmp"
-"""Where files are written before they get their names; anything in it may be removed when nobody works on the job."""
+"""Where files are written before they get their names; all of it may be removed while no worker works on the job."""
 
 
 class Folder:

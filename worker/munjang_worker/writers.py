@@ -30,7 +30,7 @@ _ARROW_TYPES = {Precision.FLOAT32: pa.float32(), Precision.FLOAT16: pa.float16()
 _NUMPY_TYPES = {Precision.FLOAT32: "<f4", Precision.FLOAT16: "<f2", Precision.INT8: "|i1", Precision.UBINARY: "|u1"}
 
 _HEADER_BYTES = 128
-"""Room for the header, which says how many rows there are and so is written last."""
+"""Space for the header, which holds the number of rows and so is written last."""
 
 
 class ShardWriter(Protocol):
