@@ -97,9 +97,9 @@ def _json_columns(sources: list[Source], kind: TextFormat, spec: JobSpec) -> Col
     return choose_columns([spec.text_column, spec.id_column, *spec.carry_columns], {}, spec, "")  # no rows at all
 
 
-def _first_items(source: Source, kind: TextFormat, count: int) -> list[Any]:
+def _first_items(source: Source, kind: TextFormat, count: int) -> Iterator[Any]:
     with decompressed(HashingStream(open_source(source.url)), source.compression) as stream:
-        return list(islice(kind.items(Lines(stream)), count))
+        yield from islice(kind.items(Lines(stream)), count)
 
 
 class _TextSplitter:
@@ -145,7 +145,7 @@ class _TextSplitter:
 
 
 class _SegmentRecorder:
-    """Counts and hashes a segment's lines and, if given a folder, copies them there; `copies` ends a copy cut short."""
+    """Counts and hashes a segment's lines and, if given a folder, copies them there; `copies` holds the open copy."""
 
     def __init__(self, lines: Lines, file: int, folder: Folder | None, copies: ExitStack) -> None:
         self.rows = 0
