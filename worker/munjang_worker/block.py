@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -49,25 +49,30 @@ class Columns:
         return list(self.schema.names[1:])
 
 
-@dataclass(slots=True)
-class Block:
-    """Consecutive rows of the input.
+@dataclass(slots=True, kw_only=True)
+class Rows:
+    """Consecutive rows of the input, at whatever stage they are.
 
     Attributes:
         first: the first row's number in the whole input.
-        texts: what the text column holds; a string where the row is good.
-        table: id and carried columns, as many rows as `texts`.
-        problems: rows that cannot be encoded, by position in the block.
+        table: id and carried columns of all rows, bad ones included.
+        problems: why rows cannot be encoded, by position.
     """
 
     first: int
-    texts: list[object]
     table: pa.Table
-    problems: dict[int, Problem] = field(default_factory=dict)
+    problems: dict[int, Problem]
 
     def __len__(self) -> int:
         """The number of rows, bad ones included."""
-        return len(self.texts)
+        return len(self.table)
+
+
+@dataclass(slots=True, kw_only=True)
+class Block(Rows):
+    """Rows as they were read; `texts` holds what the text column holds, a string where the row is good."""
+
+    texts: list[object]
 
 
 def choose_columns(names: Sequence[str], types: Mapping[str, pa.DataType], spec: JobSpec, url: str) -> Columns:
@@ -124,7 +129,7 @@ def make_block(first: int, records: Sequence[Mapping[str, object] | Problem], co
     if not columns.id:
         values[0] = list(range(first, first + len(texts)))
     arrays = [pa.array(column, field.type) for column, field in zip(values, columns.schema, strict=True)]
-    return Block(first, texts, pa.Table.from_arrays(arrays, schema=columns.schema), problems)
+    return Block(first=first, table=pa.Table.from_arrays(arrays, schema=columns.schema), problems=problems, texts=texts)
 
 
 def _fill(row: list[object], record: Mapping[str, object], columns: Columns) -> Problem | None:

@@ -16,7 +16,7 @@ from rq.timeouts import BaseTimeoutException
 
 from munjang.encoder.plan import plan
 from munjang.errors import EngineUnavailable, UnknownPrompt
-from munjang_worker.block import Problem, is_valid_text
+from munjang_worker.block import Problem, Rows, is_valid_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,46 +33,26 @@ MESSAGE_CHARS = 300
 """The most characters of a library's message in the error file."""
 
 
-@dataclass(slots=True)
-class TokenizedBlock:
-    """Consecutive rows, tokenized.
+@dataclass(slots=True, kw_only=True)
+class TokenizedBlock(Rows):
+    """Tokenized rows; `tokens` holds those of the good rows, by position."""
 
-    Attributes:
-        first: the first row's number in the whole input.
-        table: id and carried columns.
-        tokens: of the good rows, by position.
-        problems: why the others have none, by position.
-    """
-
-    first: int
-    table: pa.Table
     tokens: dict[int, Tokens]
-    problems: dict[int, Problem]
-
-    def __len__(self) -> int:
-        """The number of rows."""
-        return len(self.table)
 
 
-@dataclass(slots=True)
-class EncodedBlock:
-    """A block's vectors.
+@dataclass(slots=True, kw_only=True)
+class EncodedBlock(Rows):
+    """Encoded rows.
 
     Attributes:
-        first: the first row's number in the whole input.
-        table: id and carried columns of all rows.
         positions: the rows that have a vector, ascending.
         vectors: raw float32 [len(positions), dimensions], as the model gives them.
-        problems: why the others have none, by position.
         tokens: how many the model read for the rows that have a vector.
         truncated: how many of those texts were cut.
     """
 
-    first: int
-    table: pa.Table
     positions: list[int]
     vectors: NDArray[np.float32]
-    problems: dict[int, Problem]
     tokens: int
     truncated: int
 
@@ -111,7 +91,7 @@ class BlockTokenizer:
             for position in [position for position, found in tokens.items() if found.truncated]:
                 del tokens[position]
                 problems[position] = Problem("TEXT_TOO_LONG", f"the text has more than the model's {limit} tokens")
-        return TokenizedBlock(block.first, block.table, tokens, problems)
+        return TokenizedBlock(first=block.first, table=block.table, problems=problems, tokens=tokens)
 
     def _check(self, text: object) -> Problem | None:
         if text is None:
@@ -224,7 +204,8 @@ def join_blocks(parts: Sequence[TokenizedBlock]) -> TokenizedBlock:
         shift = part.first - parts[0].first
         tokens |= {position + shift: found for position, found in part.tokens.items()}
         problems |= {position + shift: found for position, found in part.problems.items()}
-    return TokenizedBlock(parts[0].first, pa.concat_tables([part.table for part in parts]), tokens, problems)
+    table = pa.concat_tables([part.table for part in parts])
+    return TokenizedBlock(first=parts[0].first, table=table, problems=problems, tokens=tokens)
 
 
 def _failure(error: Exception) -> Problem:

@@ -167,7 +167,7 @@ def _block_of(first: int, table: pa.Table, columns: Columns) -> Block:
     else:
         data["id"] = pa.array(range(first, first + len(texts)), pa.int64())
     arrays = [data[name] for name in columns.schema.names]
-    return Block(first, texts, pa.Table.from_arrays(arrays, schema=columns.schema), problems)
+    return Block(first=first, table=pa.Table.from_arrays(arrays, schema=columns.schema), problems=problems, texts=texts)
 
 
 def _open(file: IO[bytes], url: str) -> Any:
