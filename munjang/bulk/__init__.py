@@ -18,8 +18,16 @@ EMBED_SHARD = "munjang_worker.jobs.embed_shard"
 FINISH_FILE = "munjang_worker.jobs.finish_file"
 """The function path of a job's last step; only workers enqueue it."""
 
+_FORMER_NAMES = {path.removeprefix("munjang_"): path for path in (EMBED_FILE, EMBED_SHARD, FINISH_FILE)}
+"""The function paths before the worker's package was renamed: jobs that still wait in Redis, and scripts, have them."""
+
 MANIFEST = "manifest.json"
 """The file in the output folder that marks success."""
 
 ERRORS = "errors.jsonl"
 """The file in the output folder of the rows that have no vector: one JSON object per line, with row, id and reason."""
+
+
+def function_name(path: object) -> str:
+    """The current name of a job's function, whatever release named it; "" for what is no name at all."""
+    return _FORMER_NAMES.get(path, path) if isinstance(path, str) else ""

@@ -14,7 +14,7 @@ from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job as RqJob
 from rq.job import JobStatus
 
-from munjang.bulk import EMBED_FILE, QUEUE
+from munjang.bulk import EMBED_FILE, QUEUE, function_name
 from munjang.bulk.job import (
     JOBS,
     POSITIONAL,
@@ -189,7 +189,7 @@ def _spec_of(rq_job: Any) -> JobSpec:
     except DeserializationError as error:
         msg = f"the arguments of {rq_job.id} cannot be read: {error.__cause__}"
         raise InvalidJob(msg) from error
-    if function != EMBED_FILE:
+    if function_name(function) != EMBED_FILE:
         msg = f"{rq_job.id} is a job of {function!r}, not a bulk job"
         raise JobNotFound(msg)
     return JobSpec.of_call(rq_job.args, rq_job.kwargs)

@@ -31,7 +31,7 @@ class BatchSettings(EngineSettings):
     bulk_turn_seconds: Seconds = Field(
         default=0.008,
         description="How long one bulk batch may run while interactive calls are about, where only one forward can run "
-        "at a time: the most that they wait for it. Raise it for more bulk throughput, lower it for interactive latency.",
+        "at a time: the most that they wait for it. Raise it for more bulk throughput, lower it for their latency.",
     )
     bulk_yield_seconds: Annotated[float, Field(ge=0)] = Field(
         default=30.0,

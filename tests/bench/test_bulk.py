@@ -32,10 +32,9 @@ from munjang.encoder.plan import plan
 from munjang.engine.version_loader import VersionLoader
 from munjang.registry import Registry, fetch
 from munjang.settings import WorkerSettings
-from munjang_worker.encoding import BlockEncoder
-from munjang_worker.planning import PlanSettings, make_plan
-from munjang_worker.preparing import Preparer
-from munjang_worker.reading.rows import read_pieces
+from munjang_worker.encoding import BlockEncoder, BlockTokenizer
+from munjang_worker.plan_job import PlanSettings, make_plan
+from munjang_worker.reader import read_pieces
 from munjang_worker.shard import ShardJob
 from munjang_worker.storage import Folder
 from tests.bench.bulk_page import page
@@ -171,8 +170,8 @@ def plan_of(path: Path, folder: Folder, registry: str):
 def model_time(path: Path, folder: Folder, registry: str, encoder) -> float:
     """Seconds a row that the starter model takes for the first rows of a file, tokenising included."""
     plan = plan_of(path, folder, registry)
-    prepare = Preparer(encoder, prompt_name="", cut=True, max_chars=10_000)
-    encode = BlockEncoder(encoder, batch_tokens=plan.batch_tokens)
+    prepare = BlockTokenizer(encoder=encoder, prompt_name="", cut=True, max_chars=10_000)
+    encode = BlockEncoder(encoder=encoder, batch_tokens=plan.batch_tokens)
     seconds = rows = 0.0
     for shard in plan.shards:
         for block in read_pieces(plan, shard, folder):

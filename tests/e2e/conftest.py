@@ -108,4 +108,4 @@ def start_program(tmp_path, warm_cache):
 @pytest.fixture
 def start_server(start_program):
     """Start a server on a registry, by default on a free port and without a metrics page."""
-    return functools.partial(start_program, "server", port=0, metrics_port=0)
+    return functools.partial(start_program, "munjang_server", port=0, metrics_port=0)

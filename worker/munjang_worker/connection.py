@@ -1,6 +1,6 @@
-"""Connections to Redis: a patient one for the work, which outlives Redis restarts, and a brief one for heart-beats.
+"""Connections to Redis: a retrying one for the work, which outlives Redis restarts, and a brief one for heartbeats.
 
-RQ leaves its loop on most connection errors, and a job whose end cannot be reported stays "started". With the patient
+RQ leaves its loop on most connection errors, and a job whose end cannot be reported stays "started". With the retrying
 connection no call fails while Redis is away: it waits, until Redis is back or the worker is asked to end. What may then
 happen twice (a step queued again, a shard reported again) is harmless, because steps look at the output folder first.
 """
@@ -31,25 +31,25 @@ LAST_TRIES = 5.0
 """For how many seconds a worker that is asked to end still tries to reach Redis."""
 
 BRIEF_SECONDS = 5.0
-"""How long a heart-beat waits for an answer."""
+"""How long a heartbeat waits for an answer."""
 
 
-def connect_patiently(url: str, stopping: Callable[[], bool]) -> Any:
+def connect_with_retries(url: str, stopping: Callable[[], bool]) -> Any:
     """A client whose calls wait for Redis to come back, until `stopping()`.
 
     Raises:
         ConfigurationError: the URL is not valid.
     """
-    return _client(url, retry=Retry(_Patience(stopping), retries=-1), retry_on_error=[ReadOnlyError])
+    return _client(url, retry=Retry(_RetryUntilStopped(stopping), retries=-1), retry_on_error=[ReadOnlyError])
 
 
-def connect_briefly(url: str) -> Any:
+def connect_without_retries(url: str) -> Any:
     """A client whose calls fail soon."""
     return _client(url, retry=Retry(NoBackoff(), 0), socket_timeout=BRIEF_SECONDS, socket_connect_timeout=BRIEF_SECONDS)
 
 
-class _Patience(AbstractBackoff):  # type: ignore[misc] # redis is not followed by mypy
-    """Waits longer and longer, says so in the log, and gives up once the worker is asked to end."""
+class _RetryUntilStopped(AbstractBackoff):  # type: ignore[misc] # redis is not followed by mypy
+    """Backs off exponentially, logs the waiting, and gives up once the worker is asked to end."""
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
         self._stopping = stopping
@@ -69,6 +69,12 @@ class _Patience(AbstractBackoff):  # type: ignore[misc] # redis is not followed 
         if failures % 10 == 1:
             log.warning("waiting for Redis", failures=failures)
         return float(min(LONGEST_WAIT, 0.05 * 2 ** min(failures, 10)))
+
+
+def redis_time(connection: Any) -> float:
+    """Redis's time of day in seconds since the epoch: the one clock that all workers share."""
+    seconds, microseconds = connection.time()
+    return float(seconds) + float(microseconds) / 1e6
 
 
 def _client(url: str, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Why the step in hand shall stop: said by a signal, a request or another step, heard between two batches."""
+"""Why the current step should stop: set by a signal, a request or another step, polled between two batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Interrupts:
     """One worker process's reasons to stop. Set from any thread or signal handler.
 
     Attributes:
-        stopping: whether the process is to end; once asked for, it stays so, whatever else ends the step in hand.
+        stopping: whether the process is to end; once asked for, it stays so, whatever else ends the current step.
     """
 
     def __init__(self) -> None:
@@ -35,17 +35,17 @@ class Interrupts:
         self._reason: Reason | None = None
 
     def set(self, reason: Reason) -> None:
-        """Ask the step in hand to stop; of several reasons the first is told."""
+        """Ask the current step to stop; of several reasons the first counts."""
         if reason is Reason.SHUTDOWN:
             self.stopping = True
         if self._reason is None:
             self._reason = reason
 
     def clear(self) -> None:
-        """Begin a new step."""
+        """Start a new step."""
         self._reason = Reason.SHUTDOWN if self.stopping else None
 
     def poll(self) -> None:
-        """Raise Interrupted if the step shall stop."""
+        """Raise Interrupted if the step should stop."""
         if self._reason is not None:
             raise Interrupted(self._reason)

@@ -1,12 +1,14 @@
-"""The functions that RQ calls by name: `embed_file` begins a job; the other two are its further steps.
+"""The functions that RQ calls by name: `embed_file` plans a job; the other two are its further steps.
 
-    rq enqueue --queue munjang worker.jobs.embed_file INPUT OUTPUT precision=int8 carry_columns=title,url
+    rq enqueue --queue munjang munjang_worker.jobs.embed_file INPUT OUTPUT precision=int8 carry_columns=title,url
 
 They run in munjang's own workers, look at the output folder first, and so may be run again at any time.
 """
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -14,28 +16,27 @@ from rq import get_current_job
 
 from munjang.bulk import ERRORS, MANIFEST
 from munjang.bulk.job import JobSpec, JobState, absolute
-from munjang.errors import InvalidJob, JobConflict, JobError
-from munjang_worker.begin import begin
-from munjang_worker.counted import run_shard
-from munjang_worker.finish import check_shards, load_manifest, write_errors, write_manifest
-from munjang_worker.mirror import mirror_job
+from munjang.errors import EngineUnavailable, InvalidJob, JobConflict, JobError
+from munjang_worker.finalize_job import check_shards, load_manifest, write_errors, write_manifest
+from munjang_worker.interrupts import Interrupted, Reason
 from munjang_worker.plan import load_plan
-from munjang_worker.roots import confine, split_roots
+from munjang_worker.plan_job import plan_job
 from munjang_worker.runtime import current
-from munjang_worker.step import step, time_limit
-from munjang_worker.storage import Folder
-from munjang_worker.writing.result import load_result
+from munjang_worker.shard import ShardJob, load_result
+from munjang_worker.storage import Folder, confine, split_roots
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from munjang_worker.plan import Plan
     from munjang_worker.runtime import Runtime
-    from munjang_worker.writing.result import ShardResult
+    from munjang_worker.shard import ShardCounts, ShardResult
 
 log = structlog.get_logger("munjang.worker")
 
 
 def embed_file(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Begin a job: its options are `JobSpec`'s. Returns at once when it is planned; its shards follow as RQ jobs.
+    """Start a job: its options are `JobSpec`'s. Returns at once when it is planned; its shards follow as RQ jobs.
 
     Raises:
         InvalidJob: an option is wrong, or the input cannot be used.
@@ -44,8 +45,8 @@ def embed_file(*args: Any, **kwargs: Any) -> dict[str, Any]:
     runtime = current()
     spec = JobSpec.of_call(args, kwargs)
     job = get_current_job()
-    with step(runtime, "plan", spec.job_id, begun=False):
-        return begin(runtime, spec, job.id if job else spec.job_id, job.timeout if job else None)
+    with _step(runtime, "plan", spec.job_id, begun=False):
+        return plan_job(runtime, spec, job.id if job else spec.job_id, job.timeout if job else None)
 
 
 def embed_shard(job_id: str, output: str, fingerprint: str, number: int) -> dict[str, Any]:
@@ -56,8 +57,8 @@ def embed_shard(job_id: str, output: str, fingerprint: str, number: int) -> dict
         JobConflict: the output folder holds another plan.
     """
     runtime = current()
-    with step(runtime, "shard", job_id, number):
-        state = runtime.board.state(job_id)
+    with _step(runtime, "shard", job_id, number):
+        state = runtime.jobs.state(job_id)
         if state is not JobState.RUNNING:
             return _skipped(job_id, state)
         folder, plan = _open_plan(runtime, job_id, output, fingerprint)
@@ -66,7 +67,7 @@ def embed_shard(job_id: str, output: str, fingerprint: str, number: int) -> dict
             raise InvalidJob(msg)
         result = load_result(folder, number)
         if result is None:
-            result = run_shard(runtime, plan, folder, number)
+            result = _run_shard(runtime, plan, folder, number)
         _report(runtime, plan, folder, result)
     return {"job": job_id, "shard": number, "rows": result.rows, "failed": result.failed}
 
@@ -79,8 +80,8 @@ def finish_file(job_id: str, output: str, fingerprint: str) -> dict[str, Any]:
         JobError: more rows failed than the job allows.
     """
     runtime = current()
-    with step(runtime, "finish", job_id):
-        state = runtime.board.state(job_id)
+    with _step(runtime, "finish", job_id):
+        state = runtime.jobs.state(job_id)
         if state is not JobState.RUNNING:
             return _skipped(job_id, state)
         folder, plan = _open_plan(runtime, job_id, output, fingerprint)
@@ -88,16 +89,16 @@ def finish_file(job_id: str, output: str, fingerprint: str) -> dict[str, Any]:
         if missing:
             folder.remove(MANIFEST)
             for number in missing:
-                runtime.board.shard_undone(job_id, number)
-            runtime.steps.enqueue_shards(plan, missing, time_limit())
+                runtime.jobs.shard_undone(job_id, number)
+            runtime.steps.enqueue_shards(plan, missing, _time_limit())
             log.warning("shards are missing or damaged and are done again", job=job_id, shards=missing)
             return {"job": job_id, "missing": len(missing)}
         failed = sum(result.failed for result in results)
         _check_error_rate(runtime, plan, folder, failed)
         manifest = load_manifest(folder) or write_manifest(plan, results, folder)
         counts = {name: manifest[field] for name, field in _COUNTS.items()}
-        runtime.board.end(job_id, JobState.SUCCEEDED, shards_done=len(results), **counts)
-        mirror_job(runtime.connection, runtime.board, job_id)
+        runtime.jobs.end(job_id, JobState.SUCCEEDED, shards_done=len(results), **counts)
+        runtime.jobs.mirror(job_id)
         log.info("job finished", job=job_id, version=plan.version, **counts)
         return {"job": job_id, "output": output, "version": plan.version, **counts}
 
@@ -107,18 +108,18 @@ _COUNTS = {"rows_done": "rows", "rows_failed": "rows_failed", "tokens_done": "to
 
 
 def _report(runtime: Runtime, plan: Plan, folder: Folder, result: ShardResult) -> None:
-    """Count the shard; after the last one the job's end is queued."""
-    done, failed = runtime.board.shard_done(plan.job, result)
-    if not done:  # Redis has lost the record: the output folder has all that is needed to go on
+    """Count the shard; after the last one, queue the job's last step."""
+    done, failed = runtime.jobs.shard_done(plan.job, result)
+    if not done:  # Redis has lost the record: the output folder has all that is needed to continue
         runtime.steps.enqueue_plan(plan.spec, plan.job)
         return
     _check_error_rate(runtime, plan, folder, failed)
     if done >= len(plan.shards):
-        runtime.steps.enqueue_finish(plan, time_limit())
+        runtime.steps.enqueue_finish(plan, _time_limit())
 
 
 def _check_error_rate(runtime: Runtime, plan: Plan, folder: Folder, failed: int) -> None:
-    """Fail the job once so many rows failed that no good row can save it; its error file says which."""
+    """Fail the job once more rows failed than it allows; its error file lists them."""
     rate = plan.spec.max_error_rate
     limit = runtime.settings.max_error_rate if rate is None else rate
     if failed > limit * plan.rows:
@@ -140,3 +141,88 @@ def _open_plan(runtime: Runtime, job_id: str, output: str, fingerprint: str) -> 
 
 def _skipped(job_id: str, state: JobState | None) -> dict[str, Any]:
     return {"job": job_id, "skipped": f"the job is {state or 'not known'}"}
+
+
+def _run_shard(runtime: Runtime, plan: Plan, folder: Folder, number: int) -> ShardResult:
+    """Do a shard with the plan's version; a model that fails whatever the text ends this process afterwards."""
+    settings = runtime.settings
+    for segment in plan.shards[number].segments:  # others may have written the plan
+        confine(plan.files[segment.file].url, split_roots(settings.input_roots), "input")
+    shard = ShardJob(plan, number, folder, runtime.name)
+    report = _reporter(runtime)
+    try:
+        encoder = runtime.models.get(plan.version, plan.identity["model"])
+        result = shard.run(encoder, max_chars=settings.max_row_chars, poll=runtime.interrupts.poll, report=report)
+    except EngineUnavailable:
+        runtime.models.drop()
+        runtime.broken = True
+        raise
+    runtime.metrics.shard_seconds.observe(result.seconds)
+    runtime.metrics.truncated.inc(result.truncated)
+    seconds = max(result.seconds, 0.001)
+    log.info(
+        "shard finished",
+        job=plan.job,
+        shard=result.number,
+        version=plan.version,
+        rows=result.rows,
+        failed=result.failed,
+        seconds=result.seconds,
+        rows_per_second=round(result.rows / seconds, 1),
+        tokens_per_second=round(result.tokens / seconds, 1),
+    )
+    return result
+
+
+def _reporter(runtime: Runtime) -> Callable[[ShardCounts], None]:
+    """A function that passes a shard's counts on to the heartbeat and the metrics."""
+    metrics = runtime.metrics
+    counters = {
+        "rows": metrics.rows.labels("encoded"),
+        "failed": metrics.rows.labels("failed"),
+        "tokens": metrics.tokens,
+    }
+    seen = dict.fromkeys(counters, 0)
+
+    def report(counts: ShardCounts) -> None:
+        runtime.activity.progress = counts.progress(runtime.name)
+        for name, counter in counters.items():
+            now = getattr(counts, name)
+            counter.inc(now - seen[name])
+            seen[name] = now
+
+    return report
+
+
+@contextmanager
+def _step(runtime: Runtime, name: str, job_id: str, shard: int = -1, *, begun: bool = True) -> Iterator[None]:
+    """Tell the heartbeat what this process works on; count and log how the step ended.
+
+    The heartbeat stops a step whose job has ended; it must not know of a job that the step itself starts (not `begun`).
+    """
+    runtime.activity.job_id, runtime.activity.shard = job_id if begun else "", shard
+    runtime.activity.progress = None
+    outcome = "failed"
+    started = time.monotonic()
+    try:
+        runtime.interrupts.poll()
+        yield
+        outcome = "done"
+    except Interrupted as error:
+        outcome = "interrupted"
+        log.info("step interrupted", step=name, job=job_id, shard=shard, why=str(error))
+        if error.reason is Reason.STOPPED:
+            runtime.jobs.end(job_id, JobState.CANCELLED, error.reason.value)
+        raise
+    finally:
+        runtime.activity.job_id, runtime.activity.shard = "", -1
+        if shard >= 0:
+            runtime.jobs.shard_stopped(job_id, shard)
+        runtime.metrics.steps.labels(name, outcome).inc()
+        log.debug("step ended", step=name, job=job_id, shard=shard, outcome=outcome, seconds=time.monotonic() - started)
+
+
+def _time_limit() -> float | None:
+    """The time limit of the current step, which its further steps get too."""
+    job = get_current_job()
+    return job.timeout if job else None

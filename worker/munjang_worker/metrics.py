@@ -42,7 +42,7 @@ class Metrics:
         self.busy = Gauge("munjang_worker_busy", "1 while a step is being worked on.", registry=self.registry)
         self.heartbeat = Gauge(
             "munjang_worker_heartbeat_timestamp_seconds",
-            "When the last heart-beat reached Redis, while busy.",
+            "When the last heartbeat reached Redis, while busy.",
             registry=self.registry,
         )
         for outcome in ("encoded", "failed"):

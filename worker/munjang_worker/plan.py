@@ -1,7 +1,7 @@
-"""The plan of a job as it is kept in its output folder: what is to be done, cut into shards, pinned to one version.
+"""The plan of a job as it is kept in its output folder: its work, split into shards and pinned to one model version.
 
 The output folder is the truth of a job: the plan, the finished shards beside it and, at the end, the manifest. Redis
-only spreads the work. How a plan is made is in `planning`.
+only distributes the work. Making a plan is left to `plan_job`.
 """
 
 from __future__ import annotations
@@ -16,21 +16,25 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from munjang.bulk.job import JobSpec  # noqa: TC001 - pydantic needs the type at run time
 from munjang.encoder.postprocess import OutputOptions
-from munjang.errors import JobConflict
-from munjang_worker.reading.block import Columns
+from munjang.errors import InvalidJob, JobConflict
+from munjang_worker.block import Columns
 
 if TYPE_CHECKING:
     from munjang_worker.storage import Folder
 
 FORMAT = 1
 PLAN = ".munjang/plan.json"
+STAGED = ".munjang/input"
+"""Where the parts of compressed input are kept until the job has ended."""
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """Data in the output folder; fields that later releases add are ignored."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class InputFile(_Record):
+class InputFile(Record):
     """One input file, and what was in it when the job was planned; `size` in bytes."""
 
     url: str
@@ -38,7 +42,7 @@ class InputFile(_Record):
     sha256: str
 
 
-class Segment(_Record):
+class Segment(Record):
     """A part of one input file.
 
     Attributes:
@@ -58,7 +62,7 @@ class Segment(_Record):
     sha256: str = ""
 
 
-class Shard(_Record):
+class Shard(Record):
     """Consecutive rows of the input that are worked on as one."""
 
     first_row: int
@@ -66,7 +70,45 @@ class Shard(_Record):
     segments: tuple[Segment, ...]
 
 
-class Plan(_Record):
+class ShardBuilder:
+    """Collects segments into shards of exactly `shard_rows` rows; the last may have fewer, also none."""
+
+    def __init__(self, shard_rows: int) -> None:
+        self._shard_rows = shard_rows
+        self._shards: list[Shard] = []
+        self._segments: list[Segment] = []
+        self.rows = 0
+
+    @property
+    def room(self) -> int:
+        """How many rows still fit into the current shard."""
+        return self._shard_rows - self.rows % self._shard_rows
+
+    @property
+    def number(self) -> int:
+        """The number of the current shard."""
+        return len(self._shards)
+
+    def add(self, segment: Segment) -> None:
+        """Put a segment into the current shard, which must have room for it."""
+        self._segments.append(segment)
+        self.rows += segment.rows
+        if self.rows % self._shard_rows == 0:
+            self._close()
+
+    def finish(self) -> tuple[Shard, ...]:
+        """All shards, at least one."""
+        if self._segments or not self._shards:
+            self._close()
+        return tuple(self._shards)
+
+    def _close(self) -> None:
+        rows = sum(segment.rows for segment in self._segments)
+        self._shards.append(Shard(first_row=self.rows - rows, rows=rows, segments=tuple(self._segments)))
+        self._segments = []
+
+
+class Plan(Record):
     """What a job does, down to the batch.
 
     Attributes:
@@ -75,12 +117,12 @@ class Plan(_Record):
         version: the model version that makes every vector.
         dimensions: components of an output vector.
         int8_scale: the value of one int8 step; 0 for other precisions.
-        identity: what makes this work this work; `fingerprint` is its digest.
+        identity: everything that decides the output; `fingerprint` is its digest.
         text_column, id_column, columns: see `Columns`; the schema is serialised as base64.
         format: the input's format.
         header: the columns of CSV and TSV files.
         block_rows: rows that are planned and batched together. Blocks begin at multiples of it whatever the
-            shards' size, and batches never cross them, so a text's batch does not depend on how the input is cut.
+            shards' size, and batches never cross them, so a text's batch does not depend on how the input is split.
         shard_rows: rows of each shard but the last, a multiple of `block_rows`.
         batch_tokens: the most tokens of one batch, padding included.
     """
@@ -121,13 +163,18 @@ class Plan(_Record):
         """How the vectors come out."""
         return OutputOptions(self.spec.dimensions, self.spec.normalize, self.spec.precision)
 
+    def changed(self, segment: Segment) -> InvalidJob:
+        """The error that a segment's file is not what was planned."""
+        url = self.files[segment.file].url
+        return InvalidJob(f"input: {url!r} has changed since the job was planned", field="input")
+
     def save(self, folder: Folder) -> None:
         """Write it into the output folder."""
         folder.write(PLAN, self.model_dump_json().encode())
 
 
 def load_plan(folder: Folder) -> Plan | None:
-    """The plan in an output folder; None where there is none.
+    """The plan in an output folder; None if there is none.
 
     Raises:
         JobConflict: the folder's plan cannot be read.
@@ -138,7 +185,7 @@ def load_plan(folder: Folder) -> Plan | None:
     try:
         return Plan.model_validate_json(data)
     except ValidationError as error:
-        msg = f"the plan in {folder.url!r} cannot be read; remove the folder to begin anew"
+        msg = f"the plan in {folder.url!r} cannot be read; remove the folder to start over"
         raise JobConflict(msg, field="output") from error
 
 
@@ -147,11 +194,11 @@ def serialize_schema(schema: pa.Schema) -> str:
     return base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")
 
 
-def refuse_other_work(old: dict[str, Any], new: dict[str, Any], url: str) -> None:
-    """Refuse to go on in a folder that holds other work.
+def require_same_work(old: dict[str, Any], new: dict[str, Any], url: str) -> None:
+    """Refuse to continue in a folder that holds other work.
 
     Raises:
-        JobConflict: the identities differ; the message says in what.
+        JobConflict: the identities differ; the message names the difference.
     """
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):

@@ -1,4 +1,4 @@
-"""One worker process, from settings to its end: connect, put the parts together, work until a signal."""
+"""One worker process, from settings to its end: connect, assemble the runtime, work until a signal."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from munjang.bulk import QUEUE
 from munjang.errors import ConfigurationError
 from munjang.registry import Registry
 from munjang.telemetry import setup_logging
-from munjang_worker.board import Board
-from munjang_worker.connection import connect_briefly, connect_patiently
+from munjang_worker.connection import connect_with_retries, connect_without_retries
 from munjang_worker.interrupts import Interrupts
+from munjang_worker.job_store import JobStore
 from munjang_worker.metrics import Metrics
-from munjang_worker.models import Models
-from munjang_worker.planning import model_digest
-from munjang_worker.queue import BulkQueue
-from munjang_worker.roots import split_roots
-from munjang_worker.runtime import Runtime, install
-from munjang_worker.steps import Steps
-from munjang_worker.warm import WarmWorker
+from munjang_worker.plan_job import model_digest
+from munjang_worker.rq_queue import BulkQueue
+from munjang_worker.rq_worker import BulkWorker
+from munjang_worker.runtime import ModelCache, Runtime, install
+from munjang_worker.step_queue import StepQueue
+from munjang_worker.storage import split_roots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +43,7 @@ def run_process(settings: WorkerSettings, index: int = 0, parent: int = 0) -> bo
     Args:
         settings: the worker's.
         index: which of this machine's processes it is; its metrics port is as much above the first.
-        parent: the process that this one must not outlive; 0 if it stands alone.
+        parent: the process that this one must not outlive; 0 if there is none.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -53,7 +52,7 @@ def run_process(settings: WorkerSettings, index: int = 0, parent: int = 0) -> bo
     runtime = make_runtime(settings, parent)
     if settings.worker_metrics_port:
         _serve_metrics(runtime.metrics, settings, index)
-    worker = WarmWorker(runtime, connect_briefly(settings.redis_url))
+    worker = BulkWorker(runtime, connect_without_retries(settings.redis_url))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.request_stop)
     log.info("worker ready", worker=runtime.name, queue=QUEUE, registry=runtime.registry.url)
@@ -67,9 +66,9 @@ def run_process(settings: WorkerSettings, index: int = 0, parent: int = 0) -> bo
 
 
 def make_runtime(settings: WorkerSettings, parent: int = 0) -> Runtime:
-    """Put a process's parts together and install them; waits for Redis."""
+    """Assemble a process's runtime and install it; waits for Redis."""
     interrupts = Interrupts()
-    connection = connect_patiently(settings.redis_url, lambda: interrupts.stopping)
+    connection = connect_with_retries(settings.redis_url, lambda: interrupts.stopping)
     metrics = Metrics()
     registry = Registry(settings.registry_url)
     queue = BulkQueue(QUEUE, connection=connection)
@@ -78,15 +77,17 @@ def make_runtime(settings: WorkerSettings, parent: int = 0) -> Runtime:
         settings=settings,
         connection=connection,
         registry=registry,
-        models=Models(_loader(registry, settings), lambda version: model_digest(registry.manifest(version)), metrics),
-        board=Board(connection, settings.keep_seconds),
-        steps=Steps(queue, settings.keep_seconds),
+        models=ModelCache(
+            _loader(registry, settings), lambda version: model_digest(registry.manifest(version)), metrics
+        ),
+        jobs=JobStore(connection, settings.keep_seconds),
+        steps=StepQueue(queue, settings.keep_seconds),
         metrics=metrics,
         interrupts=interrupts,
         parent=parent,
     )
     install(runtime)
-    metrics.watch_queue(_depth(queue, connect_briefly(settings.redis_url)))
+    metrics.watch_queue(_depth(queue, connect_without_retries(settings.redis_url)))
     metrics.watch_disks(_disks(registry, settings))
     return runtime
 

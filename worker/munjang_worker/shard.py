@@ -1,34 +1,115 @@
-"""One shard's rows read, encoded, written and committed."""
+"""One shard: its rows read, encoded and written at the same time, then committed with a record in the output folder."""
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
+from pydantic import ValidationError
+
+from munjang.bulk.job import ShardProgress
 from munjang.encoder.postprocess import packed
 from munjang.errors import InvalidJob
 from munjang.vectors import unpack
-from munjang_worker.encoding import BlockEncoder
+from munjang_worker.encoding import BlockEncoder, BlockTokenizer, join_blocks
 from munjang_worker.interrupts import Interrupted, Reason
-from munjang_worker.pipeline import run_pipeline
-from munjang_worker.preparing import Preparer, join
-from munjang_worker.reading.rows import read_pieces
+from munjang_worker.plan import Record
+from munjang_worker.reader import read_pieces
 from munjang_worker.storage import sha256_of
-from munjang_worker.tally import Tally
-from munjang_worker.writing.result import Part, ShardResult, load_result, save_errors
-from munjang_worker.writing.writer import open_writer, part_names
+from munjang_worker.writers import dumps, open_writer, part_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from munjang.encoder.contract import Encoder
-    from munjang_worker.encoding import Encoded
+    from munjang_worker.block import Block
+    from munjang_worker.encoding import EncodedBlock, TokenizedBlock
     from munjang_worker.plan import Plan, Shard
-    from munjang_worker.preparing import Prepared
-    from munjang_worker.reading.block import Block
     from munjang_worker.storage import Folder
-    from munjang_worker.writing.writer import ShardWriter
+    from munjang_worker.writers import ShardWriter
+
+Ready = TypeVar("Ready")
+Done = TypeVar("Done")
+
+SHARDS = ".munjang/shards"
+ERRORS = ".munjang/errors"
+
+
+class Part(Record):
+    """One output file; `size` in bytes."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class ShardResult(Record):
+    """A finished shard. It is finished once this record is in the output folder: it is written last.
+
+    Attributes:
+        number: which shard of the plan.
+        rows: rows with a vector.
+        failed: rows in the error file.
+        tokens: what the model read.
+        truncated: texts that were cut at the model's limit.
+        seconds: how long it took.
+        parts: its files.
+        worker: who made it.
+    """
+
+    number: int
+    rows: int
+    failed: int
+    tokens: int
+    truncated: int
+    seconds: float
+    parts: tuple[Part, ...]
+    worker: str
+
+    def save(self, folder: Folder) -> None:
+        """Commit the shard."""
+        folder.write(_record_name(self.number), self.model_dump_json().encode())
+
+
+@dataclass(slots=True)
+class ShardCounts:
+    """The counts of a shard so far, and its bad rows; `ahead` counts encoded rows of the current block."""
+
+    rows: int = 0
+    failed: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    ahead: int = 0
+    begun: float = field(default_factory=time.monotonic)
+    errors: list[dict[str, object]] = field(default_factory=list)
+
+    def add(self, encoded: EncodedBlock) -> None:
+        """Count a block."""
+        self.ahead = 0
+        self.rows += len(encoded.positions)
+        self.failed += len(encoded.problems)
+        self.tokens += encoded.tokens
+        self.truncated += encoded.truncated
+        ids = encoded.table.column("id")
+        for position, problem in sorted(encoded.problems.items()):
+            row_id = ids[position].as_py()
+            row = {"row": encoded.first + position, "id": row_id, "reason": problem.reason}
+            self.errors.append(row | {"message": problem.message})
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the shard was started."""
+        return time.monotonic() - self.begun
+
+    def progress(self, worker: str) -> ShardProgress:
+        """The counts as they are reported; `worker` is the worker's name."""
+        done = self.rows + self.failed + self.ahead
+        rate = done / self.seconds if self.seconds > 0 else 0.0
+        return ShardProgress(done, self.failed, self.tokens, rate, worker, time.time())
 
 
 class ShardJob:
@@ -40,10 +121,10 @@ class ShardJob:
         self._shard: Shard = plan.shards[number]
         self._folder = folder
         self._worker = worker
-        self.tally = Tally()
+        self.counts = ShardCounts()
 
     def run(
-        self, encoder: Encoder, *, max_chars: int, poll: Callable[[], None], report: Callable[[Tally], None]
+        self, encoder: Encoder, *, max_chars: int, poll: Callable[[], None], report: Callable[[ShardCounts], None]
     ) -> ShardResult:
         """Do the work and commit it.
 
@@ -51,7 +132,7 @@ class ShardJob:
             encoder: of the plan's version.
             max_chars: longer texts are errors.
             poll: called between batches and pieces, from two threads; what it raises leaves nothing behind.
-            report: is told at the beginning and after every batch.
+            report: called with the counts at the start and after every batch.
 
         Raises:
             Interrupted: another worker, which took this one for dead, has done the shard.
@@ -59,76 +140,72 @@ class ShardJob:
             EngineUnavailable: the model fails whatever the text.
             OSError: the input cannot be read, or the output cannot be written.
         """
-        report(self.tally)
-        names = part_names(self._plan.spec.format, self._number, len(self._plan.shards))
+        report(self.counts)
+        spec = self._plan.spec
+        tokenizer = BlockTokenizer(
+            encoder=encoder, prompt_name=spec.prompt_name, cut=spec.truncation == "end", max_chars=max_chars
+        )
+        names = part_names(spec.format, self._number, len(self._plan.shards))
         with ExitStack() as stack:
             paths = tuple(stack.enter_context(self._folder.create(name)) for name in names)
             writer = open_writer(self._plan, paths, self._metadata())
             try:
                 with closing(read_pieces(self._plan, self._shard, self._folder)) as pieces:
                     run_pipeline(
-                        self._preparing(pieces, encoder, max_chars, poll),
-                        self._encoding(encoder, poll, report),
-                        self._writing(writer, encoder),
+                        lambda: self._tokenize_next(pieces, tokenizer, poll),
+                        self._encode_function(encoder, poll, report),
+                        lambda encoded: self._write(encoded, writer, encoder),
                     )
             finally:
                 writer.close()
             self._check_rows()
             self._check_alone()
-            parts = tuple(_part(name, path) for name, path in zip(names, paths, strict=True))
-        save_errors(self._folder, self._number, self.tally.errors)
+            parts = tuple(
+                Part(name=name, size=path.stat().st_size, sha256=sha256_of(path))
+                for name, path in zip(names, paths, strict=True)
+            )
+        save_errors(self._folder, self._number, self.counts.errors)
         return self._commit(parts)
 
-    def _preparing(
-        self, pieces: Iterator[Block], encoder: Encoder, max_chars: int, poll: Callable[[], None]
-    ) -> Callable[[], Prepared | None]:
-        """What gives the next block, read and tokenised piece by piece."""
-        spec = self._plan.spec
-        preparer = Preparer(encoder, prompt_name=spec.prompt_name, cut=spec.truncation == "end", max_chars=max_chars)
+    def _tokenize_next(
+        self, pieces: Iterator[Block], tokenizer: BlockTokenizer, poll: Callable[[], None]
+    ) -> TokenizedBlock | None:
+        """The next block, read and tokenized piece by piece; None at the end."""
+        parts: list[TokenizedBlock] = []
+        while sum(map(len, parts)) < self._plan.block_rows and (piece := next(pieces, None)):
+            poll()
+            parts.append(tokenizer(piece))
+        return join_blocks(parts) if parts else None
 
-        def prepare() -> Prepared | None:
-            parts: list[Prepared] = []
-            while sum(map(len, parts)) < self._plan.block_rows and (piece := next(pieces, None)):
-                poll()
-                parts.append(preparer(piece))
-            return join(parts) if parts else None
-
-        return prepare
-
-    def _encoding(
-        self, encoder: Encoder, poll: Callable[[], None], report: Callable[[Tally], None]
-    ) -> Callable[[Prepared], Encoded]:
-        """What runs the model on a block, and tells of it."""
+    def _encode_function(
+        self, encoder: Encoder, poll: Callable[[], None], report: Callable[[ShardCounts], None]
+    ) -> Callable[[TokenizedBlock], EncodedBlock]:
+        """A function that runs the model on a block, counts its rows and reports."""
 
         def forwarded(rows: int) -> None:
-            self.tally.ahead += rows
-            report(self.tally)
+            self.counts.ahead += rows
+            report(self.counts)
 
-        encode = BlockEncoder(encoder, batch_tokens=self._plan.batch_tokens, poll=poll, forwarded=forwarded)
+        run_model = BlockEncoder(encoder=encoder, batch_tokens=self._plan.batch_tokens, poll=poll, forwarded=forwarded)
 
-        def encode_and_count(prepared: Prepared) -> Encoded:
-            encoded = encode(prepared)
-            self.tally.add(encoded)
-            report(self.tally)
+        def encode(block: TokenizedBlock) -> EncodedBlock:
+            encoded = run_model(block)
+            self.counts.add(encoded)
+            report(self.counts)
             return encoded
 
-        return encode_and_count
+        return encode
 
-    def _writing(self, writer: ShardWriter, encoder: Encoder) -> Callable[[Encoded], None]:
-        """What writes a block in the job's precision."""
-        plan = self._plan
-
-        def write(encoded: Encoded) -> None:
-            count = len(encoded.positions)
-            if count:
-                data = packed(encoded.vectors, plan.options, encoder.info)
-                vectors = unpack(data, count, plan.dimensions, plan.spec.precision)
-                writer.write(encoded.table.take(encoded.positions) if encoded.problems else encoded.table, vectors)
-
-        return write
+    def _write(self, encoded: EncodedBlock, writer: ShardWriter, encoder: Encoder) -> None:
+        """Write a block in the job's precision."""
+        plan, count = self._plan, len(encoded.positions)
+        if count:
+            data = packed(encoded.vectors, plan.options, encoder.info)
+            vectors = unpack(data, count, plan.dimensions, plan.spec.precision)
+            writer.write(encoded.table.take(encoded.positions) if encoded.problems else encoded.table, vectors)
 
     def _check_rows(self) -> None:
-        found = self.tally.rows + self.tally.failed
+        found = self.counts.rows + self.counts.failed
         if found != self._shard.rows:
             msg = f"the input has changed: shard {self._number} has {found} rows, and {self._shard.rows} were planned"
             raise InvalidJob(msg, field="input")
@@ -141,11 +218,11 @@ class ShardJob:
     def _commit(self, parts: tuple[Part, ...]) -> ShardResult:
         result = ShardResult(
             number=self._number,
-            rows=self.tally.rows,
-            failed=self.tally.failed,
-            tokens=self.tally.tokens,
-            truncated=self.tally.truncated,
-            seconds=round(self.tally.seconds, 3),
+            rows=self.counts.rows,
+            failed=self.counts.failed,
+            tokens=self.counts.tokens,
+            truncated=self.counts.truncated,
+            seconds=round(self.counts.seconds, 3),
             parts=parts,
             worker=self._worker,
         )
@@ -168,5 +245,59 @@ class ShardJob:
         }
 
 
-def _part(name: str, path: Path) -> Part:
-    return Part(name=name, size=path.stat().st_size, sha256=sha256_of(path))
+def load_result(folder: Folder, number: int) -> ShardResult | None:
+    """A finished shard's record; None if it is not finished."""
+    data = folder.read(_record_name(number))
+    if data is None:
+        return None
+    try:
+        return ShardResult.model_validate_json(data)
+    except ValidationError:
+        return None
+
+
+def forget_result(folder: Folder, number: int) -> None:
+    """Remove a shard's record, so that it counts as not finished."""
+    folder.remove(_record_name(number))
+
+
+def save_errors(folder: Folder, number: int, errors: Sequence[dict[str, object]]) -> None:
+    """Write a shard's bad rows, if there are any."""
+    if not errors:
+        return
+    lines = [dumps(error) + "\n" for error in errors]
+    folder.write(errors_name(number), "".join(lines).encode("utf-8", "backslashreplace"))
+
+
+def errors_name(number: int) -> str:
+    """Where a shard's bad rows are; nowhere if it has none."""
+    return f"{ERRORS}/{number:06d}.jsonl"
+
+
+def run_pipeline(
+    prepare: Callable[[], Ready | None], encode: Callable[[Ready], Done], write: Callable[[Done], None]
+) -> None:
+    """Prepare, encode and write one block after another, in order, until there is none: three stages at once.
+
+    At most three blocks are in memory. What a stage raises is passed on once the other two have finished their block.
+
+    Args:
+        prepare: gives the next block, or None; runs on a thread of its own.
+        encode: runs here.
+        write: runs on a thread of its own.
+    """
+    with ThreadPoolExecutor(1, "prepare") as ahead, ThreadPoolExecutor(1, "write") as behind:
+        ready = ahead.submit(prepare)
+        written: Future[None] | None = None
+        while (block := ready.result()) is not None:
+            ready = ahead.submit(prepare)
+            done = encode(block)
+            if written:
+                written.result()
+            written = behind.submit(write, done)
+        if written:
+            written.result()
+
+
+def _record_name(number: int) -> str:
+    return f"{SHARDS}/{number:06d}.json"

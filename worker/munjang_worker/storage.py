@@ -1,4 +1,4 @@
-"""The output folder, local or at any fsspec URL: files appear whole under their names or not at all.
+"""Storage at paths and fsspec URLs: the places that jobs may use, and an output folder whose files appear whole.
 
 A file is written under a temporary name and renamed; on a disk it is synced before, so that what was renamed survives a
 power cut. Knows nothing of what the files mean.
@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import secrets
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import fsspec
 
+from munjang.bulk.job import absolute
 from munjang.errors import InvalidJob, JobConflict
-from munjang_worker.roots import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHUNK = 1 << 20
 TEMPORARY = ".munjang/tmp"
-"""Where files are written before they get their names; anything in it may be removed when nobody works on the job."""
+"""Where files are written before they get their names; all of it may be removed while no worker works on the job."""
 
 
 class Folder:
@@ -70,6 +72,11 @@ class Folder:
             return int(self._fs.info(self._at(name))["size"])
         except FileNotFoundError:
             return None
+
+    def sha256(self, name: str) -> str:
+        """The sha256 of a file, in hexadecimal."""
+        with self._fs.open(self._at(name), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def names(self, folder: str = "") -> list[str]:
         """The names of the files directly in a folder, sorted; none where there is no such folder."""
@@ -123,7 +130,7 @@ class Folder:
     def _at(self, name: str) -> str:
         """Where a file is. Names and links may be another's, who may write here and no further: none leads out."""
         path = f"{self._root}/{name}"
-        if ".." in name.split("/") or (self.local and not is_within(os.path.realpath(path), self._real)):
+        if ".." in name.split("/") or (self.local and not _is_within(os.path.realpath(path), self._real)):
             msg = f"{name!r} leads out of the output folder {self.url!r}"
             raise JobConflict(msg, field="output")
         return path
@@ -154,9 +161,43 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def split_roots(setting: str) -> tuple[str, ...]:
+    """The roots of a setting: paths or URLs with commas between."""
+    return tuple(absolute(root) for part in setting.split(",") if (root := part.strip()))
+
+
+def confine(url: str, roots: tuple[str, ...], field: str) -> None:
+    """Refuse a path or URL that is not below one of the roots; no roots allow everything. Links are followed first.
+
+    Raises:
+        InvalidJob: it is not; `field` names the job's option.
+    """
+    if roots and not any(_is_below(url, root) for root in roots):
+        msg = f"{field}: {url!r} is outside of the places that this worker may use"
+        raise InvalidJob(msg, field=field)
+
+
 def _sync(path: Path) -> None:
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def _is_below(url: str, root: str) -> bool:
+    if "::" in url or ("://" in url) != ("://" in root):
+        return False
+    if "://" in url:
+        return all(_is_within(_plain(form), _plain(root)) for form in (url, unquote(url)))
+    return _is_within(os.path.realpath(url), os.path.realpath(root))
+
+
+def _plain(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{posixpath.normpath(rest)}"
+
+
+def _is_within(path: str, root: str) -> bool:
+    """Whether a path without links is a root, or below it."""
+    return path == root or path.startswith(root.rstrip("/") + "/")

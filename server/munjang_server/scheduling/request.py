@@ -205,15 +205,15 @@ class Batch:
         after its lease was shared had not given it back before, so the share is good.
         """
         for request in (part.request for part in self.parts):
-            if request.ended:
+            if _ended(request):
                 continue
             try:
                 lease = request.work.lease.share()
             except Exception:
-                if request.ended:
+                if _ended(request):
                     continue
                 raise
-            if not request.ended:
+            if not _ended(request):
                 return lease
             lease.release()
         return None
@@ -245,6 +245,11 @@ class Batch:
             return self
         parts = [part for part in self.parts if not part.request.ended]
         return Batch(self.version, self.lane, parts, self.whole, self.retries) if parts else None
+
+
+def _ended(request: Request) -> bool:
+    """Read anew each time, because the event loop may end a request at any moment."""
+    return request.ended
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Section `long`: texts of up to 8,192 tokens beside callers of short sentences, at start, at a swap and under load.
 
 Two models of random weights with 8,192 positions stand for those that Korean teams deploy: one as wide as the starter
-(384, 12 layers) and one as bge-m3 (1,024, 24 layers, a small vocabulary). What counts: health never turns, no short call
-fails, every long text is answered or refused at once with the reason.
+(384, 12 layers) and one as bge-m3 (1,024, 24 layers, a small vocabulary). What counts: health never turns, no short
+call fails, every long text is answered or refused at once with the reason.
 """
 
 from __future__ import annotations

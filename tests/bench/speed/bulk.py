@@ -17,7 +17,7 @@ from munjang.cli.stack import valkey
 from munjang.cli.stack.ports import free_port
 from munjang.client.jobs import JobQueue
 from munjang.encoder.encode import encode
-from munjang_worker.planning import BLOCK_ROWS
+from munjang_worker.plan_job import BLOCK_ROWS
 from tests.bench.speed import texts
 from tests.bench.speed.stats import interleave, ratio, summary, timed
 

@@ -120,7 +120,7 @@ def start_worker(start_program):
     hasty = {"heartbeat_seconds": 0.5, "lease_seconds": 3, "maintenance_seconds": 1, "shard_rows": 1024}
 
     def start(registry, redis_url, **settings):
-        return start_program("worker", registry.url, redis_url=redis_url, **(hasty | settings))
+        return start_program("munjang_worker", registry.url, redis_url=redis_url, **(hasty | settings))
 
     return start
 

@@ -18,7 +18,7 @@ from redis import Redis
 from munjang.bulk.job import JobSpec
 from munjang.cli.callers import Callers
 from munjang.client.jobs import JobQueue
-from munjang_worker.lease import redis_time
+from munjang_worker.connection import redis_time
 
 ROWS = 8192
 HOUR = 3600

@@ -29,7 +29,8 @@ class Lease:
 
 async def main():
     health = []
-    scheduler = Scheduler(BatchSettings(stall_seconds=1.5), lambda name: Lease(), None, lambda *event: health.append(event))
+    settings = BatchSettings(stall_seconds=1.5)
+    scheduler = Scheduler(settings, lambda name: Lease(), None, lambda *event: health.append(event))
     scheduler.start()
     answer = await scheduler.encode(Work(Lease(), Lease.encoder.tokenize(["하나", "둘"])))
     print(answer.rows.shape, health, scheduler.healthy, flush=True)

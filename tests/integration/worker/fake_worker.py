@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import bucket
 
-import munjang_worker.begin
 import munjang_worker.connection
 import munjang_worker.jobs
+import munjang_worker.plan_job
 import munjang_worker.process
-import munjang_worker.queue
+import munjang_worker.rq_queue
 import munjang_worker.supervisor
 from munjang.testing import FakeEncoder
 from munjang_worker.__main__ import main
@@ -101,8 +101,8 @@ def run(arguments: list[str]) -> int:
     bucket.register()
     munjang_worker.supervisor.PAUSE_SECONDS = 0.5
     munjang_worker.connection.LAST_TRIES = 1.0
-    munjang_worker.queue.PAUSES = (1,)
-    munjang_worker.begin.make_plan = held("plan", munjang_worker.begin.make_plan)
+    munjang_worker.rq_queue.RETRY_PAUSES = (1,)
+    munjang_worker.plan_job.make_plan = held("plan", munjang_worker.plan_job.make_plan)
     munjang_worker.jobs.write_manifest = held("finish", munjang_worker.jobs.write_manifest)
     munjang_worker.process._loader = lambda _registry, _settings: load
     return main(arguments)

@@ -72,7 +72,7 @@ def test_a_worker_outlives_the_shell_that_started_it(bench: Any) -> None:
         for _ in range(2):  # it has looked after its parent since
             heard = bench.until(
                 lambda then=heard: (now := bench.redis.hget(f"rq:worker:{name}", "last_heartbeat")) != then and now,
-                "a heart-beat",
+                "a heartbeat",
             )
         bench.gate.unlink()
         bench.finish(job_id)

@@ -135,4 +135,4 @@ def test_steps_that_were_lost_from_the_queue_are_queued_again(bench: Any) -> Non
     bench.gate.unlink()
     bench.finish(job_id)
     bench.check_every_row_once(4000)
-    assert "taken up again" in bench.logs()
+    assert "and is resumed" in bench.logs()

@@ -201,6 +201,18 @@ def test_a_wrong_option_fails_the_rq_job_with_the_reason(bench: Any) -> None:
     assert "dimensions" in job.latest_result().exc_string
 
 
+def test_a_job_that_names_the_function_as_former_releases_did_is_seen_and_done(bench: Any) -> None:
+    former = EMBED_FILE.removeprefix("munjang_")
+    path = bench.write(5)
+    rq_id = bench.rq(former, str(path), str(bench.folder / "출력"))
+    assert bench.queue.get(rq_id).state == "queued"
+    bench.start()
+    bench.finish(rq_id)
+    assert [row["id"] for row in bench.rows()] == list(range(5))
+    wrong = bench.rq(former, str(path), str(bench.folder / "없음"), "text_column=본문")
+    assert "본문" in bench.finish(wrong, "failed").message
+
+
 def test_a_job_of_python_s_own_rq_queue_works_as_well(bench: Any) -> None:
     path = bench.write(5)
     bench.start()

@@ -13,8 +13,8 @@ import pytest
 from munjang.bulk.job import JobSpec
 from munjang.registry.layout import Manifest
 from munjang.testing import FakeEncoder
-from munjang_worker.finish import check_shards, write_manifest
-from munjang_worker.planning import PlanSettings, make_plan
+from munjang_worker.finalize_job import check_shards, write_manifest
+from munjang_worker.plan_job import PlanSettings, make_plan
 from munjang_worker.shard import ShardJob
 from munjang_worker.storage import Folder
 

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from munjang_worker.reading import lines as lines_module
-from munjang_worker.reading.block import Problem
-from munjang_worker.reading.delimited import Delimited
-from munjang_worker.reading.lines import Lines
-from munjang_worker.reading.rows import read_pieces
+from munjang_worker import text_formats
+from munjang_worker.block import Problem
+from munjang_worker.reader import read_pieces
 from munjang_worker.storage import Folder
+from munjang_worker.text_formats import Delimited, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,10 +59,10 @@ def test_without_a_header_the_first_record_says_how_many_fields_there_are() -> N
 
 
 def test_a_quote_that_nothing_closes_is_looked_for_so_far_and_no_farther(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("munjang_worker.reading.delimited.LINE_BYTES", 1000)
+    monkeypatch.setattr("munjang_worker.text_formats.LINE_BYTES", 1000)
     looked: list[int] = []
-    look = lines_module.Lines.look
-    monkeypatch.setattr(lines_module.Lines, "look", lambda self, at: looked.append(at) or look(self, at))
+    look = text_formats.Lines.look
+    monkeypatch.setattr(text_formats.Lines, "look", lambda self, at: looked.append(at) or look(self, at))
     found = records('1,"열린\n' + "2,둘\n" * 1000)
     assert found == [BAD, *[["2", "둘"]] * 1000]
     assert max(looked) < 200
@@ -92,7 +91,7 @@ def rows_by_block(plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pyt
     """The texts of a file that is cut into shards of so many rows, and which of them are problems."""
 
     def read(path: Path, rows: int, **options: Any) -> list[Any]:
-        monkeypatch.setattr("munjang_worker.planning.BLOCK_ROWS", rows)
+        monkeypatch.setattr("munjang_worker.plan_job.BLOCK_ROWS", rows)
         plan = plan_of(path, shard_rows=rows, output=str(tmp_path / "출력"), **options)
         found: list[Any] = []
         for shard in plan.shards:

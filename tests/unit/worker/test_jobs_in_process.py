@@ -15,7 +15,7 @@ from munjang.encoder.postprocess import OutputOptions, finish
 from munjang.errors import UnknownPrompt, UnsupportedDimensions
 from munjang.vectors import Precision, quantize_int8
 from munjang_worker.storage import Folder
-from munjang_worker.writing.writer import part_names
+from munjang_worker.writers import part_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable

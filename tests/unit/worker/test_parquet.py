@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from munjang.errors import InvalidJob
-from munjang_worker.reading.rows import read_pieces
+from munjang_worker.reader import read_pieces
 from munjang_worker.storage import Folder
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def test_a_damaged_page_fails_the_job_by_name_and_a_storage_s_refusal_can_be_tri
 
     pq.write_table(table, path)
     plan = plan_of(path, output=str(tmp_path / "둘"))
-    monkeypatch.setattr("munjang_worker.reading.rows.open_source", Refusing)
+    monkeypatch.setattr("munjang_worker.parquet_input.open_source", Refusing)
     with pytest.raises(OSError, match="no answer"):
         list(read_pieces(plan, plan.shards[0], Folder(plan.spec.output)))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from munjang_worker.interrupts import Interrupted, Reason
-from munjang_worker.pipeline import run_pipeline
+from munjang_worker.shard import run_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from munjang.errors import InvalidJob
-from munjang_worker.reading.rows import read_pieces
+from munjang_worker.reader import read_pieces
 from munjang_worker.storage import Folder
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def test_tsv_has_no_quotes_unless_asked_for(tmp_path: Path, plan_of: Callable[..
 def test_a_line_of_many_megabytes_takes_no_more_memory_than_its_limit(
     tmp_path: Path, plan_of: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("munjang_worker.reading.lines.LINE_BYTES", 64)
+    monkeypatch.setattr("munjang_worker.text_formats.LINE_BYTES", 64)
     path = tmp_path / "입력.txt"
     path.write_bytes(b"a" * 1000 + b"\n" + "둘\n".encode())
     texts = read(plan_of(path))[0]
@@ -258,7 +258,7 @@ def test_a_compressed_file_that_breaks_off_is_refused(
 def test_long_texts_are_read_in_pieces_and_no_more_than_one_piece_at_a_time(
     tmp_path: Path, plan_of: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr("munjang_worker.reading.rows.PIECE_CHARS", 100_000)
+    monkeypatch.setattr("munjang_worker.reader.PIECE_CHARS", 100_000)
     texts = [chr(ord("가") + number) * 20_000 for number in range(50)]
     path = tmp_path / f"입력.{kind}"
     path.write_bytes(FORMATS[kind][0](texts))

@@ -10,7 +10,7 @@ from redis import Redis
 from munjang.errors import EngineUnavailable, InvalidJob, RegistryUnavailable, VersionNotFound
 from munjang.settings import WorkerSettings
 from munjang_worker import runtime
-from munjang_worker.queue import BulkJob
+from munjang_worker.rq_queue import BulkJob
 
 
 class Store:

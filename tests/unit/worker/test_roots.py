@@ -8,8 +8,8 @@ import pytest
 
 from munjang.bulk.job import JobSpec
 from munjang.errors import InvalidJob
-from munjang_worker.reading.sources import find_sources
-from munjang_worker.roots import confine, split_roots
+from munjang_worker.sources import find_sources
+from munjang_worker.storage import confine, split_roots
 
 if TYPE_CHECKING:
     from pathlib import Path

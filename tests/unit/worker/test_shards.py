@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from munjang.errors import EngineUnavailable
-from munjang_worker.finish import check_shards
+from munjang_worker.finalize_job import check_shards
 from munjang_worker.interrupts import Interrupted, Reason
 from munjang_worker.shard import ShardJob
 from munjang_worker.storage import Folder
@@ -60,7 +60,7 @@ def test_batches_do_not_depend_on_how_many_pieces_a_block_is_read_in(
     rows[700] = {"id": 700, "text": None}
     path, seen = jsonl(rows), []
     for characters in (1 << 20, 1000):
-        monkeypatch.setattr("munjang_worker.reading.rows.PIECE_CHARS", characters)
+        monkeypatch.setattr("munjang_worker.reader.PIECE_CHARS", characters)
         encoder.batches.clear()
         out = tmp_path / str(characters)
         run(path, output=str(out), carry_columns="text")
@@ -72,7 +72,7 @@ def test_batches_do_not_depend_on_how_many_pieces_a_block_is_read_in(
 def test_a_shard_of_long_texts_can_be_stopped_while_they_are_read(
     jsonl: Rows, plan_of: Callable[..., Plan], encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("munjang_worker.reading.rows.PIECE_CHARS", 1000)
+    monkeypatch.setattr("munjang_worker.reader.PIECE_CHARS", 1000)
     plan = plan_of(jsonl([{"text": "가" * 500}] * 1000))
     polled = []
 

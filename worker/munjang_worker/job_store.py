@@ -1,11 +1,13 @@
 """The worker's side of the job records in Redis: what changes, and when it may. Keys and fields are `munjang.bulk`'s.
 
-Every change is one atomic script, so that workers which report at the same time, or one thing twice, leave it right.
+Every change is one atomic script, so the records stay right if workers report at the same time, or one thing twice.
+Progress is also written into the meta data of RQ jobs, where RQ's own dashboards and programs look for it.
 """
 
 from __future__ import annotations
 
 import time
+import zlib
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +24,14 @@ from munjang.bulk.job import (
     rq_key,
     running_key,
 )
+from munjang.bulk.serializer import like
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from munjang.bulk.job import JobSpec
     from munjang_worker.plan import Plan
-    from munjang_worker.writing.result import ShardResult
+    from munjang_worker.shard import ShardResult
 
 _CLAIM = """
 local state, owner, planned = unpack(redis.call('HMGET', KEYS[1], 'state', 'rq_id', 'shards_total'))
@@ -73,16 +78,22 @@ redis.call('EXPIRE', KEYS[1], ARGV[1]); redis.call('EXPIRE', KEYS[2], ARGV[1])
 return 1
 """
 
+_SET_META = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return end
+if ARGV[2] ~= '' and redis.call('HGET', KEYS[2], 'state') ~= ARGV[2] then return end
+redis.call('HSET', KEYS[1], 'meta', ARGV[1])
+"""
+
 
 class Claim(IntEnum):
-    """What a worker that takes a job's first step finds."""
+    """The result of claiming a job's first step."""
 
     BEGIN = 0
     DUPLICATE = 1
     CANCELLED = 2
 
 
-class Board:
+class JobStore:
     """The records of all jobs, through one connection."""
 
     def __init__(self, connection: Any, keep_seconds: int) -> None:
@@ -92,6 +103,7 @@ class Board:
         self._done = connection.register_script(_DONE)
         self._undone = connection.register_script(_UNDONE)
         self._end = connection.register_script(_END)
+        self._set_meta = connection.register_script(_SET_META)
 
     def claim(self, spec: JobSpec, rq_id: str) -> Claim:
         """Take a job's first step as the RQ job `rq_id`, unless the same work is being done or was cancelled."""
@@ -112,21 +124,21 @@ class Board:
         return str(found.decode()) if found else ""
 
     def planned(self, plan: Plan) -> None:
-        """Say what the plan came to."""
+        """Record the plan's version and totals."""
         totals = {"version": plan.version, "rows_total": plan.rows, "shards_total": len(plan.shards)}
         self._redis.hset(job_key(plan.job), mapping=totals)
 
     def state(self, job_id: str) -> JobState | None:
-        """Where a job stands; None if it is not known (any more)."""
+        """A job's state; None if the job is not known (any more)."""
         state = self._redis.hget(job_key(job_id), "state")
         return JobState(state.decode()) if state else None
 
     def shard_running(self, job_id: str, number: int, progress: ShardProgress) -> None:
-        """Say how a shard goes."""
+        """Record the progress of a shard."""
         self._redis.hset(running_key(job_id), str(number), progress.dumps())
 
     def shard_stopped(self, job_id: str, number: int) -> None:
-        """Say that nobody works on a shard."""
+        """Record that nobody works on a shard."""
         self._redis.hdel(running_key(job_id), str(number))
 
     def shard_done(self, job_id: str, result: ShardResult) -> tuple[int, int]:
@@ -136,7 +148,7 @@ class Board:
         return int(count), int(failed)
 
     def shard_undone(self, job_id: str, number: int) -> None:
-        """Take a shard back that was counted and has to be done again."""
+        """Uncount a shard that has to be done again."""
         self._undone(keys=_keys(job_id), args=[number])
 
     def end(self, job_id: str, state: JobState, message: str = "", **counts: int) -> bool:
@@ -145,20 +157,24 @@ class Board:
         flat = [str(item) for pair in fields.items() for item in pair]
         return bool(self._end(keys=_keys(job_id), args=[self._keep, *flat]))
 
-    def counts(self, job_id: str) -> dict[str, int | str]:
-        """A job's state, totals and counts as plain data, for RQ's own dashboards."""
-        names = ("state", "rows_done", "rows_total", "rows_failed", "shards_done", "shards_total", "version")
-        values = self._redis.hmget(job_key(job_id), *names)
-        return {
-            name: int(value) if value.isdigit() else value.decode()
-            for name, value in zip(names, values, strict=True)
-            if value
-        }
+    def write_rq_meta(self, rq_id: str, meta: Mapping[str, Any], *, job_id: str = "", state: str = "") -> None:
+        """Write an RQ job's meta data in the format of its sender, if the job still exists.
 
-    def owner(self, job_id: str) -> str:
-        """The RQ job that a job was begun by; "" if it is not known."""
-        found = self._redis.hget(job_key(job_id), "rq_id")
-        return str(found.decode()) if found else ""
+        Given a state, nothing is written unless the job `job_id` still has it.
+        """
+        key = RqJob.key_for(rq_id) if rq_id else ""
+        data = self._redis.hget(key, "data") if key else None
+        if data:
+            self._set_meta(keys=[key, job_key(job_id)], args=[like(_decompressed(data)).dumps(dict(meta)), state])
+
+    def mirror(self, job_id: str) -> None:
+        """Write a job's state and counts into the RQ job that started it, unless the state has changed meanwhile."""
+        names = ("state", "rows_done", "rows_total", "rows_failed", "shards_done", "shards_total", "version", "rq_id")
+        values = zip(names, self._redis.hmget(job_key(job_id), *names), strict=True)
+        found = {name: value.decode() for name, value in values if value}
+        rq_id = found.pop("rq_id", "")
+        counts = {name: int(value) if value.isdigit() else value for name, value in found.items()}
+        self.write_rq_meta(rq_id, {"job": job_id} | counts, job_id=job_id, state=found.get("state", ""))
 
     def take_over(self, job_id: str, rq_id: str) -> None:
         """Let another RQ job be the one that the job was begun by."""
@@ -183,3 +199,10 @@ class Board:
 
 def _keys(job_id: str) -> list[str]:
     return [job_key(job_id), done_key(job_id), running_key(job_id)]
+
+
+def _decompressed(data: bytes) -> bytes:
+    try:
+        return zlib.decompress(data)
+    except zlib.error:  # RQ reads such jobs too
+        return data

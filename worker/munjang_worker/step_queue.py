@@ -1,10 +1,10 @@
-"""The steps of a job as RQ jobs: their ids, and getting them into the queue, each once while it waits or runs."""
+"""The steps of a job as RQ jobs: their ids, and putting them into the queue, each once while it waits or runs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rq.job import JobStatus
+from rq.job import Job, JobStatus
 
 from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE
 from munjang.bulk.job import POSITIONAL
@@ -12,9 +12,10 @@ from munjang.bulk.job import POSITIONAL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from rq import Queue
+
     from munjang.bulk.job import JobSpec
     from munjang_worker.plan import Plan
-    from munjang_worker.queue import BulkQueue
 
 RESULT_SECONDS = 3600
 """How long RQ keeps a step that succeeded."""
@@ -22,17 +23,17 @@ RESULT_SECONDS = 3600
 CHUNK = 500
 """Steps that go into the queue in one transaction."""
 
-MOST_LOOKED_AT = 20_000
-"""In a longer queue nobody looks for steps that are missing: by the time that it is shorter, they still are."""
+MAX_SCANNED = 20_000
+"""Lost steps are not looked for in a longer queue: once it is shorter, they are still lost."""
 
 _QUEUED = JobStatus.QUEUED.encode()
 _RUNNING = {JobStatus.STARTED.encode(), JobStatus.SCHEDULED.encode()}
 
 
-class Steps:
+class StepQueue:
     """Puts steps into the queue."""
 
-    def __init__(self, queue: BulkQueue, keep_seconds: int) -> None:
+    def __init__(self, queue: Queue, keep_seconds: int) -> None:
         """Choose the queue; failed steps stay in it for `keep_seconds`."""
         self._queue = queue
         self._keep = keep_seconds
@@ -40,12 +41,24 @@ class Steps:
     def enqueue_shards(self, plan: Plan, numbers: Iterable[int], timeout: float | None) -> int:
         """Queue the shards that are not waiting or running already; how many that were."""
         wanted = list(numbers)
-        count = 0
+        count, total = 0, len(plan.shards)
         for start in range(0, len(wanted), CHUNK):
             chunk = wanted[start : start + CHUNK]
             alive = self._alive([_shard_id(plan.job, number) for number in chunk])
             left = [number for number in chunk if _shard_id(plan.job, number) not in alive]
-            self._queue.enqueue_many([self._shard(plan, number, timeout) for number in left])
+            self._queue.enqueue_many([
+                self._queue.prepare_data(
+                    EMBED_SHARD,
+                    (plan.job, plan.spec.output, plan.fingerprint, number),
+                    job_id=_shard_id(plan.job, number),
+                    description=f"{plan.job}: shard {number + 1} of {total}, {plan.shards[number].rows} rows",
+                    timeout=timeout,
+                    result_ttl=RESULT_SECONDS,
+                    failure_ttl=self._keep,
+                    meta={"job": plan.job, "shard": number, "rows_total": plan.shards[number].rows},
+                )
+                for number in left
+            ])  # fmt: skip
             count += len(left)
         return count
 
@@ -86,35 +99,22 @@ class Steps:
         queue = self._queue
         with queue.connection.pipeline() as pipe:
             pipe.llen(queue.key)
-            pipe.lrange(queue.key, 0, MOST_LOOKED_AT)
+            pipe.lrange(queue.key, 0, MAX_SCANNED)
             pipe.lrange(queue.intermediate_queue_key, 0, -1)
             pipe.zrange(queue.started_job_registry.key, 0, -1)
             pipe.zrange(queue.scheduled_job_registry.key, 0, -1)
             waiting, *found = pipe.execute()
-        if waiting > MOST_LOOKED_AT:
+        if waiting > MAX_SCANNED:
             return set()
         alive = {name.decode().split(":")[0] for names in found for name in names}  # a running one's is ID:EXECUTION
         alive |= {rq_id.rpartition("-")[0] for rq_id in alive}  # a shard's or an end's begins with the job's
         return {job_id for job_id, rq_id in jobs.items() if not {job_id, rq_id} & alive}
 
-    def _shard(self, plan: Plan, number: int, timeout: float | None) -> Any:
-        shard = plan.shards[number]
-        return self._queue.prepare_data(
-            EMBED_SHARD,
-            (plan.job, plan.spec.output, plan.fingerprint, number),
-            job_id=_shard_id(plan.job, number),
-            description=f"{plan.job}: shard {number + 1} of {len(plan.shards)}, {shard.rows} rows",
-            timeout=timeout,
-            result_ttl=RESULT_SECONDS,
-            failure_ttl=self._keep,
-            meta={"job": plan.job, "shard": number, "rows_total": shard.rows},
-        )
-
     def _alive(self, rq_ids: list[str]) -> set[str]:
-        """Those of some steps that wait or run. One that says it is queued must be in the queue, too."""
+        """Those of some steps that wait or run. A step whose status is queued must be in the queue, too."""
         with self._queue.connection.pipeline() as pipe:
             for rq_id in rq_ids:
-                pipe.hget(self._queue.job_class.key_for(rq_id), "status")
+                pipe.hget(Job.key_for(rq_id), "status")
             statuses = dict(zip(rq_ids, pipe.execute(), strict=True))
         running = {rq_id for rq_id, status in statuses.items() if status in _RUNNING}
         queued = {rq_id for rq_id, status in statuses.items() if status == _QUEUED}

@@ -1,7 +1,7 @@
 """RQ's queue and job as the worker uses them: plain data only, three functions only, and a failure that ends the job.
 
-An RQ job may come from anybody who can write to Redis. Nothing in it is unpickled into objects, named functions are
-looked up in a list and never imported, call-backs are not run and web hooks not sent.
+An RQ job may come from anybody who can write to Redis. Nothing in it is unpickled into objects, functions are looked up
+by name and never imported, callbacks are not run and webhooks are not sent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rq.job import Job
 from rq.registry import ScheduledJobRegistry
 from rq.timeouts import BaseTimeoutException, JobTimeoutException
 
-from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE
+from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE, function_name
 from munjang.bulk.job import JobSpec, JobState
 from munjang.bulk.serializer import PlainJson, like
 from munjang.errors import (
@@ -26,9 +26,8 @@ from munjang.errors import (
     VersionNotFound,
 )
 from munjang_worker import jobs, runtime
+from munjang_worker.connection import redis_time
 from munjang_worker.interrupts import Interrupted, Reason
-from munjang_worker.lease import redis_time
-from munjang_worker.mirror import mirror_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,12 +37,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     EMBED_SHARD: jobs.embed_shard,
     FINISH_FILE: jobs.finish_file,
 }
-"""All that this worker runs."""
+"""All that this worker runs, by their current names."""
 
 MAINTENANCE_SECONDS = 30
 """How long one worker's maintenance keeps others from theirs, if it dies in the middle."""
 
-PAUSES = (5, 20, 60)
+RETRY_PAUSES = (5, 20, 60)
 """Seconds before a step is tried for the second, third, … time where storage or the registry was away."""
 
 _WORTH_RETRYING = (RegistryUnavailable, QueueUnavailable, ModelLoadFailed, EngineUnavailable)
@@ -53,17 +52,18 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
     """An RQ job that runs one of FUNCTIONS with plain data."""
 
     failure: BaseException | None = None
-    away = False
+    registry_unavailable = False
     timeout: float | None
     retries_left: int | None
     webhooks: list[Any]
+    success_callback = failure_callback = stopped_callback = None  # they are functions that Redis names
 
     def restore(self, raw_data: Any) -> Any:
         """Read what Redis holds, and fill in what the sender left to the worker."""
         super().restore(raw_data)
         self.serializer = like(self.data)
         settings = runtime.current().settings
-        if self.timeout in {None, Queue.DEFAULT_TIMEOUT}:  # nobody chose it
+        if self.timeout in {None, Queue.DEFAULT_TIMEOUT}:  # not chosen by the sender
             self.timeout = settings.step_seconds
         if self.retries_left is None and self.number_of_retries is None:
             self.retries_left = settings.step_attempts - 1
@@ -77,35 +77,20 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         Raises:
             InvalidJob: not one of FUNCTIONS.
         """
-        function = FUNCTIONS.get(self.func_name) if isinstance(self.func_name, str) else None
+        function = FUNCTIONS.get(function_name(self.func_name))
         if function is None or self.instance is not None:
             known = EMBED_FILE
             msg = f"refused: {str(self.func_name)[:100]!r} is not a function that this worker runs; it runs {known}"
             raise InvalidJob(msg)
         return function
 
-    @property
-    def success_callback(self) -> None:
-        """None: call-backs are functions that Redis names."""
-        return
-
-    @property
-    def failure_callback(self) -> None:
-        """None."""
-        return
-
-    @property
-    def stopped_callback(self) -> None:
-        """None."""
-        return
-
     def get_retry_interval(self) -> int:
-        """Seconds before the next try: none where the worker ended, some where time may bring back what was missing."""
+        """Seconds before the next try: none if the worker ended, some if what was missing may come back."""
         if self.failure is None or isinstance(self.failure, Interrupted):
             return 0
-        if self.away or isinstance(self.failure, OSError):
+        if self.registry_unavailable or isinstance(self.failure, OSError):
             tried = runtime.current().settings.step_attempts - (self.retries_left or 0)
-            return PAUSES[min(max(tried, 1), len(PAUSES)) - 1]
+            return RETRY_PAUSES[min(max(tried, 1), len(RETRY_PAUSES)) - 1]
         return int(super().get_retry_interval())
 
     def retry(self, queue: Queue, pipeline: Any) -> None:
@@ -117,7 +102,7 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
             pipeline.zadd(queue.scheduled_job_registry.key, {self.id: int(due)}, xx=True)
 
     def _execute(self) -> Any:
-        """Run the step, and settle what its failure costs: a shutdown no attempt, a wrong job all of them."""
+        """Run the step, and decide what a failure costs: a shutdown no attempt, an invalid job all of them."""
         try:
             if not isinstance(self.args, list | tuple) or not isinstance(self.kwargs, dict):
                 msg = "refused: the arguments are not a list and a dictionary"
@@ -135,8 +120,12 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
             raise
         except Exception as error:
             self.failure = error
-            self.away = _no_registry(error)
-            if isinstance(error, MunjangError) and not isinstance(error, _WORTH_RETRYING) and not self.away:
+            self.registry_unavailable = _is_registry_unavailable(error)
+            if (
+                isinstance(error, MunjangError)
+                and not isinstance(error, _WORTH_RETRYING)
+                and not self.registry_unavailable
+            ):
                 self.retries_left = 0
             raise
 
@@ -145,17 +134,18 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         super()._handle_failure(exc_string, pipeline, *args, **kwargs)
         job_id = self._bulk_job()
         if job_id and not isinstance(self.failure, Interrupted):
-            board = runtime.current().board
-            board.end(job_id, JobState.FAILED, self._message())
-            mirror_job(self.connection, board, job_id)
+            records = runtime.current().jobs
+            records.end(job_id, JobState.FAILED, self._message())
+            records.mirror(job_id)
 
     def _bulk_job(self) -> str:
         """The id of the job that this is a step of; "" if it is none."""
         try:
-            if self.func_name == EMBED_FILE:
-                known = runtime.current().board.job_of(self.id)
+            function = function_name(self.func_name)
+            if function == EMBED_FILE:
+                known = runtime.current().jobs.job_of(self.id)
                 return known or JobSpec.of_call(self.args, self.kwargs).job_id
-            return str(self.args[0]) if self.func_name in FUNCTIONS else ""
+            return str(self.args[0]) if function in FUNCTIONS else ""
         except Exception:  # noqa: BLE001 - arguments can be anything; then there is no job to fail
             return ""
 
@@ -171,8 +161,8 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         return f"{self.description}: {type(self.failure).__name__}; the worker's log says more"
 
 
-def _no_registry(error: Exception) -> bool:
-    """Whether a step failed because the registry is away; one that stands empty is, as a volume that is not mounted."""
+def _is_registry_unavailable(error: Exception) -> bool:
+    """Whether a step failed because the registry is unavailable; an empty one counts, like a volume not mounted."""
     if not isinstance(error, VersionNotFound):
         return isinstance(error, RegistryUnavailable)
     try:

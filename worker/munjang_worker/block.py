@@ -1,9 +1,9 @@
-"""A block of rows as every format gives it, and making one of records whose values can be anything."""
+"""Rows as every input format gives them, the columns that a job reads, and the types of the output's columns."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from munjang.bulk.job import JobSpec
 
 SAMPLE = 1024
-"""How many records of a JSONL job's beginning decide its columns' types."""
+"""How many records at the start of a JSONL input decide its columns' types."""
 
 ROW_NUMBER = pa.int64()
 
@@ -49,25 +49,30 @@ class Columns:
         return list(self.schema.names[1:])
 
 
-@dataclass(slots=True)
-class Block:
-    """Consecutive rows of the input.
+@dataclass(slots=True, kw_only=True)
+class Rows:
+    """Consecutive rows of the input, at whatever stage they are.
 
     Attributes:
         first: the first row's number in the whole input.
-        texts: what the text column holds; a string where the row is good.
-        table: id and carried columns, as many rows as `texts`.
-        problems: rows that cannot be encoded, by position in the block.
+        table: id and carried columns of all rows, bad ones included.
+        problems: why rows cannot be encoded, by position.
     """
 
     first: int
-    texts: list[object]
     table: pa.Table
-    problems: dict[int, Problem] = field(default_factory=dict)
+    problems: dict[int, Problem]
 
     def __len__(self) -> int:
         """The number of rows, bad ones included."""
-        return len(self.texts)
+        return len(self.table)
+
+
+@dataclass(slots=True, kw_only=True)
+class Block(Rows):
+    """Rows as they were read; `texts` holds what the text column holds, a string where the row is good."""
+
+    texts: list[object]
 
 
 def choose_columns(names: Sequence[str], types: Mapping[str, pa.DataType], spec: JobSpec, url: str) -> Columns:
@@ -93,6 +98,21 @@ def infer_types(records: Sequence[Mapping[str, object]]) -> dict[str, pa.DataTyp
     return {name: _infer([value for record in records if (value := record.get(name)) is not None]) for name in names}
 
 
+def output_type(kind: pa.DataType) -> pa.DataType:
+    """The type that the output has for a column: strings and dictionaries of strings are one."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
+
+
+def is_valid_text(text: str) -> bool:
+    """Whether a text can be written to a file; one with unpaired surrogates cannot."""
+    try:
+        return text.isascii() or text.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
 def make_block(first: int, records: Sequence[Mapping[str, object] | Problem], columns: Columns) -> Block:
     """A block of records; those with values that do not fit their column become problems."""
     problems: dict[int, Problem] = {}
@@ -109,7 +129,7 @@ def make_block(first: int, records: Sequence[Mapping[str, object] | Problem], co
     if not columns.id:
         values[0] = list(range(first, first + len(texts)))
     arrays = [pa.array(column, field.type) for column, field in zip(values, columns.schema, strict=True)]
-    return Block(first, texts, pa.Table.from_arrays(arrays, schema=columns.schema), problems)
+    return Block(first=first, table=pa.Table.from_arrays(arrays, schema=columns.schema), problems=problems, texts=texts)
 
 
 def _fill(row: list[object], record: Mapping[str, object], columns: Columns) -> Problem | None:
@@ -127,20 +147,16 @@ def _fill(row: list[object], record: Mapping[str, object], columns: Columns) -> 
 
 def _convert(value: object, kind: pa.DataType) -> object:
     if pa.types.is_string(kind):
-        return _clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if not is_valid_text(text):
+            raise ValueError
+        return text
     allowed = {pa.int64(): (int,), pa.float64(): (int, float), pa.bool_(): (bool,)}[kind]
     if type(value) not in allowed:
         raise ValueError
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
         raise ValueError
     return value
-
-
-def _clean(text: str) -> str:
-    """The text, unless it has unpaired surrogates, which no file can hold. Raises ValueError then."""
-    if not text.isascii():
-        text.encode()
-    return text
 
 
 def _infer(values: list[object]) -> pa.DataType:

@@ -1,9 +1,10 @@
-"""Parquet files: what is in them, and their rows as tables of the columns that a job reads."""
+"""Parquet input: split files into segments of rows, and read a shard's segments as blocks."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -11,12 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from munjang.errors import InvalidJob
-from munjang_worker.reading.block import Block, Columns, Problem, choose_columns
+from munjang_worker.block import Block, Columns, Problem, choose_columns, output_type
+from munjang_worker.plan import STAGED, InputFile, Segment
+from munjang_worker.sources import HashingStream, decompressed, open_source
+from munjang_worker.storage import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from munjang.bulk.job import JobSpec
+    from munjang_worker.plan import Plan, Shard, ShardBuilder
+    from munjang_worker.sources import Source
+    from munjang_worker.storage import Folder
 
 TEXT = "\0text"
 """The text column's name in the tables: one that no other column has."""
@@ -30,29 +37,91 @@ MOST_ROWS = 8192
 """Rows of one table, however small they are."""
 
 
-def describe(file: IO[bytes], spec: JobSpec, url: str) -> tuple[Columns, int]:
-    """The columns of a job, and the number of rows.
+class ParquetSplitter:
+    """Splits one Parquet file after another into shards.
+
+    Attributes:
+        columns: those of the first file; the others must have the same.
+    """
+
+    def __init__(self, spec: JobSpec, shards: ShardBuilder, folder: Folder, poll: Callable[[], None]) -> None:
+        self._spec = spec
+        self._shards = shards
+        self._folder = folder
+        self._poll = poll
+        self.columns = Columns("", "", pa.schema([]))
+
+    def split(self, source: Source, file: int) -> InputFile:
+        """Split one file, number `file` of the plan.
+
+        Raises:
+            InvalidJob: it cannot be read, or has other columns than the first.
+        """
+        staged = f"{STAGED}/{file:05d}.parquet" if source.compression else ""
+        if not staged:
+            rows, footer = self._describe(source, "")
+        with open_source(source.url) as opened:
+            raw = HashingStream(opened, self._poll)
+            plain = decompressed(raw, source.compression)
+            if staged:
+                with self._folder.create(staged) as path, path.open("wb") as target:
+                    shutil.copyfileobj(plain, target, CHUNK)
+            sha256 = raw.finish()
+        if staged:
+            rows, footer = self._describe(source, staged)
+        start = 0
+        while start < rows:
+            end = min(rows, start + self._shards.room)
+            segment = Segment(file=file, start=start, end=end, rows=end - start, staged=staged, sha256=footer)
+            self._shards.add(segment)
+            start = end
+        return InputFile(url=source.url, size=raw.size, sha256=sha256)
+
+    def _describe(self, source: Source, staged: str) -> tuple[int, str]:
+        """How many rows a file has, and the sha256 of its footer."""
+        url = source.url
+        with self._folder.open(staged) if staged else open_source(url) as opened:
+            footer = _footer_digest(opened, url)
+            parquet = _open(opened, url)
+            types = {column.name: output_type(column.type) for column in parquet.schema_arrow}
+            columns = choose_columns(parquet.schema_arrow.names, types, self._spec, url)
+            rows = int(parquet.metadata.num_rows)
+        kind = types[columns.text]
+        if not pa.types.is_string(kind) and not pa.types.is_null(kind):
+            msg = f"text_column: {columns.text!r} of {url!r} holds {kind}, not text"
+            raise InvalidJob(msg, field="text_column")
+        if self.columns.text and columns != self.columns:
+            msg = f"input: the columns of {url!r} are not those of the first file, or of other types"
+            raise InvalidJob(msg, field="input")
+        self.columns = columns
+        return rows, footer
+
+
+def read_parquet(plan: Plan, shard: Shard, folder: Folder, piece_bytes: int) -> Iterator[Block]:
+    """A shard's rows in pieces of at most `plan.block_rows` rows and about `piece_bytes` bytes.
 
     Raises:
-        InvalidJob: not a Parquet file, or its columns are not as asked.
+        InvalidJob: a file is damaged, or not what was planned.
+        OSError: a file cannot be read.
     """
-    parquet = _open(file, url)
-    schema: pa.Schema = parquet.schema_arrow
-    types = {column.name: _plain_type(column.type) for column in schema}
-    columns = choose_columns(schema.names, types, spec, url)
-    kind = types[columns.text]
-    if not pa.types.is_string(kind) and not pa.types.is_null(kind):
-        msg = f"text_column: {columns.text!r} of {url!r} holds {kind}, not text"
-        raise InvalidJob(msg, field="text_column")
-    return columns, int(parquet.metadata.num_rows)
+    columns = plan.chosen
+    first, room = shard.first_row, plan.block_rows
+    for segment in shard.segments:
+        url = plan.files[segment.file].url
+        with folder.open(segment.staged) if segment.staged else open_source(url) as file:
+            if not segment.staged and _footer_digest(file, url) != segment.sha256:
+                raise plan.changed(segment)
+            for table in _read_rows(file, url, columns, range(segment.start, segment.end), piece_bytes):
+                start = 0
+                while start < len(table):
+                    piece = table.slice(start, room)
+                    yield _block_of(first, piece, columns)
+                    first, start = first + len(piece), start + len(piece)
+                    room = (room - len(piece)) or plan.block_rows
 
 
-def footer_digest(file: IO[bytes], url: str) -> str:
-    """The sha256 of a file's footer, in hexadecimal: it names place, size and range of all that is in the file.
-
-    Raises:
-        InvalidJob: the file has none.
-    """
+def _footer_digest(file: IO[bytes], url: str) -> str:
+    """The sha256 of a file's footer, which holds place, size and value range of everything in the file."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - TAIL))
     length = int.from_bytes(file.read(TAIL)[:4], "little")
@@ -65,13 +134,10 @@ def footer_digest(file: IO[bytes], url: str) -> str:
     return digest
 
 
-def read_rows(file: IO[bytes], url: str, columns: Columns, rows: range, size: int) -> Iterator[pa.Table]:
+def _read_rows(file: IO[bytes], url: str, columns: Columns, rows: range, size: int) -> Iterator[pa.Table]:
     """Some rows as tables of about `size` bytes at most: the text column as TEXT, then id and carried columns.
 
-    The columns have the output's types, whatever strings and dictionaries the file has them as.
-
-    Raises:
-        InvalidJob: the file is damaged.
+    The columns have the output's types, whatever kinds of strings and dictionaries the file holds.
     """
     parquet = _open(file, url)
     groups, skip = _groups(parquet.metadata, rows)
@@ -89,8 +155,8 @@ def read_rows(file: IO[bytes], url: str, columns: Columns, rows: range, size: in
                 return
 
 
-def block_of(first: int, table: pa.Table, columns: Columns) -> Block:
-    """A block of a table that `read_rows` gave."""
+def _block_of(first: int, table: pa.Table, columns: Columns) -> Block:
+    """The block of a table from `_read_rows`."""
     texts = _strings(table.column(TEXT))
     problems: dict[int, Problem] = {}
     data = {name: _valid(table.column(name), name, problems) for name in table.column_names if name != TEXT}
@@ -101,7 +167,7 @@ def block_of(first: int, table: pa.Table, columns: Columns) -> Block:
     else:
         data["id"] = pa.array(range(first, first + len(texts)), pa.int64())
     arrays = [data[name] for name in columns.schema.names]
-    return Block(first, texts, pa.Table.from_arrays(arrays, schema=columns.schema), problems)
+    return Block(first=first, table=pa.Table.from_arrays(arrays, schema=columns.schema), problems=problems, texts=texts)
 
 
 def _open(file: IO[bytes], url: str) -> Any:
@@ -111,7 +177,7 @@ def _open(file: IO[bytes], url: str) -> Any:
 
 @contextmanager
 def _damage(url: str) -> Iterator[None]:
-    """Tell what Parquet cannot make sense of from what the storage below refuses, which goes through."""
+    """Turn errors of the Parquet data into InvalidJob; errors of the storage are passed on."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -178,10 +244,3 @@ def _strings(column: pa.ChunkedArray) -> list[object]:
     except UnicodeDecodeError:
         binary = column.cast(pa.binary()).to_pylist()
         return [None if value is None else value.decode("utf-8", "surrogateescape") for value in binary]
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type that the output has for a column: strings and dictionaries of strings are one."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind

@@ -1,7 +1,7 @@
-"""The warm worker: RQ's worker without a process for each job, so that a model stays loaded from job to job.
+"""The RQ worker: one process for all jobs, so that a model stays loaded from job to job.
 
-What RQ's own SimpleWorker lacks is here: heart-beats while a step runs, short leases and frequent maintenance, so that
-the steps of a dead worker are taken over soon, an orderly stop between two batches, and no trust in what Redis holds.
+It adds what RQ's SimpleWorker lacks: heartbeats while a step runs, short leases and frequent maintenance, so that the
+steps of a dead worker are taken over soon, a clean stop between two batches, and no trust in what Redis holds.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ from munjang.bulk import QUEUE
 from munjang.bulk.job import JobSpec
 from munjang.bulk.serializer import PlainJson, loads
 from munjang.errors import MunjangError
+from munjang_worker.connection import redis_time
+from munjang_worker.heartbeat import Heartbeat, StepTimeLimit, set_lease_end
 from munjang_worker.interrupts import Interrupted, Reason
-from munjang_worker.lease import lease_until, redis_time
-from munjang_worker.limits import PolledDeathPenalty
-from munjang_worker.pulse import Pulse
-from munjang_worker.queue import BulkJob, BulkQueue
+from munjang_worker.rq_queue import BulkJob, BulkQueue
 
 if TYPE_CHECKING:
     from rq.executions import Execution
@@ -44,28 +43,28 @@ if TYPE_CHECKING:
 log = structlog.get_logger("munjang.worker")
 
 IDLE_SECONDS = 5
-"""How long one wait for a job takes; between two waits there are a heart-beat and maintenance."""
+"""How long one wait for a job takes; between two waits there are a heartbeat and maintenance."""
 
 _REGISTRIES = (StartedJobRegistry, FailedJobRegistry, FinishedJobRegistry, DeferredJobRegistry, ReadyJobRegistry)
 
 
-class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by mypy
+class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by mypy
     """Works on the queue of bulk jobs, one step at a time."""
 
     job_class = BulkJob
     queue_class = BulkQueue
-    death_penalty_class = PolledDeathPenalty
+    death_penalty_class = StepTimeLimit
 
-    def __init__(self, runtime: Runtime, pulse_connection: Any) -> None:
+    def __init__(self, runtime: Runtime, brief_connection: Any) -> None:
         """Prepare to work.
 
         Args:
             runtime: this process's, installed already.
-            pulse_connection: for heart-beats, apart from the runtime's.
+            brief_connection: for heartbeats, apart from the runtime's.
         """
         DefaultSerializer.loads = staticmethod(loads)  # so that no forgotten path of RQ unpickles in this process
         self.runtime = runtime
-        self._pulse_connection = pulse_connection
+        self._brief_connection = brief_connection
         self._lost: set[str] = set()
         settings = runtime.settings
         super().__init__(
@@ -86,16 +85,16 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         return min(IDLE_SECONDS, self.runtime.settings.maintenance_seconds)
 
     def get_heartbeat_ttl(self, job: BulkJob, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
-        """Seconds after which a silent worker's step goes to another."""
+        """Seconds after which a silent worker's step is given to another."""
         return int(self.runtime.settings.lease_seconds)
 
     def execute_job(self, job: BulkJob, queue: BulkQueue) -> None:
-        """Work on one step in this process, with heart-beats beside it."""
+        """Work on one step in this process, with heartbeats beside it."""
         self.runtime.interrupts.clear()
         execution: Execution = self.prepare_execution(job)
         end = redis_time(self.connection) + self.runtime.settings.lease_seconds
-        lease_until(self.connection, job.started_job_registry, execution, end)
-        with Pulse(self, job, execution, self._pulse_connection):
+        set_lease_end(self.connection, job.started_job_registry, execution, end)
+        with Heartbeat(self.runtime, self, job, execution, self._brief_connection):
             self.perform_job(job, queue, execution)
         self.set_state(WorkerStatus.IDLE)
         if self.runtime.broken:
@@ -103,11 +102,11 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             self._stop_requested = True
 
     def kill_horse(self, sig: signal.Signals = signal.SIGTERM) -> None:  # noqa: ARG002 - RQ's signature
-        """Stop the step in hand, as RQ's `stop-job` command asks."""
+        """Stop the current step, as RQ's `stop-job` command asks."""
         self.runtime.interrupts.set(Reason.STOPPED)
 
     def request_stop(self, signum: int, frame: Any) -> None:  # noqa: ARG002 - a signal handler's signature
-        """Stop at the next batch, or at once where nothing is being worked on; a second signal ends the process.
+        """Stop at the next batch, or at once if the worker is idle; a second signal ends the process.
 
         RQ's own would leave an idle worker's loop by an exception, which can lose the job that just came.
         """
@@ -117,12 +116,12 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         signal.signal(signal.SIGINT, self.request_force_stop)
         signal.signal(signal.SIGTERM, self.request_force_stop)
         if self.get_state() != WorkerStatus.BUSY and self.runtime.blocked:
-            with suppress(RedisError):  # then the waiting ends by itself, soon
-                self._pulse_connection.client_unblock(self.runtime.blocked)
+            with suppress(RedisError):  # then the waiting times out soon
+                self._brief_connection.client_unblock(self.runtime.blocked)
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
-        """Whether maintenance is due. RQ asks before it waits for a job: a worker that is to stop stops here."""
+        """Whether maintenance is due. RQ asks before it waits for a job: a worker that should stop stops here."""
         if self.runtime.orphaned:
             log.warning("the parent process is gone; this one ends")
             self.runtime.interrupts.set(Reason.SHUTDOWN)
@@ -131,7 +130,7 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         return bool(super().should_run_maintenance_tasks)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Say that this worker lives; without Redis, a worker that is to stop stops here."""
+        """Report that this worker is alive; without Redis, a worker that should stop stops here."""
         try:
             super().heartbeat(timeout, pipeline)
         except RedisError:
@@ -140,7 +139,7 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             raise
 
     def handle_exception(self, job: BulkJob, *exc_info: Any) -> None:
-        """Log why a step failed; what munjang raised on purpose needs no traceback, an interruption no second line."""
+        """Log why a step failed; an error of munjang needs no traceback, an interruption no second line."""
         error = exc_info[1]
         if isinstance(error, Interrupted):
             return
@@ -150,7 +149,7 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             log.error("step failed", rq=job.id, attempts_left=job.retries_left, exc_info=exc_info)
 
     def clean_registries(self) -> None:
-        """Take over the steps of dead workers, queue those whose time has come, and go on with jobs that lost steps."""
+        """Take over the steps of dead workers, queue those whose time has come, and resume jobs that lost steps."""
         for queue in self.queues:
             if queue.acquire_maintenance_lock():
                 now = redis_time(self.connection)
@@ -161,15 +160,15 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
                 clean_worker_registry(queue)
                 queue.intermediate_queue.cleanup(self, queue)
                 queue.enqueue_due(now)
-                self._go_on_with_lost_jobs()
+                self._resume_lost_jobs()
                 queue.release_maintenance_lock()
         self.last_cleaned_at = utc_now()
 
     def clean_group_registries(self) -> None:
-        """Nothing: bulk jobs have no groups."""
+        """Do nothing: bulk jobs have no groups."""
 
     def unsubscribe(self) -> None:
-        """Listen to commands no more. RQ's own does this in another order, and then waits a second for the listener."""
+        """Stop listening to commands. RQ's own order of these calls waits a second for the listener."""
         if self.pubsub_thread:
             self.pubsub_thread.stop()
             self.pubsub.unsubscribe()
@@ -177,19 +176,46 @@ class WarmWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             self.pubsub.close()
 
     def teardown(self) -> None:
-        """Sign off, if Redis can be reached."""
+        """Unregister the worker, if Redis can be reached."""
         try:
             super().teardown()
         except RedisError as error:
-            log.warning("could not sign off; the worker's entry in Redis expires by itself", error=str(error))
+            log.warning("could not unregister; the worker's entry in Redis expires by itself", error=str(error))
 
-    def _go_on_with_lost_jobs(self) -> None:
-        """Begin running jobs again of which no step waits or runs, seen twice in a row: Redis lost its last writes."""
-        running = self.runtime.board.running_jobs()
+    def _resume_lost_jobs(self) -> None:
+        """Resume running jobs of which no step waits or runs, seen twice in a row: Redis lost its last writes."""
+        running = self.runtime.jobs.running_jobs()
         lost = self.runtime.steps.lost(running) if running else set()
         for job_id in lost & self._lost:
-            log.warning("a running job had no steps left in the queue, and is taken up again", job=job_id)
-            self.runtime.board.take_over(job_id, job_id)
-            spec = JobSpec.model_validate_json(self.runtime.board.spec_json(job_id))
+            log.warning("a running job had no steps left in the queue, and is resumed", job=job_id)
+            self.runtime.jobs.take_over(job_id, job_id)
+            spec = JobSpec.model_validate_json(self.runtime.jobs.spec_json(job_id))
             self.runtime.steps.enqueue_plan(spec, job_id)
         self._lost = lost - self._lost
+
+
+RQ_OVERRIDES: dict[type, tuple[str, ...]] = {
+    BulkJob: (
+        *("_execute", "_handle_failure", "failure_callback", "func", "get_retry_interval", "restore", "retry"),
+        *("stopped_callback", "success_callback"),
+    ),
+    BulkQueue: ("acquire_maintenance_lock", "lmove"),
+    BulkWorker: (
+        *("clean_group_registries", "clean_registries", "dequeue_timeout", "execute_job", "get_heartbeat_ttl"),
+        *("handle_exception", "heartbeat", "kill_horse", "request_stop", "should_run_maintenance_tasks", "teardown"),
+        "unsubscribe",
+    ),
+    StepTimeLimit: ("handle_death_penalty",),
+}
+"""What is overridden of RQ. Most of it is private, and a release of RQ may change it: a test fails when one does."""
+
+RQ_DEPENDENCIES: dict[type, tuple[str, ...]] = {
+    BulkJob: ("perform", "should_enqueue_at_front"),
+    BulkQueue: ("_enqueue_job", "dequeue_any"),
+    BulkWorker: (
+        *("dequeue_job_and_maintain_ttl", "handle_job_failure", "perform_job", "prepare_execution"),
+        *("run_maintenance_tasks", "work"),
+    ),
+    StartedJobRegistry: ("cleanup",),
+}
+"""Methods of RQ, not overridden, that must call the overrides when and as they do now."""

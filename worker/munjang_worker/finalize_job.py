@@ -1,8 +1,7 @@
-"""The end of a job: verify every shard, put the error files together, and write the manifest that marks success."""
+"""The end of a job: verify every shard, merge the error files, and write the manifest that marks success."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -11,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from munjang import __version__
 from munjang.bulk import ERRORS, MANIFEST
-from munjang_worker.reading.staging import STAGED
+from munjang_worker.plan import STAGED
+from munjang_worker.shard import errors_name, forget_result, load_result
 from munjang_worker.storage import CHUNK, TEMPORARY
-from munjang_worker.writing.result import errors_name, forget_result, load_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from munjang_worker.plan import Plan
+    from munjang_worker.shard import ShardResult
     from munjang_worker.storage import Folder
-    from munjang_worker.writing.result import Part, ShardResult
 
 FORMAT = 1
 
@@ -40,15 +39,15 @@ def check_shards(
 ) -> tuple[list[ShardResult], list[int]]:
     """The finished shards, and the numbers of those that have to be done (again): their records are removed.
 
-    A shard is finished if its record stands, its bad rows are told of, and its files have the recorded sizes and, if
-    `deep` and on a disk of this machine, the recorded sha256. Files elsewhere were hashed before they went there.
+    A shard is finished if its record and the file of its bad rows exist, and its files have the recorded sizes and, if
+    `deep` and on a disk of this machine, the recorded sha256. Files elsewhere were hashed before they were uploaded.
     """
     results: list[ShardResult] = []
     missing: list[int] = []
     for number, shard in enumerate(plan.shards):
         poll()
         result = load_result(folder, number)
-        if result is not None and result.rows + result.failed == shard.rows and _stands(result, folder, deep=deep):
+        if result is not None and result.rows + result.failed == shard.rows and _is_intact(result, folder, deep=deep):
             results.append(result)
         else:
             forget_result(folder, number)
@@ -57,7 +56,7 @@ def check_shards(
 
 
 def write_manifest(plan: Plan, results: Sequence[ShardResult], folder: Folder) -> dict[str, Any]:
-    """Put the error files together and write the manifest; what it says.
+    """Merge the error files and write the manifest; its content.
 
     The staged input and what killed workers left under temporary names are removed. The shards' records and bad rows
     stay, so that a part that is lost later can be made again alone.
@@ -71,7 +70,7 @@ def write_manifest(plan: Plan, results: Sequence[ShardResult], folder: Folder) -
 
 
 def write_errors(results: Sequence[ShardResult], folder: Folder) -> None:
-    """Put the bad rows of some shards into one file, in the input's order."""
+    """Merge the bad rows of some shards into one file, in the input's order."""
     with folder.create(ERRORS) as path, path.open("wb") as target:
         for result in (one for one in results if one.failed):
             with folder.open(errors_name(result.number)) as errors:
@@ -110,20 +109,12 @@ def _shard(plan: Plan, result: ShardResult) -> dict[str, Any]:
     return {"number": result.number, "first_row": plan.shards[result.number].first_row} | entry
 
 
-def _stands(result: ShardResult, folder: Folder, *, deep: bool) -> bool:
+def _is_intact(result: ShardResult, folder: Folder, *, deep: bool) -> bool:
     if result.failed and folder.size(errors_name(result.number)) is None:
         return False
     for part in result.parts:
         if folder.size(part.name) != part.size:
             return False
-        if deep and folder.local and _sha256(part, folder) != part.sha256:
+        if deep and folder.local and folder.sha256(part.name) != part.sha256:
             return False
     return True
-
-
-def _sha256(part: Part, folder: Folder) -> str:
-    with folder.open(part.name) as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

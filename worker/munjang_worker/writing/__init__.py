@@ -1,1 +1,0 @@
-"""Output files: one writer for each format, and what a finished shard leaves beside its files."""
