@@ -86,7 +86,7 @@ def test_a_version_with_one_flipped_byte_never_serves_and_the_server_says_why(re
     with Client(server.target) as client:
         client.wait_ready(240)
         registry.promote("stable", 2, "test")
-        logged = server.wait_for("version failed; the others serve on", version=2)
+        logged = server.wait_for("version failed to load; the others are still served", version=2)
         assert "model.safetensors" in logged["reason"]
         assert client.encode(TEXTS).version == 1
         described = client.version("2")

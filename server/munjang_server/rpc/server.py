@@ -181,7 +181,10 @@ class GrpcServer:
         }
         if admin is not None:
             of_messages |= {"PromoteVersion": admin.promote, "RollbackAlias": admin.rollback}
-        streams = {"EncodeStream": EncodeStream(encode, interceptor, settings), "WatchJob": jobs.watch_job}
+        streams: dict[str, Callable[..., Any]] = {
+            "EncodeStream": EncodeStream(encode, interceptor, settings),
+            "WatchJob": jobs.watch_job,
+        }
         for service in SERVICES:
             handlers = {}
             for method in service.methods:
