@@ -12,13 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from munjang.errors import MunjangError
-from munjang_trainer.commands.crossvalidate import crossvalidate
 from munjang_trainer.commands.evaluate import evaluate
 from munjang_trainer.commands.prepare import prepare
-from munjang_trainer.commands.publish import publish
-from munjang_trainer.commands.run import run as run_recipe
 from munjang_trainer.commands.starter import starter
-from munjang_trainer.commands.train import train
+from munjang_trainer.commands.train import crossvalidate, publish, train
+from munjang_trainer.commands.train import run as run_recipe
 
 app = typer.Typer(name="trainer", no_args_is_help=True, pretty_exceptions_enable=False)
 

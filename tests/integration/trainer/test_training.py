@@ -18,9 +18,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 
-from munjang_trainer.training.checkpoints import whole_checkpoints
-from munjang_trainer.training.journal import read_journal
-from munjang_trainer.training.record import read_record
+from munjang_trainer.training.callbacks import read_journal
+from munjang_trainer.training.checkpoints import complete_checkpoints
+from munjang_trainer.training.run import read_record
 
 CONTRASTIVE = {"nli": {"loss": "mnrl"}}
 
@@ -95,7 +95,7 @@ def test_sigterm_writes_a_checkpoint_and_the_same_command_goes_on(train, forge, 
         os.sched_yield()
     os.kill(pid, signal.SIGTERM)
     assert forge.wait() == 128 + signal.SIGTERM
-    (checkpoint,) = whole_checkpoints(run / "stages" / "scored")
+    (checkpoint,) = complete_checkpoints(run / "stages" / "scored")
     assert 5 <= int(checkpoint.name.removeprefix("checkpoint-")) < 100
     assert not (run / "model").exists()
     assert train("stopped", stages=long) == run
@@ -158,7 +158,7 @@ def test_a_student_of_another_length_goes_on_after_a_stop(train, workshop):
     taught = {"loss": "distill", "teacher": {"base": str(teacher), "metric": "mse"}}
     wide = {"base": "random", "random": {"layers": 1, "hidden": 24, "heads": 2, "vocabulary": 300}, "max_tokens": 16}
     whole = train("wide", model=wide, stages=[stage("distil", steps=20, sts=taught)])
-    checkpoint = whole_checkpoints(whole / "stages" / "distil")[-2]
+    checkpoint = complete_checkpoints(whole / "stages" / "distil")[-2]
     again = workshop / "runs" / "wide-again"
     subprocess.run(["cp", "-r", whole, again], check=True)
     for gone in ("model", "training.json", "stages/distil/model", "stages/distil/checkpoint-20"):

@@ -13,8 +13,8 @@ from munjang.errors import ConfigurationError
 from munjang.settings import TrainerSettings
 
 if TYPE_CHECKING:
-    from munjang_trainer.data.report import DataReport, TableReport
-    from munjang_trainer.recipe.data import DataPart
+    from munjang_trainer.data.prepare import DataReport, TableReport
+    from munjang_trainer.recipe.schema import DataConfig
 
 Files = list[str] | None
 
@@ -79,7 +79,7 @@ def _grid(title: str, reports: dict[str, TableReport]) -> Grid:
     return grid
 
 
-def _of_recipe(recipe: str, data: str, leaks: str) -> tuple[DataPart, str, int]:
+def _of_recipe(recipe: str, data: str, leaks: str) -> tuple[DataConfig, str, int]:
     from munjang_trainer.recipe.load import load_recipe  # noqa: PLC0415 - only when the command runs
 
     overrides = [f"data.leaks={leaks}"] if leaks else []
@@ -87,9 +87,9 @@ def _of_recipe(recipe: str, data: str, leaks: str) -> tuple[DataPart, str, int]:
     return loaded.data, loaded.name, loaded.seed
 
 
-def _of_files(files: dict[str, Files], evaluate: list[str], data: str, leaks: str) -> DataPart:
-    from munjang_trainer.recipe.data import DataPart  # noqa: PLC0415 - only when the command runs
+def _of_files(files: dict[str, Files], evaluate: list[str], data: str, leaks: str) -> DataConfig:
     from munjang_trainer.recipe.load import parse  # noqa: PLC0415 - the same
+    from munjang_trainer.recipe.schema import DataConfig  # noqa: PLC0415 - only when the command runs
 
     sources = {kind: {"kind": kind, "files": named} for kind, named in files.items() if named}
     if not sources:
@@ -99,7 +99,7 @@ def _of_files(files: dict[str, Files], evaluate: list[str], data: str, leaks: st
         f"evaluated-{number}": {"source": {"kind": "sts", "files": [file]}} for number, file in enumerate(evaluate)
     }
     content = {"folder": data, "sources": sources, "evaluation": judged, "leaks": leaks or "fail"}
-    return parse(DataPart, content, "what was asked for")
+    return parse(DataConfig, content, "what was asked for")
 
 
 def _lengths(tokenizer: str) -> Any:

@@ -20,7 +20,7 @@ csv.field_size_limit(1 << 30)
 
 
 @dataclass
-class Tally:
+class RowCounts:
     """How many rows were read, and how many were dropped for which reason."""
 
     read: int = 0
@@ -31,20 +31,20 @@ class Tally:
         self.dropped[reason] += 1
 
 
-def locate(folder: str, file: str) -> str:
+def resolve_address(folder: str, file: str) -> str:
     """The address of a file: as it stands if absolute or a URL, else below the folder."""
     if "://" in file or file.startswith("/"):
         return file
     return f"{folder.rstrip('/')}/{file}" if folder else file
 
 
-def exists(address: str) -> bool:
+def file_exists(address: str) -> bool:
     """Whether there is such a file."""
     filesystem, path = fsspec.core.url_to_fs(address)
     return bool(filesystem.isfile(path))
 
 
-def state(address: str) -> str:
+def file_state(address: str) -> str:
     """What changes when the file does (its size and time, or what the store says), or "" if there is none."""
     filesystem, path = fsspec.core.url_to_fs(address)
     try:
@@ -68,7 +68,7 @@ def read_lines(address: str) -> Iterator[str]:
         raise ConfigurationError(msg, field="data") from error
 
 
-def read_table(address: str, columns: tuple[str, ...], tally: Tally) -> Iterator[tuple[str, ...]]:
+def read_table(address: str, columns: tuple[str, ...], counts: RowCounts) -> Iterator[tuple[str, ...]]:
     """The named columns of a table with a header, row by row.
 
     Tab-separated files know no quoting: a quotation mark is a character of the text (read with quoting, KorSTS dev has
@@ -78,16 +78,16 @@ def read_table(address: str, columns: tuple[str, ...], tally: Tally) -> Iterator
         ConfigurationError: the file cannot be read, or has no such column.
     """
     if _suffix(address) == ".parquet":
-        yield from _read_parquet(address, columns, tally)
+        yield from _read_parquet(address, columns, counts)
         return
     lines = (line for line in read_lines(address) if line)
     rows = csv.reader(lines) if _suffix(address) == ".csv" else (line.split("\t") for line in lines)
     header: list[str] = next(iter(rows), [])
     positions = [_position(address, header, column) for column in columns]
     for row in rows:
-        tally.read += 1
+        counts.read += 1
         if len(row) != len(header):
-            tally.drop("wrong number of columns")
+            counts.drop("wrong number of columns")
             continue
         yield tuple(row[position] for position in positions)
 
@@ -120,7 +120,7 @@ def _position(address: str, header: list[str], column: str) -> int:
     return header.index(column)
 
 
-def _read_parquet(address: str, columns: tuple[str, ...], tally: Tally) -> Iterator[tuple[str, ...]]:
+def _read_parquet(address: str, columns: tuple[str, ...], counts: RowCounts) -> Iterator[tuple[str, ...]]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - only this format needs it
 
     with fsspec.open(address, "rb") as file:
@@ -129,5 +129,5 @@ def _read_parquet(address: str, columns: tuple[str, ...], tally: Tally) -> Itera
             _position(address, parquet.schema_arrow.names, column)
         for batch in parquet.iter_batches(columns=list(columns)):
             for row in batch.to_pylist():
-                tally.read += 1
+                counts.read += 1
                 yield tuple("" if row[column] is None else str(row[column]) for column in columns)

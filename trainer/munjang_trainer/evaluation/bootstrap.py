@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from munjang_trainer.evaluation.figures import Sample
+    from munjang_trainer.evaluation.metrics import Sample
 
 
 class Interval(NamedTuple):

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from munjang.errors import ConfigurationError
-from munjang_trainer.data.files import exists, locate
+from munjang_trainer.data.files import file_exists, resolve_address
 from munjang_trainer.data.prepare import read_evaluation, read_report
-from munjang_trainer.data.sources import load_whole
-from munjang_trainer.recipe.data import GroupsSource, NliSource, StsSource
+from munjang_trainer.data.sources import load_evaluation_source
+from munjang_trainer.recipe.schema import GroupsSource, NliSource, StsSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from munjang_trainer.data.table import Table
-    from munjang_trainer.recipe.data import Source
+    from munjang_trainer.recipe.schema import Source
 
 STANDARD = {
     "korsts-dev": StsSource(kind="sts", files=("korsts/sts-dev.tsv",)),
@@ -30,9 +30,9 @@ SEED = 42
 def standard_sets(folder: str) -> dict[str, Table]:
     """The standard sets that lie in a data folder."""
     return {
-        name: load_whole(source, folder, SEED)[0]
+        name: load_evaluation_source(source, folder, SEED)[0]
         for name, source in STANDARD.items()
-        if all(exists(locate(folder, file)) for file in source.files)
+        if all(file_exists(resolve_address(folder, file)) for file in source.files)
     }
 
 
@@ -60,7 +60,7 @@ def named_sets(folder: str, sts: Iterable[str], nli: Iterable[str], groups: Iter
         if name in tables:
             msg = f"two files are named {name}: evaluate one after the other"
             raise ConfigurationError(msg, field="evaluation")
-        tables[name] = load_whole(source, folder, SEED)[0]
+        tables[name] = load_evaluation_source(source, folder, SEED)[0]
         if not tables[name].rows:
             msg = f"{source.files[0]} holds no row to evaluate on"
             raise ConfigurationError(msg, field="evaluation")

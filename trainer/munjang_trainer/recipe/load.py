@@ -9,13 +9,12 @@ import yaml
 from pydantic import ValidationError
 
 from munjang.errors import ConfigurationError
-from munjang_trainer.recipe.base import Part
-from munjang_trainer.recipe.recipe import Recipe
+from munjang_trainer.recipe.schema import Config, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-AnyPart = TypeVar("AnyPart", bound=Part)
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 SHIPPED = Path(__file__).parents[1] / "recipes"
 
@@ -44,7 +43,7 @@ def load_recipe(name: str, *, data_folder: str = "", overrides: Sequence[str] = 
     return parse(Recipe, content, f"the recipe {path}")
 
 
-def parse(kind: type[AnyPart], content: Any, what: str) -> AnyPart:
+def parse(kind: type[AnyConfig], content: Any, what: str) -> AnyConfig:
     """Validate a part of a recipe.
 
     Raises:

@@ -14,7 +14,7 @@ from sentence_transformers.sentence_transformer.losses import EmbedDistillLoss
 from torch import distributed
 from transformers import TrainerCallback
 
-from munjang_trainer.whole import write_whole
+from munjang_trainer.output_files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ MARK = "whole"
 PREFIX = "checkpoint-"
 
 
-def whole_checkpoints(folder: Path) -> list[Path]:
+def complete_checkpoints(folder: Path) -> list[Path]:
     """The whole checkpoints of a stage, by step."""
     found = [path for path in folder.glob(f"{PREFIX}*") if (path / MARK).is_file()]
     return sorted(found, key=step_of)
@@ -37,7 +37,7 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix(PREFIX))
 
 
-def clear_broken(folder: Path) -> list[Path]:
+def remove_incomplete(folder: Path) -> list[Path]:
     """Remove what a kill left of checkpoints; returns what was removed."""
     broken = [path for path in folder.glob(f"{PREFIX}*") if not (path / MARK).is_file()]
     for path in broken:
@@ -51,7 +51,7 @@ def load_projections(checkpoint: Path, losses: Mapping[str, nn.Module]) -> None:
         loss.load_projection(str(checkpoint / _projection(name)))
 
 
-class Checkpoints(TrainerCallback):
+class CheckpointCallback(TrainerCallback):
     """Marks each checkpoint as whole, then lets go of the oldest ones, never of the best."""
 
     def __init__(self, keep: int, losses: Mapping[str, nn.Module]) -> None:
@@ -70,12 +70,12 @@ class Checkpoints(TrainerCallback):
             checkpoint = folder / f"{PREFIX}{state.global_step}"
             for name, loss in _projecting(self._losses).items():
                 loss.save_projection(str(checkpoint / _projection(name)))
-            write_whole(checkpoint / MARK, f"{state.global_step}\n")
+            write_atomically(checkpoint / MARK, f"{state.global_step}\n")
             self._let_go(folder, state.best_model_checkpoint)
         return control
 
     def _let_go(self, folder: Path, best: str | None) -> None:
-        for checkpoint in whole_checkpoints(folder)[: -self._keep]:
+        for checkpoint in complete_checkpoints(folder)[: -self._keep]:
             if best is None or checkpoint != Path(best):
                 (checkpoint / MARK).unlink()
                 shutil.rmtree(checkpoint)

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from sentence_transformers.sentence_transformer import losses
 
-from munjang_trainer.training.world import processes
+from munjang_trainer.training.distributed import world_size
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import nn
 
-    from munjang_trainer.recipe.stages import DatasetPart
+    from munjang_trainer.recipe.schema import DatasetConfig
 
 
 def make_loss(
-    model: SentenceTransformer, dataset: DatasetPart, matryoshka: tuple[int, ...], teacher_dimensions: int = 0
+    model: SentenceTransformer, dataset: DatasetConfig, matryoshka: tuple[int, ...], teacher_dimensions: int = 0
 ) -> nn.Module:
     """The loss of one dataset; with `matryoshka` it is also computed on the first so many dimensions.
 
@@ -35,7 +35,7 @@ def make_loss(
     return losses.MatryoshkaLoss(model, loss, matryoshka_dims=[full, *shorter]) if shorter else loss
 
 
-def _plain(model: SentenceTransformer, dataset: DatasetPart) -> nn.Module:
+def _plain(model: SentenceTransformer, dataset: DatasetConfig) -> nn.Module:
     directions: Any = ("query_to_doc", "doc_to_query") if dataset.symmetric else ("query_to_doc",)
     mode: Any = "per_direction" if dataset.symmetric else "joint"
     match dataset.loss:
@@ -45,7 +45,7 @@ def _plain(model: SentenceTransformer, dataset: DatasetPart) -> nn.Module:
                 scale=dataset.scale,
                 directions=directions,
                 partition_mode=mode,
-                gather_across_devices=processes() > 1,
+                gather_across_devices=world_size() > 1,
             )
         case "cached-mnrl":
             return losses.CachedMultipleNegativesRankingLoss(
@@ -54,7 +54,7 @@ def _plain(model: SentenceTransformer, dataset: DatasetPart) -> nn.Module:
                 directions=directions,
                 partition_mode=mode,
                 mini_batch_size=dataset.mini_batch,
-                gather_across_devices=processes() > 1,
+                gather_across_devices=world_size() > 1,
             )
         case "cosent":
             return losses.CoSENTLoss(model, scale=dataset.scale)

@@ -7,9 +7,8 @@ from scipy import stats
 from munjang.vectors import Precision
 from munjang_trainer.data.table import Table
 from munjang_trainer.evaluation.bootstrap import difference, interval
-from munjang_trainer.evaluation.figures import Sample, judge, spearman
-from munjang_trainer.evaluation.forms import Form, forms_of
-from munjang_trainer.evaluation.retrieval import search
+from munjang_trainer.evaluation.evaluate import VectorFormat, vector_formats
+from munjang_trainer.evaluation.metrics import Sample, compute_metrics, search, spearman
 
 
 def vectors_of(known):
@@ -22,7 +21,7 @@ def test_correlations_are_those_of_scipy():
     labels = draw.integers(0, 6, 50) / 5
     table = Table("sts", [(f"왼쪽 {i}", f"오른쪽 {i}", float(labels[i])) for i in range(50)])
     known = {f"왼쪽 {i}": left[i] for i in range(50)} | {f"오른쪽 {i}": right[i] for i in range(50)}
-    figures, sample = judge(table, vectors_of(known))
+    figures, sample = compute_metrics(table, vectors_of(known))
     cosines = (left * right).sum(1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)
     dots = (left * right).sum(1)
     assert figures["cosine_spearman"] == pytest.approx(stats.spearmanr(cosines, labels).statistic, abs=1e-6)
@@ -39,7 +38,7 @@ def test_a_model_that_tells_nothing_apart_scores_zero():
 def test_a_triplet_counts_if_the_positive_is_nearer():
     table = Table("triplets", [("가", "나", "다"), ("가", "다", "나")])
     known = {"가": [1, 0], "나": [1, 0.1], "다": [0, 1]}
-    assert judge(table, vectors_of(known))[0] == {"accuracy": 0.5}
+    assert compute_metrics(table, vectors_of(known))[0] == {"accuracy": 0.5}
 
 
 def test_retrieval_finds_the_texts_of_a_group():
@@ -66,7 +65,7 @@ def test_recall_at_ten_is_of_ten_where_more_are_wanted():
 
 def test_forms_keep_what_they_promise():
     rows = np.random.default_rng(0).standard_normal((20, 16)).astype(np.float32)
-    assert [form.name for form in forms_of((8,), tuple(Precision), 0.01)] == [
+    assert [form.name for form in vector_formats((8,), tuple(Precision), 0.01)] == [
         "",
         "float16",
         "bfloat16",
@@ -74,10 +73,10 @@ def test_forms_keep_what_they_promise():
         "ubinary",
         "8d",
     ]
-    assert "int8" not in [form.name for form in forms_of((), tuple(Precision), 0)]
-    assert Form().apply(rows, 0) is rows
-    assert Form(dimensions=8).apply(rows, 0).shape == (20, 8)
-    binary = Form(precision=Precision.UBINARY).apply(rows, 0)
+    assert "int8" not in [form.name for form in vector_formats((), tuple(Precision), 0)]
+    assert VectorFormat().apply(rows, 0) is rows
+    assert VectorFormat(dimensions=8).apply(rows, 0).shape == (20, 8)
+    binary = VectorFormat(precision=Precision.UBINARY).apply(rows, 0)
     assert (binary == np.where(rows > 0, 1, -1)).all()
 
 

@@ -10,17 +10,16 @@ from safetensors.numpy import save_file
 from munjang.errors import ConfigurationError
 from munjang.testing import FakeEncoder
 from munjang.vectors import Precision
+from munjang_trainer.commands.evaluate import show, show_comparison
 from munjang_trainer.data.table import Table
-from munjang_trainer.evaluation.compare import compare
-from munjang_trainer.evaluation.measure import Scope, measure
-from munjang_trainer.evaluation.plot import plot
+from munjang_trainer.evaluation.evaluate import EvaluationOptions, compare, evaluate_model
+from munjang_trainer.evaluation.models import LoadedModel
 from munjang_trainer.evaluation.results import Comparison
 from munjang_trainer.evaluation.sets import named_sets, standard_sets
-from munjang_trainer.evaluation.show import show, show_comparison
-from munjang_trainer.evaluation.subject import Subject
+from munjang_trainer.plots import plot
 
 TABLE = Table("sts", [(f"문장 {i} 하나", f"문장 {i} 둘", i % 6 / 5) for i in range(40)])
-SCOPE = Scope(prompt="query", dimensions=(4, 8), precisions=tuple(Precision), resamples=100)
+SCOPE = EvaluationOptions(prompt="query", dimensions=(4, 8), precisions=tuple(Precision), resamples=100)
 
 
 @dataclass
@@ -36,7 +35,7 @@ def folder(tmp_path):
 
 
 def measured(folder, seed=0, table=TABLE):
-    return measure(Subject(f"모델 {seed}", folder, Fake(seed=seed), 0.01), {"sts": table}, SCOPE)
+    return evaluate_model(LoadedModel(f"모델 {seed}", folder, Fake(seed=seed), 0.01), {"sts": table}, SCOPE)
 
 
 def test_every_form_that_the_model_has_is_measured(folder):
@@ -58,7 +57,7 @@ def test_size_speed_and_prompt_are_told(folder):
 def test_vectors_that_are_not_finite_give_no_figures(folder):
     encoder = Fake()
     encoder._vector = lambda tokens: np.full(8, np.nan, np.float32)
-    results = measure(Subject("깨진 모델", folder, encoder, 0.01), {"sts": TABLE}, SCOPE).results
+    results = evaluate_model(LoadedModel("깨진 모델", folder, encoder, 0.01), {"sts": TABLE}, SCOPE).results
     assert (results.finite, results.sets) == (False, {})
 
 

@@ -6,8 +6,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from munjang.errors import ConfigurationError
-from munjang_trainer.model.layers import spread
-from munjang_trainer.model.pieces import kept_ids, shortened
+from munjang_trainer.model.pruning import evenly_spaced, kept_ids, pruned_tokenizer
 
 
 def built(model, **parts):
@@ -53,7 +52,7 @@ def test_a_text_of_the_corpus_keeps_its_pieces(make, text, gone):
     tokenizer = make()
     content = json.loads(tokenizer.to_str())
     kept = kept_ids(content, tokenizer.encode(text).ids)
-    smaller = Tokenizer.from_str(json.dumps(shortened(content, kept)))
+    smaller = Tokenizer.from_str(json.dumps(pruned_tokenizer(content, kept)))
     before, after = tokenizer.encode(text), smaller.encode(text)
     assert after.tokens == before.tokens
     assert [kept[number] for number in after.ids] == before.ids
@@ -79,7 +78,7 @@ def test_berts_own_post_processor_is_renumbered_too():
     tokenizer = wordpiece()
     tokenizer.post_processor = processors.BertProcessing(("<unk>", 1), ("<s>", 2))
     content = json.loads(tokenizer.to_str())
-    smaller = shortened(content, kept_ids(content, [3]))
+    smaller = pruned_tokenizer(content, kept_ids(content, [3]))
     assert smaller["post_processor"]["sep"] == ["<unk>", 0]
     assert smaller["post_processor"]["cls"] == ["<s>", 1]
 
@@ -87,9 +86,9 @@ def test_berts_own_post_processor_is_renumbered_too():
 def test_other_tokenizers_are_refused():
     content = {"model": {"type": "WordLevel", "vocab": {"가": 0}}}
     with pytest.raises(ConfigurationError, match="WordLevel"):
-        shortened(content, [0])
+        pruned_tokenizer(content, [0])
 
 
 @pytest.mark.parametrize(("total", "count", "kept"), [(12, 6, [0, 2, 4, 7, 9, 11]), (12, 1, [0]), (3, 3, [0, 1, 2])])
 def test_layers_are_kept_evenly_from_first_to_last(total, count, kept):
-    assert spread(total, count) == kept
+    assert evenly_spaced(total, count) == kept

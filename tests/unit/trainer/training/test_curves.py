@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from munjang_trainer.training.curves import draw_curves
+from munjang_trainer.plots import draw_curves
 
 
 def test_a_run_of_two_stages_that_was_never_evaluated_is_drawn_without_a_warning(tmp_path):

@@ -1,0 +1,83 @@
+"""The moving average of a stage's weights, which is kept in place of the last ones.
+
+Single steps of training on little data pull the weights to and fro; their average lies between, and does better on
+rows that were not trained on (Polyak and Juditsky, 1992; Izmailov et al., arXiv:1803.05407).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from safetensors.torch import load_model, save_model
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from transformers import TrainerCallback
+
+from munjang_trainer.training.checkpoints import PREFIX
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from torch import nn
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+
+FILE = "average.safetensors"
+
+
+class WeightAverage(TrainerCallback):
+    """Follows the weights, and is part of each checkpoint: it must stand before what marks a checkpoint as whole."""
+
+    def __init__(self, decay: float, resumed: Path | None) -> None:
+        """Take what one step leaves of the average so far, between 0 and 1, and the checkpoint to go on from."""
+        self._decay = decay
+        self._resumed = resumed
+        self._average: AveragedModel | None = None
+
+    def take(self, model: SentenceTransformer) -> None:
+        """Put the average in the place of the model's own weights."""
+        source: nn.Module = self._followed().module
+        model.load_state_dict(source.state_dict())
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: SentenceTransformer | None = None,
+        **kwargs: Any,
+    ) -> TrainerControl:
+        """Called when the model lies on its device, with the checkpoint's weights if there is one."""
+        del args, state, kwargs
+        moving = get_ema_multi_avg_fn(self._decay)  # type: ignore[no-untyped-call] # torch's, without annotations
+        self._average = AveragedModel(cast("SentenceTransformer", model), multi_avg_fn=moving)
+        if self._resumed:
+            load_model(self._average, self._resumed / FILE)
+        return control
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: SentenceTransformer | None = None,
+        **kwargs: Any,
+    ) -> TrainerControl:
+        """Called after each step, by every process alike."""
+        del args, state, kwargs
+        self._followed().update_parameters(cast("SentenceTransformer", model))
+        return control
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Called when a checkpoint is written."""
+        del kwargs
+        if state.is_world_process_zero:
+            save_model(self._followed(), str(Path(args.output_dir) / f"{PREFIX}{state.global_step}" / FILE))
+        return control
+
+    def _followed(self) -> AveragedModel:
+        if self._average is None:
+            msg = "training has not begun"
+            raise RuntimeError(msg)
+        return self._average
