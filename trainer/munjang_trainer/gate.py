@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 
 GATE_FILE = "gate.json"
+SECONDS = 3600.0
+"""A measurement that takes longer is given up."""
 
 
 class GateRefused(MunjangError):
@@ -72,15 +74,21 @@ def check_run(run: Path, recipe: Recipe, record: TrainingRecord, settings: Train
         RegistryUnavailable: the registry cannot be read.
     """
     model = Path(run) / MODEL
-    serving = _serving(recipe.gate.alias, settings)
+    try:
+        serving = Registry(settings.registry_url).resolve(recipe.gate.alias)
+    except VersionNotFound:
+        serving = 0
     reasons = check_files(model)
     if reasons:
         return GateResult(reasons=reasons, compared_with=serving, results=None, comparison=None)
     comparison: Comparison | None = None
     try:
         if serving:
-            comparison = compare_fresh(f"{VERSION_PREFIX}{serving}", model, run, recipe, settings)
-        results = comparison.second if comparison else measure_fresh(model, run, recipe, settings)
+            measured = _evaluate([f"{VERSION_PREFIX}{serving}", str(model)], run, recipe, settings)
+            comparison = Comparison.model_validate_json(measured)
+            results = comparison.second
+        else:
+            results = Results.model_validate_json(_evaluate([str(model)], run, recipe, settings))
     except ModelLoadFailed as error:
         return GateResult(reasons=[str(error)], compared_with=serving, results=None, comparison=None)
     reasons = check_reproduced(results, record.metrics, recipe.gate.tolerance)
@@ -91,36 +99,8 @@ def check_run(run: Path, recipe: Recipe, record: TrainingRecord, settings: Train
     return GateResult(reasons=reasons, compared_with=serving, results=results, comparison=comparison)
 
 
-def _serving(alias: str, settings: TrainerSettings) -> int:
-    try:
-        return Registry(settings.registry_url).resolve(alias)
-    except VersionNotFound:
-        return 0
-
-
-SECONDS = 3600.0
-"""A measurement that takes longer is given up."""
-
-
-def measure_fresh(model: Path, run: Path, recipe: Recipe, settings: TrainerSettings) -> Results:
-    """A model folder's results on the sets of a run.
-
-    Raises:
-        ModelLoadFailed: the process failed; the message has its last words.
-    """
-    return Results.model_validate_json(_evaluate([str(model)], run, recipe, settings))
-
-
-def compare_fresh(serving: str, model: Path, run: Path, recipe: Recipe, settings: TrainerSettings) -> Comparison:
-    """A model folder against a version, on the sets of a run.
-
-    Raises:
-        ModelLoadFailed: the process failed; the message has its last words.
-    """
-    return Comparison.model_validate_json(_evaluate([serving, str(model)], run, recipe, settings))
-
-
 def _evaluate(models: list[str], run: Path, recipe: Recipe, settings: TrainerSettings) -> bytes:
+    """The JSON of `evaluate` in a process of its own, which knows of the model only what is on the disk."""
     part = recipe.evaluation
     with tempfile.TemporaryDirectory(prefix="munjang-gate-") as temporary:
         result = Path(temporary) / "results.json"
@@ -172,19 +152,14 @@ def check_reproduced(results: Results, trained: Mapping[str, float], tolerance: 
     reasons: list[str] = []
     for name, expected in trained.items():
         found = fresh.get(name, math.nan)
-        allowed = tolerance + _one_row(results, name)
+        judged = results.sets.get(name.partition(".")[0])
+        allowed = tolerance + (0.0 if judged is None or judged.kind == "sts" else 1 / judged.rows)
         if not abs(found - expected) <= allowed:
             reasons.append(
                 f"{name} is {found:.6f} when the saved model is loaded afresh, but was {expected:.6f} in training:"
                 f" they differ by more than {allowed:.2g}"
             )
     return reasons
-
-
-def _one_row(results: Results, name: str) -> float:
-    """What one row weighs in a figure that is a mean over rows; 0 for a correlation."""
-    judged = results.sets.get(name.partition(".")[0])
-    return 0.0 if judged is None or judged.kind == "sts" else 1 / judged.rows
 
 
 def check_minimum(results: Results, minimum: Mapping[str, float]) -> list[str]:

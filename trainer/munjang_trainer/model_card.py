@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
@@ -16,15 +17,23 @@ from munjang_trainer.training.stage import JOURNAL, MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
     from typing import Any
 
     from munjang_trainer.data.prepare import DataReport, TableReport
-    from munjang_trainer.evaluation.results import Results, SetResult
+    from munjang_trainer.evaluation.results import Comparison, Results, SetResult
     from munjang_trainer.gate import GateResult
     from munjang_trainer.recipe.schema import Recipe, StageConfig
     from munjang_trainer.training.run import TrainingRecord
 
+
+BIBLIOGRAPHY = Path(__file__).with_name("citations.bib")
+CITED_DATA = {"kor-nlu": "ham-2020-kornli", "paraKQC": "cho-2019-parakqc"}
+CITED_LOSSES = {
+    "mnrl": "henderson-2017-efficient",
+    "cached-mnrl": "gao-2021-scaling",
+    "cosent": "su-2022-cosent",
+    "distill": "kim-2023-embeddistill",
+}
 
 METRIC_NAMES = {
     "cosine_spearman": "Spearman of cosines",
@@ -48,14 +57,14 @@ def write_card(path: Path, run: Path, recipe: Recipe, record: TrainingRecord, ve
         _front(recipe, record, verdict),
         _head(recipe, record),
         _architecture(run / MODEL),
-        usage(recipe),
-        evaluation(verdict, report.missing),
+        _usage(recipe),
+        _evaluation(verdict, report.missing),
         _use_and_limits(recipe, report),
-        training_data(report),
-        training_values(recipe, record),
-        training_log(read_journal(run / JOURNAL)),
-        frameworks(record),
-        citations(recipe),
+        _training_data(report),
+        _training_values(recipe, record),
+        _training_log(read_journal(run / JOURNAL)),
+        _frameworks(record),
+        _citations(recipe),
     ]
     write_atomically(path, "\n".join(sections))
 
@@ -126,8 +135,7 @@ ABOUT = {
 }
 
 
-def evaluation(verdict: GateResult, missing: Sequence[str]) -> str:
-    """The section on evaluation."""
+def _evaluation(verdict: GateResult, missing: Sequence[str]) -> str:
     results = verdict.results
     if results is None:
         return "## Evaluation\n\nThe model could not be measured.\n"
@@ -139,16 +147,13 @@ def evaluation(verdict: GateResult, missing: Sequence[str]) -> str:
     if missing:
         parts.append(f"Not measured, because the data was not at hand: {', '.join(missing)}.")
     if verdict.comparison:
-        parts.append(_against(verdict))
+        parts.append(_against(verdict.comparison))
     parts.append(_cost(results))
     return "\n\n".join(parts) + "\n"
 
 
 def _one_set(name: str, result: SetResult) -> str:
-    forms: dict[str, dict[str, float]] = {}
-    for key, value in result.figures.items():
-        form, _, figure = key.rpartition(".")
-        forms.setdefault(form, {})[figure] = value
+    forms = result.by_format()
     columns = list(forms[""])
     rows = [[form or "float32", *(figures.get(column, "") for column in columns)] for form, figures in forms.items()]
     low, high = result.interval.low, result.interval.high
@@ -156,10 +161,7 @@ def _one_set(name: str, result: SetResult) -> str:
     return f"### {name}\n\n{about} ({low:.4f} to {high:.4f}).\n\n{table(['form', *columns], rows)}"
 
 
-def _against(verdict: GateResult) -> str:
-    comparison = verdict.comparison
-    if comparison is None:
-        return ""
+def _against(comparison: Comparison) -> str:
     first, second = comparison.first.main(), comparison.second.main()
     rows = [
         [name, first[name], second[name], f"{change.value:+.4f}", f"{change.low:+.4f} to {change.high:+.4f}"]
@@ -182,8 +184,7 @@ def _cost(results: Results) -> str:
 LOG_LINES = 40
 
 
-def training_data(report: DataReport) -> str:
-    """The section on data."""
+def _training_data(report: DataReport) -> str:
     parts = ["## Training data"]
     parts += [_source(name, source) for name, source in report.sources.items()]
     leaks = [
@@ -197,8 +198,7 @@ def training_data(report: DataReport) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def training_values(recipe: Recipe, record: TrainingRecord) -> str:
-    """The section on hyperparameters."""
+def _training_values(recipe: Recipe, record: TrainingRecord) -> str:
     parts = ["## Training"]
     parts.append(f"Seed {record.seed}; code {record.code_version}; {record.machine}.")
     steps = {stage.name: stage for stage in record.stages}
@@ -209,8 +209,7 @@ def training_values(recipe: Recipe, record: TrainingRecord) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def training_log(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The section with losses and figures; thinned out where it is long."""
+def _training_log(entries: Sequence[Mapping[str, Any]]) -> str:
     stride = max(1, -(-len(entries) // LOG_LINES))
     shown = [entry for number, entry in enumerate(entries) if number % stride == 0 or _has_figures(entry)]
     figures = sorted({key for entry in shown for key in entry if _is_main(key)})
@@ -222,8 +221,7 @@ def training_log(entries: Sequence[Mapping[str, Any]]) -> str:
     return f"### Log\n\n{table(header, rows)}\n"
 
 
-def frameworks(record: TrainingRecord) -> str:
-    """The section on versions."""
+def _frameworks(record: TrainingRecord) -> str:
     return "### Framework versions\n\n" + "\n".join(f"- {name} {v}" for name, v in record.libraries.items()) + "\n"
 
 
@@ -263,8 +261,7 @@ def _is_main(key: str) -> bool:
     return key.startswith("eval_") and key.endswith((".cosine_spearman", ".accuracy", ".mrr"))
 
 
-def usage(recipe: Recipe) -> str:
-    """The section on usage."""
+def _usage(recipe: Recipe) -> str:
     prompt = recipe.model.prompt
     remark = (
         f"The prompt `{prompt}` is put before every text unless another is named: the model was trained with it."
@@ -291,79 +288,34 @@ Vectors of different versions do not mix: name a version (`version=7`) where you
 """
 
 
-_SBERT = """@inproceedings{reimers-2019-sentence-bert,
-  title = "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks",
-  author = "Reimers, Nils and Gurevych, Iryna", booktitle = "EMNLP", year = "2019",
-  url = "https://arxiv.org/abs/1908.10084" }"""
-
-_E5 = """@article{wang-2024-multilingual-e5,
-  title = "Multilingual E5 Text Embeddings: A Technical Report",
-  author = "Wang, Liang and Yang, Nan and Huang, Xiaolong and Yang, Linjun and Majumder, Rangan and Wei, Furu",
-  year = "2024", url = "https://arxiv.org/abs/2402.05672" }"""
-
-_KLUE = """@article{park-2021-klue,
-  title = "KLUE: Korean Language Understanding Evaluation", author = "Park, Sungjoon and others",
-  year = "2021", url = "https://arxiv.org/abs/2105.09680" }"""
-
-_KORNLU = """@article{ham-2020-kornli,
-  title = "KorNLI and KorSTS: New Benchmark Datasets for Korean Natural Language Understanding",
-  author = "Ham, Jiyeon and Choe, Yo Joong and Park, Kyubyong and Choi, Ilji and Soh, Hyungjoon",
-  year = "2020", url = "https://arxiv.org/abs/2004.03289" }"""
-
-_PARAKQC = """@article{cho-2019-parakqc,
-  title = "Discourse Component to Sentence (DC2S): An Efficient Human-Aided Construction of Paraphrase and Sentence
-           Similarity Dataset", author = "Cho, Won Ik and others", year = "2020" }"""
-
-_LOSSES = {
-    "mnrl": """@article{henderson-2017-efficient,
-  title = "Efficient Natural Language Response Suggestion for Smart Reply", author = "Henderson, Matthew and others",
-  year = "2017", url = "https://arxiv.org/abs/1705.00652" }""",
-    "cached-mnrl": """@article{gao-2021-scaling,
-  title = "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
-  author = "Gao, Luyu and Zhang, Yunyi and Han, Jiawei and Callan, Jamie", year = "2021",
-  url = "https://arxiv.org/abs/2101.06983" }""",
-    "cosent": """@online{su-2022-cosent,
-  title = "CoSENT: A more efficient sentence vector scheme than Sentence-BERT", author = "Su, Jianlin", year = "2022",
-  url = "https://kexue.fm/archives/8847" }""",
-    "distill": """@article{kim-2023-embeddistill,
-  title = "EmbedDistill: A Geometric Knowledge Distillation for Information Retrieval",
-  author = "Kim, Seungyeon and others", year = "2023", url = "https://arxiv.org/abs/2301.12005" }""",
-}
-
-_MATRYOSHKA = """@inproceedings{kusupati-2022-matryoshka,
-  title = "Matryoshka Representation Learning", author = "Kusupati, Aditya and others", booktitle = "NeurIPS",
-  year = "2022", url = "https://arxiv.org/abs/2205.13147" }"""
-
-_LORA = """@article{hu-2021-lora,
-  title = "LoRA: Low-Rank Adaptation of Large Language Models", author = "Hu, Edward J. and others", year = "2021",
-  url = "https://arxiv.org/abs/2106.09685" }"""
-
-
-def citations(recipe: Recipe) -> str:
-    """The section with what this recipe used."""
-    entries = "\n\n".join(dict.fromkeys(_used(recipe)))
-    return f"## Citations\n\n```bibtex\n{entries}\n```\n"
+def _citations(recipe: Recipe) -> str:
+    """The section that cites, in BibTeX, the methods and data that the recipe used."""
+    entries = {
+        entry.partition("{")[2].partition(",")[0]: entry
+        for entry in BIBLIOGRAPHY.read_text("utf-8").strip().split("\n\n")
+    }
+    used = "\n\n".join(dict.fromkeys(entries[key] for key in _used(recipe)))
+    return f"## Citations\n\n```bibtex\n{used}\n```\n"
 
 
 def _used(recipe: Recipe) -> Iterable[str]:
-    yield _SBERT
+    yield "reimers-2019-sentence-bert"
     base = recipe.model.base
     if base == "starter" or "e5" in base:
-        yield _E5
+        yield "wang-2024-multilingual-e5"
     if base.startswith("klue/") or "klue-sts" in recipe.sets:
-        yield _KLUE
+        yield "park-2021-klue"
     origins = {source.origin for source in recipe.data.sources.values()}
     origins |= {evaluated.source.origin for evaluated in recipe.data.evaluation.values()}
-    if any("kor-nlu" in origin for origin in origins):
-        yield _KORNLU
-    if any("paraKQC" in origin for origin in origins):
-        yield _PARAKQC
+    for part, key in CITED_DATA.items():
+        if any(part in origin for origin in origins):
+            yield key
     for stage in recipe.stages:
-        yield from (_LOSSES[part.loss] for part in stage.datasets.values() if part.loss in _LOSSES)
+        yield from (CITED_LOSSES[part.loss] for part in stage.datasets.values() if part.loss in CITED_LOSSES)
         if stage.matryoshka:
-            yield _MATRYOSHKA
+            yield "kusupati-2022-matryoshka"
     if recipe.model.lora:
-        yield _LORA
+        yield "hu-2021-lora"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -1,7 +1,8 @@
-"""Writing a file whole or not at all, so that a kill leaves no half of it."""
+"""Writing files whole or not at all, so that a kill leaves no half of one; and the hash of a folder."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -18,3 +19,13 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def folder_sha256(folder: Path) -> str:
+    """One hash over the names and contents of all files of a folder: hexadecimal."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").digest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\n".encode() + content)
+    return digest.hexdigest()

@@ -11,7 +11,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from munjang_trainer.evaluation.metrics import MAIN_METRIC
-from munjang_trainer.training.callbacks import read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,14 +22,13 @@ if TYPE_CHECKING:
 HANGUL_FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic")
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
+def _new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     """Write a PNG; its folder is made if missing. Hangul needs one of the known fonts, else boxes stand for it."""
     installed = set(font_manager.get_font_names())
     families = [*(name for name in HANGUL_FONTS if name in installed), "DejaVu Sans"]
@@ -42,7 +40,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def plot(path: Path, models: Sequence[Results]) -> None:
     """Draw one or two models into a PNG."""
-    figure = new_figure(width=11, height=4.5)
+    figure = _new_figure(width=11, height=4.5)
     left, right = figure.subplots(1, 2)
     for number, results in enumerate(models):
         _intervals(left, results, number, len(models))
@@ -54,7 +52,7 @@ def plot(path: Path, models: Sequence[Results]) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    save(figure, path)
+    _save(figure, path)
 
 
 def _intervals(axes: Any, results: Results, number: int, count: int) -> None:
@@ -69,10 +67,9 @@ def _intervals(axes: Any, results: Results, number: int, count: int) -> None:
 
 def _forms(axes: Any, results: Results) -> None:
     for name, result in results.sets.items():
+        plain, *others = result.by_format().items()
         forms = {
-            key.rpartition(".")[0]: value / result.figures[result.main]
-            for key, value in result.figures.items()
-            if key.rpartition(".")[2] == result.main and "." in key and result.figures[result.main]
+            name: figures[result.main] / plain[1][result.main] for name, figures in others if plain[1][result.main]
         }
         if forms:
             axes.plot(list(forms), list(forms.values()), marker="o", label=f"{results.model} {name}"[-40:])
@@ -81,10 +78,10 @@ def _forms(axes: Any, results: Results) -> None:
 SHOWN = tuple(f".{figure}" for figure in MAIN_METRIC.values())
 
 
-def draw_curves(journal: Path, picture: Path) -> None:
-    """Draw a PNG; stages follow each other, with a line between them."""
-    entries, borders = _in_row(read_journal(journal))
-    figure = new_figure(width=12, height=4)
+def draw_curves(journal: list[dict[str, Any]], picture: Path) -> None:
+    """Draw the entries of a journal as PNG; stages follow each other, with a line between them."""
+    entries, borders = _in_row(journal)
+    figure = _new_figure(width=12, height=4)
     loss, rate, figures = figure.subplots(1, 3)
     _line(loss, entries, "loss")
     _line(rate, entries, "learning_rate")
@@ -98,7 +95,7 @@ def draw_curves(journal: Path, picture: Path) -> None:
             axes.axvline(border, color="grey", linewidth=0.8, linestyle=":")
     if figures.get_legend_handles_labels()[1]:
         figures.legend(fontsize=8)
-    save(figure, picture)
+    _save(figure, picture)
 
 
 def _in_row(entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[int]]:

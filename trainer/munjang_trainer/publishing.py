@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from munjang.errors import RegistryError, VersionNotFound
 from munjang.publishing import Lineage, publish_model
 from munjang.registry.store import Registry
 from munjang_trainer.gate import GATE_FILE, check_run
 from munjang_trainer.model.base import full_base_name
 from munjang_trainer.model_card import write_card
-from munjang_trainer.output_files import write_atomically
+from munjang_trainer.output_files import folder_sha256, write_atomically
 from munjang_trainer.recipe.load import load_recipe
+from munjang_trainer.starter.publish import find_version
 from munjang_trainer.training.run import RECIPE, RECORD, read_record
 from munjang_trainer.training.stage import MODEL
 
@@ -78,14 +77,12 @@ def publish_run(
     write_atomically(run / GATE_FILE, verdict.model_dump_json(indent=2))
     if not force:
         verdict.refuse()
-    content = _content(run / MODEL)
-    known = _known(registry, content)
+    content = folder_sha256(run / MODEL)
+    known = find_version(registry, lambda manifest: manifest.provenance.get(CONTENT) == content)
     lineage = lineage_of(recipe, record, verdict, content)
-
-    def hand_over(folder: Path) -> int:
-        return publish_model(registry, folder, lineage, tell=tell).version
-
-    version = known or _publish(run, recipe, record, verdict, hand_over)
+    version = known or _publish(
+        run, recipe, record, verdict, lambda folder: publish_model(registry, folder, lineage, tell=tell).version
+    )
     if promote:
         registry.promote(recipe.gate.alias, version, by=f"trainer {recipe.name}")
     return Published(version, not known, recipe.gate.alias if promote else "", verdict)
@@ -114,37 +111,12 @@ def lineage_of(recipe: Recipe, record: TrainingRecord, verdict: GateResult, cont
 
 
 def _publish(
-    run: Path,
-    recipe: Recipe,
-    record: TrainingRecord,
-    verdict: GateResult,
-    hand_over: Callable[[Path], int],
+    run: Path, recipe: Recipe, record: TrainingRecord, verdict: GateResult, publish: Callable[[Path], int]
 ) -> int:
-    """Put the card and the record beside the model, and hand the folder over."""
+    """Put the card and the record beside the model, and publish the folder."""
     with tempfile.TemporaryDirectory(prefix="munjang-run-") as temporary:
         folder = Path(temporary) / MODEL
         shutil.copytree(run / MODEL, folder)
         shutil.copyfile(run / RECORD, folder / RECORD)
         write_card(folder / "README.md", run, recipe, record, verdict)
-        return hand_over(folder)
-
-
-def _content(model: Path) -> str:
-    """One hash of all files of a model."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in model.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(model).as_posix()}\n".encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _known(registry: Registry, content: str) -> int:
-    """The version that holds this very model, or 0."""
-    for version in reversed(registry.versions()):
-        try:
-            if registry.manifest(version).provenance.get(CONTENT) == content:
-                return version
-        except (RegistryError, VersionNotFound):
-            continue  # damaged, or removed meanwhile: not the one that is looked for
-    return 0
+        return publish(folder)

@@ -134,7 +134,7 @@ def show(console: Console, results: Results) -> None:
         return
     for name, result in results.sets.items():
         grid = Grid(title=f"{results.model} on {name} ({result.rows:,} rows)", title_justify="left")
-        figures = _by_form(result.figures)
+        figures = result.by_format()
         columns = list(next(iter(figures.values())))
         grid.add_column("form")
         for column in columns:
@@ -170,14 +170,6 @@ def _show_cost(console: Console, results: Results) -> None:
         f" ({speed.runtime}, {speed.compute_type}); {size.parameters / 1e6:.1f} M parameters,"
         f" {size.bytes_on_disk / 1e6:.0f} MB, {size.dimensions} dimensions{prompt}"
     )
-
-
-def _by_form(figures: dict[str, float]) -> dict[str, dict[str, float]]:
-    forms: dict[str, dict[str, float]] = {}
-    for name, value in figures.items():
-        form, _, figure = name.rpartition(".")
-        forms.setdefault(form, {})[figure] = value
-    return forms
 
 
 def settings_with(**changes: Any) -> TrainerSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer needs the type at run time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,6 +13,8 @@ from munjang.errors import ConfigurationError
 from munjang.settings import TrainerSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from munjang_trainer.data.prepare import DataReport, TableReport
     from munjang_trainer.recipe.schema import DataConfig
 
@@ -50,7 +52,7 @@ def prepare(
     folder = output or TrainerSettings().runs_folder / name / "data"
     console = Console()
     with console.status("reading and checking the data"):
-        report = run(part, seed, folder, _lengths(tokenizer))
+        report = run(part, seed, folder, _token_counter(tokenizer))
     show(console, report, folder)
 
 
@@ -102,9 +104,15 @@ def _of_files(files: dict[str, Files], evaluate: list[str], data: str, leaks: st
     return parse(DataConfig, content, "what was asked for")
 
 
-def _lengths(tokenizer: str) -> Any:
-    if not tokenizer:
+def _token_counter(name: str) -> Callable[[Sequence[str]], list[int]] | None:
+    """What counts the tokens of texts, special ones included, by the tokenizer of a model folder or hub id."""
+    if not name:
         return None
-    from munjang_trainer.model.tokens import token_counter  # noqa: PLC0415 - transformers is slow to import
+    from transformers import AutoTokenizer  # noqa: PLC0415 - slow to import
 
-    return token_counter(tokenizer)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        msg = f"{name!r} has no tokenizer that can be loaded: {error}"
+        raise ConfigurationError(msg, field="tokenizer") from error
+    return lambda texts: [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]

@@ -10,12 +10,7 @@ from pydantic import BaseModel
 
 from munjang.errors import ConfigurationError
 from munjang_trainer.data.files import RowCounts, file_exists, file_state, resolve_address
-from munjang_trainer.data.leakage import (
-    Leak,
-    find_leaks,
-    refuse,
-    without_leaks,
-)
+from munjang_trainer.data.leakage import Leak, find_leaks, refuse, without_leaks
 from munjang_trainer.data.sources import load_evaluation_source, load_source
 from munjang_trainer.data.table import read_table_file
 from munjang_trainer.output_files import write_atomically
@@ -23,9 +18,12 @@ from munjang_trainer.output_files import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
     from munjang_trainer.data.table import Table
     from munjang_trainer.recipe.schema import DataConfig
+
+    TokenCounter: TypeAlias = Callable[[Sequence[str]], Sequence[int]]
 
 
 REFERENCE_BATCH = 64
@@ -89,7 +87,7 @@ class DataReport(BaseModel):
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def describe(table: Table, counts: RowCounts, lengths: Callable[[Sequence[str]], Sequence[int]] | None) -> TableReport:
+def describe(table: Table, counts: RowCounts, lengths: TokenCounter | None) -> TableReport:
     """Measure a table; `lengths` counts the tokens of texts."""
     return TableReport(
         kind=table.kind,
@@ -104,7 +102,7 @@ def describe(table: Table, counts: RowCounts, lengths: Callable[[Sequence[str]],
     )
 
 
-def _spreads(table: Table, lengths: Callable[[Sequence[str]], Sequence[int]]) -> dict[str, Spread]:
+def _spreads(table: Table, lengths: TokenCounter) -> dict[str, Spread]:
     if not table.rows:
         return {}
     rows = table.rows[:: max(1, len(table.rows) // MEASURED_ROWS)]
@@ -122,9 +120,7 @@ HELD_OUT = "-held-out"
 _log = logging.getLogger(__name__)
 
 
-def prepare(
-    data: DataConfig, seed: int, output: Path, lengths: Callable[[Sequence[str]], Sequence[int]] | None = None
-) -> DataReport:
+def prepare(data: DataConfig, seed: int, output: Path, lengths: TokenCounter | None = None) -> DataReport:
     """Prepare data into `output`, or return the report that stands there if it answers the very same request.
 
     Args:
@@ -181,9 +177,7 @@ def _states(data: DataConfig) -> dict[str, str]:
     return {file: file_state(resolve_address(data.folder, file)) for source in used for file in source.files}
 
 
-def _prepare(
-    data: DataConfig, seed: int, output: Path, lengths: Callable[[Sequence[str]], Sequence[int]] | None
-) -> DataReport:
+def _prepare(data: DataConfig, seed: int, output: Path, lengths: TokenCounter | None) -> DataReport:
     loaded = {name: load_source(source, data.folder, seed) for name, source in data.sources.items()}
     trained = {name: found.train for name, found in loaded.items()}
     counts_by_name = {name: found.counts for name, found in loaded.items()}
@@ -199,7 +193,10 @@ def _prepare(
         dropped = len(trained[leak.source].rows) - len(clean.rows)
         counts_by_name[leak.source].dropped["text of an evaluation set"] += dropped
         trained[leak.source] = clean
-    _refuse_empty(trained)
+    for name, rows in trained.items():
+        if not rows.rows:
+            msg = f"source {name!r} gives no row to train on"
+            raise ConfigurationError(msg, field=f"data.sources.{name}")
     for name, rows in trained.items():
         rows.write(output / f"{name}.parquet")
     for name, rows in judged.items():
@@ -219,9 +216,8 @@ def _evaluation(
     judged: dict[str, Table] = {}
     missing: list[str] = []
     for name, evaluated in data.evaluation.items():
-        if evaluated.optional and not all(
-            file_exists(resolve_address(data.folder, file)) for file in evaluated.source.files
-        ):
+        addresses = [resolve_address(data.folder, file) for file in evaluated.source.files]
+        if evaluated.optional and not all(map(file_exists, addresses)):
             _log.warning("evaluation set %s is not there and is left out", name)
             missing.append(name)
             continue
@@ -229,18 +225,11 @@ def _evaluation(
     return judged, missing
 
 
-def _refuse_empty(tables: Mapping[str, Table]) -> None:
-    for name, rows in tables.items():
-        if not rows.rows:
-            msg = f"source {name!r} gives no row to train on"
-            raise ConfigurationError(msg, field=f"data.sources.{name}")
-
-
 def _reports(
     data: DataConfig,
     tables: Mapping[str, Table],
     counts_by_name: Mapping[str, RowCounts],
-    lengths: Callable[[Sequence[str]], Sequence[int]] | None,
+    lengths: TokenCounter | None,
 ) -> dict[str, TableReport]:
     described: dict[str, TableReport] = {}
     known = data.sources | {name: evaluated.source for name, evaluated in data.evaluation.items()}

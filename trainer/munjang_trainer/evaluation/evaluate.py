@@ -14,8 +14,7 @@ from munjang.encoder.encode import forward_all
 from munjang.encoder.postprocess import OutputOptions, finish
 from munjang.errors import ConfigurationError
 from munjang.vectors import Precision, pack, unpack
-from munjang_trainer.evaluation.bootstrap import difference, interval
-from munjang_trainer.evaluation.metrics import MAIN_METRIC, compute_metrics
+from munjang_trainer.evaluation.metrics import MAIN_METRIC, compute_metrics, difference, interval
 from munjang_trainer.evaluation.results import Comparison, Results, SetResult, Size, Speed
 
 if TYPE_CHECKING:
@@ -60,24 +59,16 @@ class VectorFormat:
         return back.astype(np.float32)
 
 
-PLAIN = VectorFormat()
-
-
 def vector_formats(
     dimensions: tuple[int, ...], precisions: tuple[Precision, ...], int8_scale: float
 ) -> list[VectorFormat]:
     """The plain form, each precision that the model can give, and each cut."""
     able = [p for p in precisions if p is not Precision.FLOAT32 and (p is not Precision.INT8 or int8_scale > 0)]
     return [
-        PLAIN,
+        VectorFormat(),
         *(VectorFormat(precision=precision) for precision in able),
         *(VectorFormat(dimensions=cut) for cut in dimensions),
     ]
-
-
-def with_format(form: VectorFormat, figures: dict[str, float]) -> dict[str, float]:
-    """Figures with the form before their names."""
-    return figures if form == PLAIN else {f"{form.name}.{name}": value for name, value in figures.items()}
 
 
 TEXTS_AT_ONCE = 1024
@@ -138,10 +129,8 @@ def evaluate_model(
             figures=figures,
         )
     used = prompt or loaded.encoder.info.default_prompt
-    size = _size(loaded)
-    return Evaluation(
-        Results(model=loaded.name, prompt=used, finite=finite, sets=sets, speed=speed, size=size), samples
-    )
+    results = Results(model=loaded.name, prompt=used, finite=finite, sets=sets, speed=speed, size=_size(loaded))
+    return Evaluation(results, samples)
 
 
 def _judge(
@@ -149,27 +138,20 @@ def _judge(
 ) -> tuple[dict[str, float], Sample]:
     """The figures of one set in all forms, and the sample of the first form."""
     figures: dict[str, float] = {}
-    first: Sample | None = None
+    samples: list[Sample] = []
     for form in forms:
 
-        def vector_of(texts: Sequence[str], form: VectorFormat = form) -> NDArray[np.float32]:
+        def vectors_of(texts: Sequence[str], form: VectorFormat = form) -> NDArray[np.float32]:
             return form.apply(raw[[row_of[text] for text in texts]], int8_scale)
 
-        found, sample = compute_metrics(table, vector_of)
-        figures |= with_format(form, found)
-        first = first or sample
-    if first is None:
-        msg = "there is always the plain form"
-        raise AssertionError(msg)
-    return figures, first
+        found, sample = compute_metrics(table, vectors_of)
+        figures |= {f"{form.name}.{name}" if form.name else name: value for name, value in found.items()}
+        samples.append(sample)
+    return figures, samples[0]
 
 
 def _encode(
-    loaded: LoadedModel,
-    texts: list[str],
-    prompt: str,
-    budget: int,
-    progress: Callable[[int, int], None] | None,
+    loaded: LoadedModel, texts: list[str], prompt: str, budget: int, progress: Callable[[int, int], None] | None
 ) -> tuple[NDArray[np.float32], Speed]:
     encoder = loaded.encoder
     rows = np.empty((len(texts), encoder.info.dimensions), np.float32)
@@ -222,11 +204,7 @@ def compare(first: Evaluation, second: Evaluation, scope: EvaluationOptions) -> 
         if other.sha256 != result.sha256:
             msg = f"the two models were measured on different contents of {name!r}"
             raise ConfigurationError(msg, field="evaluation")
-        differences[f"{name}.{result.main}"] = difference(
-            first.samples[name],
-            second.samples[name],
-            resamples=scope.resamples,
-            confidence=scope.confidence,
-            seed=scope.seed,
-        )
+        pair = first.samples[name], second.samples[name]
+        change = difference(*pair, resamples=scope.resamples, confidence=scope.confidence, seed=scope.seed)
+        differences[f"{name}.{result.main}"] = change
     return Comparison(first=first.results, second=second.results, differences=differences, confidence=scope.confidence)

@@ -1,4 +1,4 @@
-"""Metrics of vectors on an evaluation set: rank and linear correlation, triplet accuracy, retrieval."""
+"""Metrics of vectors on an evaluation set (correlation, triplet accuracy, retrieval), and their bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from munjang_trainer.data.table import Kind, Table
+
+    Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 MAIN_METRIC: dict[Kind, str] = {"sts": "cosine_spearman", "triplets": "accuracy", "groups": "mrr"}
@@ -43,9 +45,7 @@ class Sample:
         return spearman(self.values[rows], self.labels[rows])
 
 
-def compute_metrics(
-    table: Table, vector_of: Callable[[Sequence[str]], NDArray[np.float32]]
-) -> tuple[dict[str, float], Sample]:
+def compute_metrics(table: Table, vector_of: Encode) -> tuple[dict[str, float], Sample]:
     """All figures of one set for one form of the vectors, and its main figure taken apart.
 
     Args:
@@ -69,7 +69,7 @@ def spearman(values: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
     return _pearson(_ranks(values), _ranks(labels))
 
 
-def _scored(table: Table, vector_of: Callable[[Sequence[str]], NDArray[np.float32]]) -> tuple[dict[str, float], Sample]:
+def _scored(table: Table, vector_of: Encode) -> tuple[dict[str, float], Sample]:
     left, right = vector_of(table.column("sentence1")), vector_of(table.column("sentence2"))
     labels = np.array(table.column("score"), np.float64)
     figures: dict[str, float] = {}
@@ -81,16 +81,14 @@ def _scored(table: Table, vector_of: Callable[[Sequence[str]], NDArray[np.float3
     return figures, Sample(pairwise(left, right, "cosine").astype(np.float64), labels)
 
 
-def _triplets(
-    table: Table, vector_of: Callable[[Sequence[str]], NDArray[np.float32]]
-) -> tuple[dict[str, float], Sample]:
+def _triplets(table: Table, vector_of: Encode) -> tuple[dict[str, float], Sample]:
     anchor, positive, negative = (vector_of(table.column(name)) for name in table.columns)
     right = pairwise(anchor, positive, "cosine") > pairwise(anchor, negative, "cosine")
     sample = Sample(right.astype(np.float64))
     return {"accuracy": sample.figure()}, sample
 
 
-def _groups(table: Table, vector_of: Callable[[Sequence[str]], NDArray[np.float32]]) -> tuple[dict[str, float], Sample]:
+def _groups(table: Table, vector_of: Encode) -> tuple[dict[str, float], Sample]:
     texts = table.column("text")
     ranks = search(vector_of(texts), table.column("group"), texts)
     figures = {"recall_1": ranks.recall1, "recall_10": ranks.recall10, "mrr": ranks.reciprocal}
@@ -166,3 +164,46 @@ def _judge(scores: NDArray[np.float32], wanted: NDArray[np.bool_]) -> tuple[floa
 def _numbers(names: Sequence[str]) -> NDArray[np.int64]:
     known: dict[str, int] = {}
     return np.array([known.setdefault(name, len(known)) for name in names], np.int64)
+
+
+class Interval(NamedTuple):
+    """A figure with the percentile interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+
+def interval(sample: Sample, *, resamples: int, confidence: float, seed: int) -> Interval:
+    """The figure of one model."""
+    return _bootstrap(len(sample.values), sample.figure, resamples, confidence, seed)
+
+
+def difference(first: Sample, second: Sample, *, resamples: int, confidence: float, seed: int) -> Interval:
+    """The second model's figure minus the first's, both on the same draws (paired), so that hard rows cancel out.
+
+    Raises:
+        ValueError: the two do not have the same rows.
+    """
+    if len(first.values) != len(second.values):
+        msg = f"{len(first.values)} and {len(second.values)} rows are not the same rows"
+        raise ValueError(msg)
+
+    def figure(rows: NDArray[np.int64] | slice) -> float:
+        return second.figure(rows) - first.figure(rows)
+
+    return _bootstrap(len(first.values), figure, resamples, confidence, seed)
+
+
+def _bootstrap(
+    count: int,
+    figure: Callable[[NDArray[np.int64] | slice], float],
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> Interval:
+    draw = np.random.default_rng(seed)
+    figures = [figure(draw.integers(0, count, count)) for _ in range(resamples)]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(figures, [tail, 1 - tail])
+    return Interval(figure(slice(None)), float(low), float(high))

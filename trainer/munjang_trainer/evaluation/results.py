@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from munjang_trainer.evaluation.bootstrap import Interval  # noqa: TC001 - pydantic needs the type at run time
+from munjang_trainer.evaluation.metrics import Interval  # noqa: TC001 - pydantic needs the type at run time
 
 
 class Speed(BaseModel):
@@ -46,6 +46,14 @@ class SetResult(BaseModel):
     main: str
     interval: Interval
     figures: dict[str, float]
+
+    def by_format(self) -> dict[str, dict[str, float]]:
+        """The figures of each vector format by name; "" is the plain one, and the first."""
+        formats: dict[str, dict[str, float]] = {}
+        for key, value in self.figures.items():
+            name, _, figure = key.rpartition(".")
+            formats.setdefault(name, {})[figure] = value
+        return formats
 
 
 class Results(BaseModel):

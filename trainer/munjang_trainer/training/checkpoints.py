@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import nn
-    from transformers import TrainerControl, TrainerState, TrainingArguments
+    from transformers import TrainerState, TrainingArguments
 
 MARK = "whole"
 PREFIX = "checkpoint-"
@@ -58,11 +58,8 @@ class CheckpointCallback(TrainerCallback):
         self._keep = keep
         self._losses = losses
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
+    def on_save(self, args: TrainingArguments, state: TrainerState, _control: Any, **_: Any) -> None:
         """Called by every process when its part of the checkpoint is written."""
-        del kwargs
         if distributed.is_initialized():
             distributed.barrier()
         if state.is_world_process_zero:
@@ -72,7 +69,6 @@ class CheckpointCallback(TrainerCallback):
                 loss.save_projection(str(checkpoint / _projection(name)))
             write_atomically(checkpoint / MARK, f"{state.global_step}\n")
             self._let_go(folder, state.best_model_checkpoint)
-        return control
 
     def _let_go(self, folder: Path, best: str | None) -> None:
         for checkpoint in complete_checkpoints(folder)[: -self._keep]:

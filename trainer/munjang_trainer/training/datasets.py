@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset, DatasetDict
+from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.util import mine_hard_negatives
 
 from munjang.errors import ConfigurationError
 from munjang_trainer.model.base import load_base_model
-from munjang_trainer.training.distributed import main_process_first
-from munjang_trainer.training.losses import make_loss
+from munjang_trainer.training.distributed import main_process_first, world_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from munjang.settings import TrainerSettings
     from munjang_trainer.data.table import Table
     from munjang_trainer.recipe.schema import DatasetConfig, MiningConfig, StageConfig, TeacherConfig
+
+
+GROUP = "group"
 
 
 class StageData(NamedTuple):
@@ -45,43 +49,28 @@ def prepare_datasets(
     folder: Path,
     settings: TrainerSettings,
 ) -> StageData:
-    """Make the material of a stage; what takes long is kept in `folder` for the next start.
+    """Make the data of a stage; what takes long is kept in `folder` for the next start.
 
     Raises:
         ConfigurationError: a teacher cannot be loaded, or no negatives are found.
     """
     datasets: dict[str, Dataset] = {}
     sampled: dict[str, DuplicateKeys] = {}
-    losses: dict[str, nn.Module] = {}
+    by_name: dict[str, nn.Module] = {}
     for name, part in stage.datasets.items():
         table = tables[name]
-        datasets[name] = _dataset(
-            part, table, model, prompt=prompt, kept=folder / f"material-{name}.parquet", settings=settings
-        )
+        kept = folder / f"material-{name}.parquet"
+        if part.mine is not None:
+            datasets[name] = _kept(kept, partial(mine, table, model, part.mine, prompt))
+        elif part.teacher is not None:
+            datasets[name] = _kept(kept, partial(teach, table, part.teacher, kept.with_suffix(".teacher"), settings))
+        else:
+            datasets[name] = to_dataset(table)
         if stage.sampler == "no-duplicates" and part.loss in {"mnrl", "cached-mnrl"}:
             sampled[name] = duplicate_keys_of_texts(datasets[name]) if part.mine else duplicate_keys(table)
         width = len(datasets[name][0]["label"]) if part.teacher else 0
-        losses[name] = make_loss(model, part, stage.matryoshka, width)
-    return StageData(DatasetDict(datasets), sampled, losses)
-
-
-def _dataset(
-    part: DatasetConfig,
-    table: Table,
-    model: SentenceTransformer,
-    *,
-    prompt: str,
-    kept: Path,
-    settings: TrainerSettings,
-) -> Dataset:
-    if part.mine is not None:
-        mining = part.mine
-        return _kept(kept, lambda: mine(table, model, mining, prompt))
-    if part.teacher is not None:
-        teacher = part.teacher
-        work = kept.with_suffix(".teacher")
-        return _kept(kept, lambda: teach(table, load_base_model(teacher.base, work, settings), teacher))
-    return to_dataset(table)
+        by_name[name] = make_loss(model, part, stage.matryoshka, width)
+    return StageData(DatasetDict(datasets), sampled, by_name)
 
 
 def _kept(path: Path, make: Callable[[], Dataset]) -> Dataset:
@@ -92,9 +81,6 @@ def _kept(path: Path, make: Callable[[], Dataset]) -> Dataset:
             make().to_parquet(str(part))
             part.replace(path)
     return Dataset.from_parquet(str(path), keep_in_memory=True, cache_dir=str(path.parent / ".cache"))
-
-
-GROUP = "group"
 
 
 def to_dataset(table: Table) -> Dataset:
@@ -174,12 +160,13 @@ def mine(pairs: Table, model: SentenceTransformer, part: MiningConfig, prompt: s
     return Dataset.from_list(rows)
 
 
-def teach(table: Table, teacher: SentenceTransformer, part: TeacherConfig) -> Dataset:
-    """Each different text once, with the teacher's vector as float32 label.
+def teach(table: Table, part: TeacherConfig, work: Path, settings: TrainerSettings) -> Dataset:
+    """Each different text once, with the teacher's vector as float32 label; `work` is for a model that has to be made.
 
     Raises:
         ConfigurationError: the teacher has no such prompt, or gives values that are not finite.
     """
+    teacher = load_base_model(part.base, work, settings)
     if part.prompt and part.prompt not in teacher.prompts:
         msg = f"the teacher has no prompt {part.prompt!r}; it has {', '.join(teacher.prompts) or 'none'}"
         raise ConfigurationError(msg, field="stages.datasets.teacher.prompt")
@@ -191,3 +178,44 @@ def teach(table: Table, teacher: SentenceTransformer, part: TeacherConfig) -> Da
         msg = "the teacher makes vectors that are not finite (NaN or infinity)"
         raise ConfigurationError(msg, field="stages.datasets.teacher")
     return Dataset.from_dict({"text": texts, "label": list(vectors)})
+
+
+def make_loss(
+    model: SentenceTransformer, dataset: DatasetConfig, matryoshka: tuple[int, ...], teacher_dimensions: int = 0
+) -> nn.Module:
+    """The loss of one dataset; with `matryoshka` it is also computed on the first so many dimensions.
+
+    With several processes, each takes the texts of all as negatives.
+
+    A distillation loss is left whole: its target is the whole vector of the teacher, to whose length the student's is
+    projected while training if it is another.
+    """
+    if dataset.teacher is not None:
+        own = model.get_embedding_dimension()
+        projection = teacher_dimensions if teacher_dimensions != own else None
+        return losses.EmbedDistillLoss(model, distance_metric=dataset.teacher.metric, projection_dim=projection)
+    loss = _plain(model, dataset)
+    full = model.get_embedding_dimension() or 0
+    shorter = tuple(cut for cut in matryoshka if cut < full)
+    return losses.MatryoshkaLoss(model, loss, matryoshka_dims=[full, *shorter]) if shorter else loss
+
+
+def _plain(model: SentenceTransformer, dataset: DatasetConfig) -> nn.Module:
+    ranking: dict[str, Any] = {
+        "scale": dataset.scale,
+        "directions": ("query_to_doc", "doc_to_query") if dataset.symmetric else ("query_to_doc",),
+        "partition_mode": "per_direction" if dataset.symmetric else "joint",
+        "gather_across_devices": world_size() > 1,
+    }
+    match dataset.loss:
+        case "mnrl":
+            return losses.MultipleNegativesRankingLoss(model, **ranking)
+        case "cached-mnrl":
+            return losses.CachedMultipleNegativesRankingLoss(model, **ranking, mini_batch_size=dataset.mini_batch)
+        case "cosent":
+            return losses.CoSENTLoss(model, scale=dataset.scale)
+        case "cosine":
+            return losses.CosineSimilarityLoss(model)
+        case _:
+            msg = f"{dataset.loss} needs a teacher"
+            raise ValueError(msg)

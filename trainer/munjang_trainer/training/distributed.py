@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +9,7 @@ from accelerate import PartialState
 from torch import distributed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 
 def init_processes(device: str) -> PartialState:
@@ -33,11 +32,10 @@ def is_main_process() -> bool:
     return bool(PartialState().is_main_process)
 
 
-@contextmanager
-def main_process_first() -> Iterator[None]:
+def main_process_first() -> AbstractContextManager[None]:
     """What one process makes for all: it goes first, the others then find it made."""
-    with PartialState().main_process_first():
-        yield
+    context: AbstractContextManager[None] = PartialState().main_process_first()
+    return context
 
 
 def barrier() -> None:

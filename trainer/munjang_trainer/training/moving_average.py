@@ -7,7 +7,7 @@ rows that were not trained on (Polyak and Juditsky, 1992; Izmailov et al., arXiv
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_model, save_model
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -18,7 +18,7 @@ from munjang_trainer.training.checkpoints import PREFIX
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import nn
-    from transformers import TrainerControl, TrainerState, TrainingArguments
+    from transformers import TrainerState, TrainingArguments
 
 
 FILE = "average.safetensors"
@@ -38,43 +38,21 @@ class WeightAverage(TrainerCallback):
         source: nn.Module = self._followed().module
         model.load_state_dict(source.state_dict())
 
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: SentenceTransformer | None = None,
-        **kwargs: Any,
-    ) -> TrainerControl:
+    def on_train_begin(self, _args: Any, _state: Any, _control: Any, model: SentenceTransformer, **_: Any) -> None:
         """Called when the model lies on its device, with the checkpoint's weights if there is one."""
-        del args, state, kwargs
         moving = get_ema_multi_avg_fn(self._decay)  # type: ignore[no-untyped-call] # torch's, without annotations
-        self._average = AveragedModel(cast("SentenceTransformer", model), multi_avg_fn=moving)
+        self._average = AveragedModel(model, multi_avg_fn=moving)
         if self._resumed:
             load_model(self._average, self._resumed / FILE)
-        return control
 
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: SentenceTransformer | None = None,
-        **kwargs: Any,
-    ) -> TrainerControl:
+    def on_step_end(self, _args: Any, _state: Any, _control: Any, model: SentenceTransformer, **_: Any) -> None:
         """Called after each step, by every process alike."""
-        del args, state, kwargs
-        self._followed().update_parameters(cast("SentenceTransformer", model))
-        return control
+        self._followed().update_parameters(model)
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
+    def on_save(self, args: TrainingArguments, state: TrainerState, _control: Any, **_: Any) -> None:
         """Called when a checkpoint is written."""
-        del kwargs
         if state.is_world_process_zero:
             save_model(self._followed(), str(Path(args.output_dir) / f"{PREFIX}{state.global_step}" / FILE))
-        return control
 
     def _followed(self) -> AveragedModel:
         if self._average is None:

@@ -25,6 +25,7 @@ from munjang_trainer.output_files import write_atomically
 from munjang_trainer.plots import draw_curves
 from munjang_trainer.provenance import code_version, libraries, machine
 from munjang_trainer.recipe.load import dump_recipe
+from munjang_trainer.training.callbacks import read_journal
 from munjang_trainer.training.distributed import (
     barrier,
     destroy_processes,
@@ -95,7 +96,7 @@ def _stages(context: RunContext) -> None:
     for stage in context.recipe.stages:
         model = train_stage(context, stage, model)
         if is_main_process():
-            draw_curves(context.journal, context.folder / "curves.png")
+            draw_curves(read_journal(context.journal), context.folder / "curves.png")
     if is_main_process():
         _copy(model, context.folder / MODEL)
         write_atomically(context.folder / RECORD, _record(context).model_dump_json(indent=2))

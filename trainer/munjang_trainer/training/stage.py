@@ -118,17 +118,18 @@ def _prompt(model: SentenceTransformer) -> str:
 
 def _run(context: RunContext, stage: StageConfig, model: SentenceTransformer, data: StageData) -> Trainer:
     folder = context.stage_folder(stage)
-    arguments = make_arguments(
-        stage,
-        folder,
-        seed=context.recipe.seed,
-        prompt=_prompt(model),
-        device=context.settings.device,
-        evaluates=bool(context.watched),
-    )
+    seed, device, evaluates = context.recipe.seed, context.settings.device, bool(context.watched)
+    arguments = make_arguments(stage, folder, seed=seed, prompt=_prompt(model), device=device, evaluates=evaluates)
     bar, interrupt = ProgressBar(context.console, stage.name), StopOnSignal()
     resumed = next(reversed(complete_checkpoints(folder)), None)
     average = WeightAverage(stage.average, resumed) if stage.average else None
+    callbacks: list[TrainerCallback] = [average] if average else []
+    callbacks += [CheckpointCallback(stage.keep_checkpoints, data.losses), JournalCallback(context.journal, stage.name)]
+    if is_main_process():
+        callbacks.append(TensorBoardCallback(SummaryWriter(str(context.folder / "tensorboard" / stage.name))))
+    if stage.patience:
+        callbacks.append(EarlyStoppingCallback(stage.patience))
+    callbacks += [bar, interrupt]
     trainer = Trainer(
         sampled=data.sampled,
         model=model,
@@ -136,7 +137,7 @@ def _run(context: RunContext, stage: StageConfig, model: SentenceTransformer, da
         train_dataset=data.datasets,
         loss=data.losses,
         evaluator=TrainingEvaluator(context.watched, _prompt(model)) if context.watched else None,
-        callbacks=[*([average] if average else []), *_recorders(context, stage, data), bar, interrupt],
+        callbacks=callbacks,
     )
     if resumed:
         load_projections(resumed, data.losses)
@@ -155,16 +156,6 @@ def _run(context: RunContext, stage: StageConfig, model: SentenceTransformer, da
     return trainer
 
 
-def _recorders(context: RunContext, stage: StageConfig, data: StageData) -> list[TrainerCallback]:
-    callbacks: list[TrainerCallback] = [CheckpointCallback(stage.keep_checkpoints, data.losses)]
-    callbacks.append(JournalCallback(context.journal, stage.name))
-    if is_main_process():
-        callbacks.append(TensorBoardCallback(SummaryWriter(str(context.folder / "tensorboard" / stage.name))))
-    if stage.patience:
-        callbacks.append(EarlyStoppingCallback(stage.patience))
-    return callbacks
-
-
 def _finish(stage: StageConfig, folder: Path, start: Path, trainer: Trainer, *, lora: bool) -> None:
     """Write the stage's model: a kill before the last step leaves the checkpoints, which give the same model again."""
     work = folder / f".{MODEL}.{os.getpid()}"
@@ -178,8 +169,7 @@ def _finish(stage: StageConfig, folder: Path, start: Path, trainer: Trainer, *, 
     if lora:
         model = merge_lora(start, model, work / "additions")
     save_model(model, work / MODEL)
-    write_atomically(
-        folder / DONE, json.dumps({"name": stage.name, "steps": trainer.state.global_step, "kept_step": kept})
-    )
+    done = {"name": stage.name, "steps": trainer.state.global_step, "kept_step": kept}
+    write_atomically(folder / DONE, json.dumps(done))
     (work / MODEL).rename(folder / MODEL)
     shutil.rmtree(work)

@@ -52,14 +52,9 @@ class Trainer(SentenceTransformerTrainer):
         if name not in self._sampled:
             order = RandomSampler(dataset, generator=generator)
             return DefaultBatchSampler(order, batch_size, drop_last, generator=generator, seed=seed)
-        return NoDuplicatesBatchSampler(
-            self._sampled[name],
-            batch_size,
-            drop_last,
-            valid_label_columns=valid_label_columns,
-            generator=generator,
-            seed=seed,
-        )
+        rows = self._sampled[name]
+        options = {"valid_label_columns": valid_label_columns, "generator": generator, "seed": seed}
+        return NoDuplicatesBatchSampler(rows, batch_size, drop_last, **options)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Gather nothing for the library's card: munjang writes its own when a model is finished."""
@@ -109,22 +104,18 @@ def make_arguments(
         greater_is_better=True if stage.watch else None,
         report_to="none",
         disable_tqdm=True,
-        **_moments(stage, evaluates=evaluates),
+        **_schedule(stage, evaluates=evaluates),
     )
 
 
-def _moments(stage: StageConfig, *, evaluates: bool) -> dict[str, Any]:
-    moments: dict[str, Any] = {
-        "save_strategy": "steps" if stage.save_every else "epoch",
-        "eval_strategy": "no",
-    }
+def _schedule(stage: StageConfig, *, evaluates: bool) -> dict[str, Any]:
+    """When to save and when to evaluate."""
+    options: dict[str, Any] = {"save_strategy": "epoch", "eval_strategy": "epoch" if evaluates else "no"}
     if stage.save_every:
-        moments["save_steps"] = stage.save_every
-    if evaluates:
-        moments["eval_strategy"] = "steps" if stage.evaluate_every else "epoch"
-        if stage.evaluate_every:
-            moments["eval_steps"] = stage.evaluate_every
-    return moments
+        options |= {"save_strategy": "steps", "save_steps": stage.save_every}
+    if evaluates and stage.evaluate_every:
+        options |= {"eval_strategy": "steps", "eval_steps": stage.evaluate_every}
+    return options
 
 
 class TrainingEvaluator(BaseEvaluator):
@@ -133,8 +124,7 @@ class TrainingEvaluator(BaseEvaluator):
     def __init__(self, tables: Mapping[str, Table], prompt: str, batch_size: int = 64) -> None:
         super().__init__()
         self._tables = tables
-        self._prompt = prompt
-        self._batch_size = batch_size
+        self._options = {"prompt": prompt, "batch_size": batch_size, "show_progress_bar": False}
 
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
@@ -143,14 +133,7 @@ class TrainingEvaluator(BaseEvaluator):
         del output_path, epoch, steps
 
         def vectors_of(texts: Sequence[str]) -> NDArray[np.float32]:
-            rows = model.encode(
-                list(texts),
-                prompt=self._prompt,
-                batch_size=self._batch_size,
-                convert_to_numpy=True,
-                show_progress_bar=False,
-            )
-            return rows.astype(np.float32)
+            return model.encode(list(texts), convert_to_numpy=True, **self._options).astype(np.float32)
 
         return {
             f"{name}.{figure}": value

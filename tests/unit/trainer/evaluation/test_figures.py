@@ -6,9 +6,8 @@ from scipy import stats
 
 from munjang.vectors import Precision
 from munjang_trainer.data.table import Table
-from munjang_trainer.evaluation.bootstrap import difference, interval
 from munjang_trainer.evaluation.evaluate import VectorFormat, vector_formats
-from munjang_trainer.evaluation.metrics import Sample, compute_metrics, search, spearman
+from munjang_trainer.evaluation.metrics import Sample, compute_metrics, difference, interval, search, spearman
 
 
 def vectors_of(known):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from munjang_trainer.evaluation.bootstrap import Interval
+from munjang_trainer.evaluation.metrics import Interval
 from munjang_trainer.evaluation.results import Comparison, Results, SetResult, Size, Speed
 from munjang_trainer.gate import check_dimensions, check_files, check_minimum, check_not_worse, check_reproduced
 from munjang_trainer.recipe.schema import GateConfig
