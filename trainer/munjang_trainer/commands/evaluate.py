@@ -36,6 +36,7 @@ def evaluate(
     sts: Annotated[Files, typer.Option(help="A scored-pairs file (TSV, or KLUE-STS's JSON).")] = None,
     nli: Annotated[Files, typer.Option(help="An inference file; measures accuracy on its triplets.")] = None,
     groups: Annotated[Files, typer.Option(help="A file of paraphrase groups; measures retrieval.")] = None,
+    encoding: Annotated[str, typer.Option(help="Of these files: utf-8, cp949, utf-16…")] = "utf-8",
     prepared: Annotated[Path | None, typer.Option(help="A run's folder: the sets that it prepared.")] = None,
     data: Annotated[str, typer.Option(help="Where relative file names begin, and the standard sets lie.")] = "",
     prompt: Annotated[str, typer.Option(help="The prompt's name. Default: the model's default prompt.")] = "",
@@ -62,7 +63,8 @@ def evaluate(
     from munjang_trainer.evaluation.evaluate import EvaluationOptions, compare  # noqa: PLC0415 - model libraries are slow to import
 
     settings = settings_with(registry=registry, compute_type=compute_type)
-    tables = _tables(data or settings.data, sts or [], nli or [], groups or [], prepared)
+    files = {"sts": sts or [], "nli": nli or [], "groups": groups or []}
+    tables = _tables(data or settings.data, files, encoding, prepared)
     cuts = _parts(dimensions, int, "dimensions")
     formats = _parts(precisions, Precision, "precisions")
     scope = EvaluationOptions(prompt, cuts, formats, resamples, confidence, budget=settings.batch_tokens)
@@ -99,10 +101,10 @@ def _measure(name: str, settings: TrainerSettings, tables: dict[str, Table], sco
         loaded.encoder.close()
 
 
-def _tables(folder: str, sts: list[str], nli: list[str], groups: list[str], prepared: Path | None) -> dict[str, Table]:
+def _tables(folder: str, files: dict[str, list[str]], encoding: str, prepared: Path | None) -> dict[str, Table]:
     from munjang_trainer.evaluation.sets import named_sets, prepared_sets, standard_sets  # noqa: PLC0415 - pyarrow is slow
 
-    tables = named_sets(folder, sts, nli, groups)
+    tables = named_sets(folder, **files, encoding=encoding)
     if prepared:
         tables |= prepared_sets(prepared)
     tables = tables or standard_sets(folder)

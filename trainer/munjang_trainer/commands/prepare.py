@@ -28,6 +28,7 @@ def prepare(
     sts: Annotated[Files, typer.Option(help="A scored-pairs file (KorSTS, KLUE-STS) to train on.")] = None,
     groups: Annotated[Files, typer.Option(help="A file of paraphrase groups (paraKQC).")] = None,
     evaluate: Annotated[Files, typer.Option(help="A scored-pairs file that no training text may be in.")] = None,
+    encoding: Annotated[str, typer.Option(help="Of the files that are named here: utf-8, cp949, utf-16…")] = "utf-8",
     output: Annotated[Path | None, typer.Option(help="The folder to write. Default: the recipe's run folder.")] = None,
     data: Annotated[str, typer.Option(help="Where relative file names begin. Default: as the recipe says.")] = "",
     seed: Annotated[int, typer.Option(help="Of every random choice, if no recipe says one.")] = 42,
@@ -48,7 +49,7 @@ def prepare(
         part, name, seed = _of_recipe(recipe, data, leaks)
     else:
         files = {"nli": nli, "sts": sts, "groups": groups}
-        part, name = _of_files(files, evaluate or [], data, leaks), "prepared"
+        part, name = _of_files(files, evaluate or [], data, leaks, encoding), "prepared"
     folder = output or TrainerSettings().runs_folder / name / "data"
     console = Console()
     with console.status("reading and checking the data"):
@@ -89,17 +90,16 @@ def _of_recipe(recipe: str, data: str, leaks: str) -> tuple[DataConfig, str, int
     return loaded.data, loaded.name, loaded.seed
 
 
-def _of_files(files: dict[str, Files], evaluate: list[str], data: str, leaks: str) -> DataConfig:
+def _of_files(files: dict[str, Files], evaluate: list[str], data: str, leaks: str, encoding: str) -> DataConfig:
     from munjang_trainer.recipe.load import parse  # noqa: PLC0415 - the same
     from munjang_trainer.recipe.schema import DataConfig  # noqa: PLC0415 - only when the command runs
 
-    sources = {kind: {"kind": kind, "files": named} for kind, named in files.items() if named}
+    sources = {kind: {"kind": kind, "files": named, "encoding": encoding} for kind, named in files.items() if named}
     if not sources:
         msg = "name a recipe, or files to prepare (--nli, --sts, --groups)"
         raise ConfigurationError(msg, field="recipe")
-    judged = {
-        f"evaluated-{number}": {"source": {"kind": "sts", "files": [file]}} for number, file in enumerate(evaluate)
-    }
+    named = [{"kind": "sts", "files": [file], "encoding": encoding} for file in evaluate]
+    judged = {f"evaluated-{number}": {"source": source} for number, source in enumerate(named)}
     content = {"folder": data, "sources": sources, "evaluation": judged, "leaks": leaks or "fail"}
     return parse(DataConfig, content, "what was asked for")
 

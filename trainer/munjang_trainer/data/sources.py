@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from munjang_trainer.recipe.schema import Source
 
+NLI_COLUMNS = ("sentence1", "sentence2", "gold_label")
 LABELS = ("entailment", "neutral", "contradiction")
 
 
@@ -118,9 +119,11 @@ def load_evaluation_source(source: Source, folder: str, seed: int) -> tuple[Tabl
     return table, loaded.counts
 
 
-def read_nli(address: str, counts: RowCounts, *, keep_empty: bool = False) -> Iterator[Inference]:
+def read_nli(
+    address: str, counts: RowCounts, *, keep_empty: bool = False, encoding: str = "utf-8"
+) -> Iterator[Inference]:
     """The rows of a KorNLI file: `sentence1 sentence2 gold_label`, tab separated, one header line, no quoting."""
-    for premise, hypothesis, label in read_table(address, ("sentence1", "sentence2", "gold_label"), counts):
+    for premise, hypothesis, label in read_table(address, NLI_COLUMNS, counts, encoding):
         row = Inference(clean(premise), clean(hypothesis), label.strip())
         if row.label not in LABELS:
             counts.drop("unknown label")
@@ -149,7 +152,10 @@ def make_triplets(rows: Iterable[Inference], seed: int) -> list[Triplet]:
 
 def read_sts(address: str, source: StsSource, counts: RowCounts) -> Iterator[Scored]:
     """The rows of one file; a row with an empty sentence, or without a score from 0 to `max_score`, is dropped."""
-    rows = _read_klue(address, counts) if ".json" in address else read_table(address, source.columns, counts)
+    if ".json" in address:
+        rows = _read_klue(address, counts, source.encoding)
+    else:
+        rows = read_table(address, source.columns, counts, source.encoding)
     for first, second, written in rows:
         row = Scored(clean(first), clean(second), _number(written) / source.max_score)
         if not (row.sentence1 and row.sentence2):
@@ -162,7 +168,7 @@ def read_sts(address: str, source: StsSource, counts: RowCounts) -> Iterator[Sco
 
 def read_groups(address: str, source: GroupsSource, counts: RowCounts) -> Iterator[Group]:
     """The groups of one file; empty and repeated texts are dropped, and a group that then has fewer than two."""
-    lines = (line for line in read_lines(address) if line)
+    lines = (line for line in read_lines(address, source.encoding) if line)
     number = 0
     while chunk := list(islice(lines, source.group_size)):
         counts.read += len(chunk)
@@ -203,7 +209,7 @@ def make_pairs(groups: Iterable[Group], pairs_per_group: int, seed: int) -> list
 def read_pairs(address: str, source: PairsSource, counts: RowCounts) -> Iterator[Paraphrase]:
     """The pairs of one file; empty texts, pairs of twice the same text and pairs with another label are dropped."""
     columns = (*source.columns, *([source.label] if source.label else []))
-    for number, (first, second, *label) in enumerate(read_table(address, columns, counts)):
+    for number, (first, second, *label) in enumerate(read_table(address, columns, counts, source.encoding)):
         anchor, positive = clean(first), clean(second)
         if label and label[0].strip() != source.same:
             counts.drop("not alike by its label")
@@ -224,7 +230,7 @@ def _nli_tables(source: NliSource, addresses: list[str], seed: int, counts: RowC
     trained: list[Triplet] = []
     held_out: list[Triplet] = []
     for position, address in enumerate(addresses):
-        rows = list(read_nli(address, counts, keep_empty=source.keep_empty))
+        rows = list(read_nli(address, counts, keep_empty=source.keep_empty, encoding=source.encoding))
         train, held = split(rows, lambda row: row[:2], source.hold_out, seed)
         trained.extend(make_triplets(train, seed + position))
         held_out.extend(make_triplets(held, seed + position))
@@ -232,7 +238,7 @@ def _nli_tables(source: NliSource, addresses: list[str], seed: int, counts: RowC
 
 
 def _read_triplets(address: str, source: TripletsSource, counts: RowCounts) -> Iterator[Triplet]:
-    for row in read_table(address, source.columns, counts):
+    for row in read_table(address, source.columns, counts, source.encoding):
         triplet = Triplet(*map(clean, row))
         if all(triplet):
             yield triplet
@@ -240,8 +246,8 @@ def _read_triplets(address: str, source: TripletsSource, counts: RowCounts) -> I
             counts.drop("empty text")
 
 
-def _read_klue(address: str, counts: RowCounts) -> Iterator[tuple[str, str, str]]:
-    for record in read_records(address):
+def _read_klue(address: str, counts: RowCounts, encoding: str) -> Iterator[tuple[str, ...]]:
+    for record in read_records(address, encoding):
         counts.read += 1
         yield record["sentence1"], record["sentence2"], str(record["labels"]["label"])
 

@@ -9,13 +9,13 @@ from munjang.errors import ConfigurationError
 from munjang_trainer.data.files import file_exists, resolve_address
 from munjang_trainer.data.prepare import read_evaluation, read_report
 from munjang_trainer.data.sources import load_evaluation_source
-from munjang_trainer.recipe.schema import GroupsSource, NliSource, StsSource
+from munjang_trainer.recipe.load import parse
+from munjang_trainer.recipe.schema import EvaluationSet, StsSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from munjang_trainer.data.table import Table
-    from munjang_trainer.recipe.schema import Source
 
 STANDARD = {
     "korsts-dev": StsSource(kind="sts", files=("korsts/sts-dev.tsv",)),
@@ -45,17 +45,22 @@ def prepared_sets(folder: Path) -> dict[str, Table]:
     return read_evaluation(folder if read_report(folder) else folder / "data")
 
 
-def named_sets(folder: str, sts: Iterable[str], nli: Iterable[str], groups: Iterable[str]) -> dict[str, Table]:
+def named_sets(
+    folder: str, sts: Sequence[str], nli: Sequence[str], groups: Sequence[str], encoding: str = "utf-8"
+) -> dict[str, Table]:
     """Sets made of files, named after them: scored pairs, inference pairs as triplets, paraphrase groups.
 
     Raises:
         ConfigurationError: two files of one name, or one that cannot be read or holds nothing.
     """
-    sources: list[Source] = [StsSource(kind="sts", files=(file,)) for file in sts]
-    sources += [NliSource(kind="nli", files=(file,)) for file in nli]
-    sources += [GroupsSource(kind="groups", files=(file,)) for file in groups]
+    content = [
+        {"kind": kind, "files": (file,), "encoding": encoding}
+        for kind, files in (("sts", sts), ("nli", nli), ("groups", groups))
+        for file in files
+    ]
     tables: dict[str, Table] = {}
-    for source in sources:
+    for each in content:
+        source = parse(EvaluationSet, {"source": each}, "what was asked for").source
         name = Path(source.files[0]).stem
         if name in tables:
             msg = f"two files are named {name}: evaluate one after the other"

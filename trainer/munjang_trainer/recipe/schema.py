@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from munjang.vectors import Precision
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        msg = f"{name!r} is not an encoding of texts: write one such as utf-8, cp949 or utf-16"
+        raise ValueError(msg) from None
+    return name
+
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+"""Of text files: any that Python knows, such as cp949 or utf-16."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
@@ -48,6 +60,7 @@ class HoldOut(Config):
 
 class _Source(Config):
     files: Annotated[tuple[str, ...], Field(min_length=1)]
+    encoding: Encoding = "utf-8"
     hold_out: HoldOut | None = None
     licence: str = ""
     origin: str = ""
