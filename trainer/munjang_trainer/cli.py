@@ -17,6 +17,7 @@ from munjang_trainer.commands.prepare import prepare
 from munjang_trainer.commands.starter import starter
 from munjang_trainer.commands.train import crossvalidate, publish, train
 from munjang_trainer.commands.train import run as run_recipe
+from munjang_trainer.output_files import FolderTaken
 
 app = typer.Typer(name="trainer", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -36,9 +37,12 @@ app.command("run")(run_recipe)
 
 
 def run() -> None:
-    """Run the command line; what munjang refuses on purpose ends with exit status 1 and one sentence on stderr."""
+    """Run the command line; what munjang refuses on purpose ends with exit status 1 and one sentence on stderr.
+
+    A folder that is somebody else's ends with status 2, as a wrong option does: nothing was done.
+    """
     try:
         app(prog_name="munjang train")
     except MunjangError as error:
         Console(stderr=True).print(f"[bold red]error[/]: {escape(str(error))}", highlight=False)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, FolderTaken) else 1)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from munjang_trainer.publishing import Published
+    from munjang_trainer.recipe.schema import Recipe
     from munjang_trainer.training.run import TrainingRecord
 
 
@@ -101,6 +102,7 @@ def crossvalidate(
       munjang train crossvalidate starter-ko --folds 5 --set stages.1.epochs=3
     """
     from munjang_trainer.recipe.load import load_recipe  # noqa: PLC0415 - torch is slow to import; --help must not pay
+    from munjang_trainer.training.run import claim_run  # noqa: PLC0415 - the same
     from munjang_trainer.training.run import train as run_training  # noqa: PLC0415 - the same
 
     quiet_libraries()
@@ -109,11 +111,15 @@ def crossvalidate(
     if not all(0 <= fold < folds for fold in chosen):
         msg = f"--only takes folds from 0 to {folds - 1}"
         raise ConfigurationError(msg, field="only")
-    found: list[dict[str, float]] = []
+    runs: list[tuple[Recipe, Path]] = []
     for fold in chosen:
         held = f"data.sources.{source}.hold_out={{folds: {folds}, fold: {fold}}}"
         one = load_recipe(recipe, data_folder=data or settings.data, overrides=[*(set_ or []), held])
-        folder = (output or settings.runs_folder / f"{one.name}-folds") / f"{fold}-of-{folds}"
+        runs.append((one, (output or settings.runs_folder / f"{one.name}-folds") / f"{fold}-of-{folds}"))
+    for one, folder in runs:  # refused, if at all, before the first hour of work
+        claim_run(folder, one)
+    found: list[dict[str, float]] = []
+    for fold, (one, folder) in zip(chosen, runs, strict=True):
         console.print(f"fold {fold} of {folds}", highlight=False)
         found.append(run_training(one, folder, settings, console).metrics)
     console.print(_grid(chosen, found))

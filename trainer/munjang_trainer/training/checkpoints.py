@@ -28,8 +28,12 @@ PREFIX = "checkpoint-"
 
 def complete_checkpoints(folder: Path) -> list[Path]:
     """The whole checkpoints of a stage, by step."""
-    found = [path for path in folder.glob(f"{PREFIX}*") if (path / MARK).is_file()]
-    return sorted(found, key=step_of)
+    return sorted((path for path in _checkpoints(folder) if (path / MARK).is_file()), key=step_of)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The folders with the names that the Trainer gives; a copy under another name is nobody's business."""
+    return [path for path in folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdecimal()]
 
 
 def step_of(checkpoint: Path) -> int:
@@ -39,7 +43,7 @@ def step_of(checkpoint: Path) -> int:
 
 def remove_incomplete(folder: Path) -> list[Path]:
     """Remove what a kill left of checkpoints; returns what was removed."""
-    broken = [path for path in folder.glob(f"{PREFIX}*") if not (path / MARK).is_file()]
+    broken = [path for path in _checkpoints(folder) if not (path / MARK).is_file()]
     for path in broken:
         shutil.rmtree(path)
     return broken

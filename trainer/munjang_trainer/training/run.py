@@ -1,5 +1,6 @@
 """A whole training in one folder: data, start, stages, the finished model and its record. Every part is made once.
 
+<run>/.munjang-run            says that the folder is a run's, which is deleted from and written to
 <run>/recipe.yaml              the recipe with every value
 <run>/data/                    what `prepare` wrote
 <run>/start/                   the model that training starts from
@@ -21,10 +22,10 @@ from pydantic import BaseModel, ConfigDict
 from munjang.errors import ConfigurationError
 from munjang_trainer.data.prepare import prepare, read_evaluation, read_sources
 from munjang_trainer.model.base import build_initial_model, load_model
-from munjang_trainer.output_files import write_atomically
+from munjang_trainer.output_files import RUN_MARKER, claim_folder, write_atomically
 from munjang_trainer.plots import draw_curves
 from munjang_trainer.provenance import code_version, libraries, machine
-from munjang_trainer.recipe.load import dump_recipe
+from munjang_trainer.recipe.load import dump_recipe, load_recipe
 from munjang_trainer.training.callbacks import read_journal
 from munjang_trainer.training.distributed import (
     barrier,
@@ -54,6 +55,7 @@ def train(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Cons
     Raises:
         Interrupted: a signal came; the same call goes on.
         DataLeak: training data holds texts of an evaluation set.
+        FolderTaken: the folder holds what no training made.
         ConfigurationError: the recipe cannot be trained, or the folder belongs to another one.
     """
     if recipe.threads or settings.threads:
@@ -72,7 +74,7 @@ def train(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Cons
 
 def _begin(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Console) -> RunContext:
     """Everything before the first stage; each part is left alone if it stands."""
-    _claim(folder, dump_recipe(recipe))
+    claim_run(folder, recipe)
     prepare(recipe.data, recipe.seed, folder / "data")
     tables = read_sources(folder / "data")
     judged = read_evaluation(folder / "data")
@@ -82,11 +84,18 @@ def _begin(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Con
     return RunContext(recipe, folder, tables, watched, settings, console)
 
 
-def _claim(folder: Path, recipe: str) -> None:
+def claim_run(folder: Path, recipe: Recipe) -> None:
+    """Make a folder the run of a recipe, or find that it is.
+
+    Raises:
+        FolderTaken: it holds what no training made.
+        ConfigurationError: it belongs to a run with other values.
+    """
+    claim_folder(folder, RUN_MARKER)
     path = folder / RECIPE
     if not path.is_file():
-        write_atomically(path, recipe)
-    elif path.read_text(encoding="utf-8") != recipe:
+        write_atomically(path, dump_recipe(recipe))
+    elif load_recipe(str(path)) != recipe:
         msg = f"{folder} belongs to a run with other values (see {RECIPE} in it): take another --output, or remove it"
         raise ConfigurationError(msg, field="output")
 
@@ -152,7 +161,7 @@ class TrainingRecord(BaseModel):
         metrics: the finished model's figures `set.metric`, by sentence-transformers itself.
     """
 
-    model_config = ConfigDict(ser_json_inf_nan="constants")  # figures of a broken model must reach the gate
+    model_config = ConfigDict(ser_json_inf_nan="strings")  # metrics of a broken model must reach the gate
 
     recipe: str
     base: str
