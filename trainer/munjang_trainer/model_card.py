@@ -327,5 +327,5 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def cell(value: object) -> str:
     """A value in a cell: figures with four digits, no line ends, no borders."""
-    text = f"{value:.4f}" if isinstance(value, float) else str(value)
+    text = f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
     return text.replace("\n", " ").replace("|", "\\|")

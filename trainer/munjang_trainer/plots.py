@@ -114,7 +114,7 @@ def _in_row(entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[i
 
 
 def _line(axes: Any, entries: list[dict[str, Any]], name: str) -> None:
-    points = [(entry["step"], entry[name]) for entry in entries if name in entry]
+    points = [(entry["step"], entry[name]) for entry in entries if entry.get(name) is not None]
     if points:
         marker = "." if len(points) < 100 else ""  # noqa: PLR2004 - more dots would be a smear
         axes.plot(*zip(*points, strict=True), marker=marker, label=name.removeprefix("eval_"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -251,3 +252,27 @@ def test_two_processes_train_together(workshop):
     assert done.returncode == 0, done.stderr[-3000:]
     assert [(stage.name, stage.steps) for stage in read_record(run).stages] == [("contrastive", 20), ("scored", 20)]
     assert done.stdout.count("trained ") == 1
+
+
+def test_training_that_diverges_stops_at_once_with_the_step_and_leaves_a_journal_of_valid_json(forge, workshop):
+    wild = stage("wild", nli={"loss": "mnrl"}) | {"learning_rate": 1.0e8, "max_grad_norm": 1.0e30, "log_every": 1}
+    path, run = workshop / "diverged.yaml", workshop / "runs" / "diverged"
+    path.write_text(yaml.safe_dump(recipe(name="diverged", stages=[wild]), allow_unicode=True), encoding="utf-8")
+    assert forge.run("train", str(path), "--data", str(workshop), "--output", str(run)) == 1
+    log = (workshop / "forge.log").read_text(encoding="utf-8")
+    assert re.search(r"training diverged in stage 'wild' at step \d+: (the loss is|a weight is not finite)", log)
+    lines = (run / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line, parse_constant=pytest.fail)["stage"] for line in lines if line] == ["wild"] * len(lines)
+    assert not (run / "model").exists()
+    assert not (run / "training.json").exists()
+
+
+def test_a_folder_with_a_model_of_somebody_elses_is_refused_untouched(forge, workshop):
+    mine = workshop / "mine-alone"
+    (mine / "model").mkdir(parents=True)
+    (mine / "model" / "precious.txt").write_text("mine", encoding="utf-8")
+    path = workshop / "stranger.yaml"
+    path.write_text(yaml.safe_dump(recipe(name="stranger"), allow_unicode=True), encoding="utf-8")
+    assert forge.run("train", str(path), "--data", str(workshop), "--output", str(mine)) == 1
+    assert "which munjang did not make" in (workshop / "forge.log").read_text(encoding="utf-8")
+    assert sorted(path.name for path in mine.rglob("*")) == ["model", "precious.txt"]

@@ -1,5 +1,5 @@
 """Training: the stages of a recipe, one after another, in a run's folder that can be killed and resumed.
 
-run (all stages) · stage (one of them) · datasets (with their losses) · trainer (the Trainer, its arguments and its evaluator) ·
-callbacks · checkpoints · moving_average · distributed
+run (all stages) · stage (one of them) · datasets (with their losses) · trainer (the Trainer, its arguments, its
+evaluator) · callbacks · checkpoints · moving_average · distributed
 """

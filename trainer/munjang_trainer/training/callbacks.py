@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import threading
 from typing import TYPE_CHECKING, Any, Self
@@ -40,7 +41,13 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 def rewind(path: Path, stage: str, step: int) -> None:
     """Leave only what came before: other stages, and this one up to `step`."""
     kept = [entry for entry in read_journal(path) if entry["stage"] != stage or entry["step"] <= step]
-    write_atomically(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept))
+    write_atomically(path, "".join(map(_journal_line, kept)))
+
+
+def _journal_line(entry: dict[str, Any]) -> str:
+    """An entry as JSON, which has no NaN and no infinity: null stands for them."""
+    finite = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in entry.items()}
+    return json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 class JournalCallback(TrainerCallback):
@@ -56,7 +63,7 @@ class JournalCallback(TrainerCallback):
             return
         entry = {"stage": self._stage, "step": state.global_step, "epoch": state.epoch, **logs}
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            file.write(_journal_line(entry))
 
 
 MAIN_FIGURES = tuple(f".{figure}" for figure in MAIN_METRIC.values())

@@ -80,6 +80,7 @@ def train_stage(context: RunContext, stage: StageConfig, start: Path) -> Path:
 
     Raises:
         Interrupted: a signal came; a checkpoint was written, and the same call goes on from it.
+        TrainingDiverged: a loss or a weight is not finite; the checkpoints before it stay.
         ConfigurationError: the stage cannot be trained as the recipe says.
     """
     folder = context.stage_folder(stage)
@@ -131,6 +132,7 @@ def _run(context: RunContext, stage: StageConfig, model: SentenceTransformer, da
         callbacks.append(EarlyStoppingCallback(stage.patience))
     callbacks += [bar, interrupt]
     trainer = Trainer(
+        stage=stage.name,
         sampled=data.sampled,
         model=model,
         args=arguments,

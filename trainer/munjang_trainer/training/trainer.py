@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.sampler import DefaultBatchSampler, MultiDatasetBatchSamplers, NoDuplicatesBatchSampler
+from torch import nn
 from torch.utils.data import RandomSampler
+from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
+from munjang.errors import MunjangError
 from munjang_trainer.evaluation.metrics import compute_metrics
 from munjang_trainer.training.distributed import on_cpu, world_size
 
@@ -18,25 +23,58 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import torch
     from datasets import Dataset
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
     from torch.utils.data import BatchSampler
+    from transformers import TrainerState
 
     from munjang_trainer.data.table import Table
     from munjang_trainer.recipe.schema import StageConfig
     from munjang_trainer.training.datasets import DuplicateKeys
 
 
-class Trainer(SentenceTransformerTrainer):
-    """Draws batches of the datasets in `sampled` so that no text and no group comes twice in one."""
+class TrainingDiverged(MunjangError):
+    """A loss or a weight is no longer finite: what follows could not be a model."""
 
-    def __init__(self, *, sampled: Mapping[str, DuplicateKeys], **options: Any) -> None:
+    def __init__(self, stage: str, step: int, what: str) -> None:
+        message = f"training diverged in stage {stage!r} at step {step}: {what}. Lower the stage's learning_rate"
+        super().__init__(f"{message} or max_grad_norm, or train in bfloat16 or float32 rather than float16")
+
+
+class StopOnDivergence(TrainerCallback):
+    """Ends training after the first step that leaves a weight which is not finite, before it can be saved."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+
+    def on_step_end(self, _args: Any, state: TrainerState, _control: Any, model: nn.Module, **_: Any) -> None:
+        """Called after each step, by every process. The largest weight tells: it is NaN if any is."""
+        weights = [weight.detach() for weight in model.parameters() if weight.requires_grad]
+        if not torch.isfinite(nn.utils.get_total_norm(weights, norm_type=math.inf)):
+            raise TrainingDiverged(self._stage, state.global_step, "a weight is not finite")
+
+
+class Trainer(SentenceTransformerTrainer):
+    """Draws batches of the datasets in `sampled` so that no text and no group comes twice in one.
+
+    It ends at the first loss or weight that is not finite: `TrainingDiverged`.
+    """
+
+    def __init__(self, *, stage: str, sampled: Mapping[str, DuplicateKeys], **options: Any) -> None:
         """Take the Trainer's own options, and by dataset name the columns that must not repeat in a batch."""
         super().__init__(**options)
+        self._stage = stage
         self._sampled = sampled
         self.remove_callback(PrinterCallback)
+        self.add_callback(StopOnDivergence(stage))
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Forward and backward of one batch."""
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise TrainingDiverged(self._stage, self.state.global_step + 1, f"the loss is {loss.item()}")
+        return loss
 
     def get_batch_sampler(  # noqa: PLR0917 - the library's signature
         self,
@@ -100,6 +138,7 @@ def make_arguments(
         dataloader_pin_memory=not on_cpu(device),
         logging_steps=stage.log_every,
         logging_first_step=True,
+        logging_nan_inf_filter=False,  # it would show a loss of NaN as 0
         metric_for_best_model=stage.watch or None,
         greater_is_better=True if stage.watch else None,
         report_to="none",
