@@ -44,7 +44,7 @@ class BufferedLines:
         self._ahead: deque[str] = deque()
 
     def look(self, places: int) -> str | None:
-        """See `Lines`."""
+        """The line so many places after the next one, read ahead; None at the end."""
         while len(self._ahead) <= places:
             line = next(self._lines, None)
             if line is None:
@@ -53,7 +53,7 @@ class BufferedLines:
         return self._ahead[places]
 
     def take(self, count: int) -> None:
-        """See `Lines`."""
+        """Drop so many lines of those that were read ahead."""
         for _ in range(count):
             self._ahead.popleft()
 

@@ -1,4 +1,4 @@
-"""The trainer's command line: one module of `trainer.commands` a command, mounted here, and errors in words.
+"""The trainer's command line: one module of `munjang_trainer.commands` a command, mounted here, and errors in words.
 
 A command module is light: what needs torch is imported when the command runs, so that `--help` is quick.
 """

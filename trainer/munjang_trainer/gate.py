@@ -45,7 +45,7 @@ class GateResult(BaseModel):
     Attributes:
         reasons: why the model is refused, in sentences; none: it passed.
         compared_with: the version that serves, 0 if there is none.
-        results: the model's figures, measured afresh; None if it could not be measured.
+        results: the model's metrics, measured in a fresh process; None if it could not be measured.
         comparison: against the version that serves.
     """
 
@@ -140,7 +140,7 @@ def check_files(folder: Path) -> list[str]:
 
 
 def check_reproduced(results: Results, trained: Mapping[str, float], tolerance: float) -> list[str]:
-    """The fresh figures are those that training had.
+    """The fresh metrics are those that training had.
 
     A share of rows (accuracy, recall, mean reciprocal rank) moves in steps: where two scores are as good as equal, a
     rounding in their last digit changes their order. One such row is let pass; correlations move smoothly and have
@@ -163,7 +163,7 @@ def check_reproduced(results: Results, trained: Mapping[str, float], tolerance: 
 
 
 def check_minimum(results: Results, minimum: Mapping[str, float]) -> list[str]:
-    """Every figure that must be reached is."""
+    """Every metric that must be reached is."""
     fresh = results.flat()
     return [
         f"{name} is {fresh.get(name, math.nan):.4f}, and at least {least:.4f} is demanded"
@@ -181,7 +181,7 @@ def check_dimensions(comparison: Comparison) -> list[str]:
 
 
 def check_not_worse(comparison: Comparison, part: GateConfig) -> list[str]:
-    """No figure lies below the serving version's by more than the margin with its whole interval."""
+    """No metric lies below the serving version's by more than the margin with its whole interval."""
     reasons: list[str] = []
     for name, change in comparison.differences.items():
         if part.metrics and name not in part.metrics:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from munjang_trainer.training.run import TrainingRecord
 
 
+USAGE = Path(__file__).with_name("usage.md")
 BIBLIOGRAPHY = Path(__file__).with_name("citations.bib")
 CITED_DATA = {"kor-nlu": "ham-2020-kornli", "paraKQC": "cho-2019-parakqc"}
 CITED_LOSSES = {
@@ -263,29 +264,12 @@ def _is_main(key: str) -> bool:
 
 def _usage(recipe: Recipe) -> str:
     prompt = recipe.model.prompt
-    remark = (
-        f"The prompt `{prompt}` is put before every text unless another is named: the model was trained with it."
-        if prompt
-        else "No prompt is needed."
-    )
-    return f"""## Usage
-
-Over gRPC, with munjang's client; the reply says which version made the vectors:
-
-```python
-from munjang.client import Client
-
-with Client("127.0.0.1:50051") as client:
-    reply = client.encode(["한 남자가 드럼을 치고 있다.", "남자가 음악을 연주하고 있다."])
-    print(reply.version, reply.vectors.shape)
-    scores = client.similarity(["한 남자가 드럼을 치고 있다."], ["남자가 음악을 연주하고 있다."])
-```
-
-Vectors of different versions do not mix: name a version (`version=7`) where you keep vectors. On the command line:
-`munjang encode "한 남자가 드럼을 치고 있다."`. Without munjang: `SentenceTransformer(folder).encode(texts)`.
-
-{remark}
-"""
+    remark = "No prompt is needed."
+    if prompt:
+        remark = (
+            f"The prompt `{prompt}` is put before every text unless another is named: the model was trained with it."
+        )
+    return f"{USAGE.read_text('utf-8')}\n{remark}\n"
 
 
 def _citations(recipe: Recipe) -> str:

@@ -157,11 +157,6 @@ def publish(
     Example:
       munjang train publish runs/starter-ko --promote
     """
-    publish_and_print(run, registry, promote=promote, force=force)
-
-
-def publish_and_print(run: Path, registry: str, *, promote: bool, force: bool) -> None:
-    """Publish a run and print what came of it."""
     from munjang_trainer.publishing import publish_run  # noqa: PLC0415 - model libraries are slow to import
 
     console = Console()
@@ -203,4 +198,4 @@ def run(
 
     folder = train_recipe(recipe, output, data, set_ or [])
     if is_main_process():
-        publish_and_print(folder, registry, promote=promote, force=force)
+        publish(folder, promote=promote, force=force, registry=registry)

@@ -40,7 +40,9 @@ def split(
         return list(rows), []
     clusters = _clusters([[match_key(text) for text in texts_of(row)] for row in rows])
     random.Random(seed).shuffle(clusters)  # noqa: S311 - a reproducible choice, not a secret
-    first, last = _bounds(hold_out, len(rows))
+    first, last = 0.0, len(rows) * hold_out.fraction
+    if hold_out.folds:
+        first, last = (len(rows) * (hold_out.fold + side) / hold_out.folds for side in (0, 1))
     held: set[int] = set()
     position = 0
     for cluster in clusters:
@@ -50,12 +52,6 @@ def split(
             held.update(cluster)
     kept = [row for number, row in enumerate(rows) if number not in held]
     return kept, [rows[number] for number in sorted(held)]
-
-
-def _bounds(hold_out: HoldOut, count: int) -> tuple[float, float]:
-    if hold_out.folds:
-        return count * hold_out.fold / hold_out.folds, count * (hold_out.fold + 1) / hold_out.folds
-    return 0, count * hold_out.fraction
 
 
 def _clusters(keys: Sequence[Sequence[str]]) -> list[list[int]]:

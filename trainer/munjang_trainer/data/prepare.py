@@ -87,21 +87,6 @@ class DataReport(BaseModel):
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def describe(table: Table, counts: RowCounts, lengths: TokenCounter | None) -> TableReport:
-    """Measure a table; `lengths` counts the tokens of texts."""
-    return TableReport(
-        kind=table.kind,
-        read=counts.read,
-        dropped=dict(sorted(counts.dropped.items())),
-        rows=len(table.rows),
-        in_whole_batches=len(table.rows) // REFERENCE_BATCH * REFERENCE_BATCH,
-        characters=_spreads(table, lambda texts: [len(text) for text in texts]),
-        tokens=_spreads(table, lengths) if lengths else {},
-        samples=[list(row) for row in table.rows[:SAMPLES]],
-        sha256=table.fingerprint(),
-    )
-
-
 def _spreads(table: Table, lengths: TokenCounter) -> dict[str, Spread]:
     if not table.rows:
         return {}
@@ -121,7 +106,7 @@ _log = logging.getLogger(__name__)
 
 
 def prepare(data: DataConfig, seed: int, output: Path, lengths: TokenCounter | None = None) -> DataReport:
-    """Prepare data into `output`, or return the report that stands there if it answers the very same request.
+    """Prepare data into `output`, or return the report that is there if it answers the same request.
 
     Args:
         data: what to read; file names are relative to its folder.
@@ -234,10 +219,22 @@ def _reports(
     counts_by_name: Mapping[str, RowCounts],
     lengths: TokenCounter | None,
 ) -> dict[str, TableReport]:
-    described: dict[str, TableReport] = {}
+    reports: dict[str, TableReport] = {}
     known = data.sources | {name: evaluated.source for name, evaluated in data.evaluation.items()}
-    for name, rows in tables.items():
-        source = known[name.removesuffix(HELD_OUT)]
-        about = {"files": list(source.files), "licence": source.licence, "origin": source.origin}
-        described[name] = describe(rows, counts_by_name.get(name, RowCounts()), lengths).model_copy(update=about)
-    return described
+    for name, table in tables.items():
+        source, counts = known[name.removesuffix(HELD_OUT)], counts_by_name.get(name, RowCounts())
+        reports[name] = TableReport(
+            kind=table.kind,
+            files=list(source.files),
+            licence=source.licence,
+            origin=source.origin,
+            read=counts.read,
+            dropped=dict(sorted(counts.dropped.items())),
+            rows=len(table.rows),
+            in_whole_batches=len(table.rows) // REFERENCE_BATCH * REFERENCE_BATCH,
+            characters=_spreads(table, lambda texts: [len(text) for text in texts]),
+            tokens=_spreads(table, lengths) if lengths else {},
+            samples=[list(row) for row in table.rows[:SAMPLES]],
+            sha256=table.fingerprint(),
+        )
+    return reports

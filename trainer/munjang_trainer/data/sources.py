@@ -13,7 +13,7 @@ import random
 import unicodedata
 from itertools import combinations, islice
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, assert_never
 
 from munjang_trainer.data.files import RowCounts, read_lines, read_records, read_table, resolve_address
 from munjang_trainer.data.leakage import split
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from munjang_trainer.recipe.schema import Source
 
 NLI_COLUMNS = ("sentence1", "sentence2", "gold_label")
+Pair: TypeAlias = tuple[str, str, str]
+"""Two texts of like meaning and their group; texts of one group are never each other's negatives."""
+
 LABELS = ("entailment", "neutral", "contradiction")
 
 
@@ -43,22 +46,6 @@ class Inference(NamedTuple):
     premise: str
     hypothesis: str
     label: str
-
-
-class Scored(NamedTuple):
-    """Two sentences and how alike they are, 0 to 1."""
-
-    sentence1: str
-    sentence2: str
-    score: float
-
-
-class Paraphrase(NamedTuple):
-    """Two texts of like meaning and their group; texts of one group are never each other's negatives."""
-
-    anchor: str
-    positive: str
-    group: str
 
 
 class Group(NamedTuple):
@@ -150,20 +137,23 @@ def make_triplets(rows: Iterable[Inference], seed: int) -> list[Triplet]:
     return triplets
 
 
-def read_sts(address: str, source: StsSource, counts: RowCounts) -> Iterator[Scored]:
-    """The rows of one file; a row with an empty sentence, or without a score from 0 to `max_score`, is dropped."""
+def read_sts(address: str, source: StsSource, counts: RowCounts) -> Iterator[tuple[str, str, float]]:
+    """The two sentences and the score, 0 to 1, of each row of a file.
+
+    A row with an empty sentence, or without a score from 0 to `max_score`, is dropped.
+    """
     if ".json" in address:
         rows = _read_klue(address, counts, source.encoding)
     else:
         rows = read_table(address, source.columns, counts, source.encoding)
     for first, second, written in rows:
-        row = Scored(clean(first), clean(second), _number(written) / source.max_score)
-        if not (row.sentence1 and row.sentence2):
+        sentence1, sentence2, score = clean(first), clean(second), _number(written) / source.max_score
+        if not (sentence1 and sentence2):
             counts.drop("empty sentence")
-        elif not 0 <= row.score <= 1:
+        elif not 0 <= score <= 1:
             counts.drop("no score, or one out of range")
         else:
-            yield row
+            yield sentence1, sentence2, score
 
 
 def read_groups(address: str, source: GroupsSource, counts: RowCounts) -> Iterator[Group]:
@@ -189,25 +179,28 @@ def read_groups(address: str, source: GroupsSource, counts: RowCounts) -> Iterat
         number += 1
 
 
-def make_pairs(groups: Iterable[Group], pairs_per_group: int, seed: int) -> list[Paraphrase]:
+def make_pairs(groups: Iterable[Group], pairs_per_group: int, seed: int) -> list[Pair]:
     """Pairs of each group, the same for the same seed.
 
     The texts of a group are shuffled into a ring; first each is paired with its neighbour, then with the one after
     that, and so on, so that every text is used as often as any other.
     """
     shuffle = random.Random(seed)  # noqa: S311 - a reproducible choice, not a secret
-    pairs: list[Paraphrase] = []
+    pairs: list[Pair] = []
     for group in groups:
         texts = list(group.texts)
         shuffle.shuffle(texts)
         size = len(texts)
         ring = sorted(combinations(range(size), 2), key=lambda ends: min(ends[1] - ends[0], size - ends[1] + ends[0]))
-        pairs.extend(Paraphrase(texts[i], texts[j], group.name) for i, j in ring[:pairs_per_group])
+        pairs.extend((texts[i], texts[j], group.name) for i, j in ring[:pairs_per_group])
     return pairs
 
 
-def read_pairs(address: str, source: PairsSource, counts: RowCounts) -> Iterator[Paraphrase]:
-    """The pairs of one file; empty texts, pairs of twice the same text and pairs with another label are dropped."""
+def read_pairs(address: str, source: PairsSource, counts: RowCounts) -> Iterator[Pair]:
+    """The pairs of one file, each a group of its own.
+
+    Empty texts, pairs of twice the same text and pairs with another label are dropped.
+    """
     columns = (*source.columns, *([source.label] if source.label else []))
     for number, (first, second, *label) in enumerate(read_table(address, columns, counts, source.encoding)):
         anchor, positive = clean(first), clean(second)
@@ -218,7 +211,7 @@ def read_pairs(address: str, source: PairsSource, counts: RowCounts) -> Iterator
         elif anchor == positive:
             counts.drop("twice the same text")
         else:
-            yield Paraphrase(anchor, positive, _group_name(address, number))
+            yield anchor, positive, _group_name(address, number)
 
 
 def clean(text: str) -> str:

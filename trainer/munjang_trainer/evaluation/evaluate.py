@@ -75,7 +75,7 @@ TEXTS_AT_ONCE = 1024
 
 
 class EvaluationOptions(NamedTuple):
-    """What is measured beside the plain figures, and how sure of them to be.
+    """What is measured beside the plain metrics, and at which confidence.
 
     Attributes:
         prompt: the prompt's name; a model without it uses its default prompt.
@@ -95,7 +95,7 @@ class EvaluationOptions(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Results, and the main figure of each set taken apart, to compare with another model's."""
+    """Results, and the main metric of each set taken apart, to compare with another model's."""
 
     results: Results
     samples: dict[str, Sample]
@@ -136,7 +136,7 @@ def evaluate_model(
 def _judge(
     table: Table, raw: NDArray[np.float32], row_of: Mapping[str, int], forms: Iterable[VectorFormat], int8_scale: float
 ) -> tuple[dict[str, float], Sample]:
-    """The figures of one set in all forms, and the sample of the first form."""
+    """The metrics of one set in all forms, and the sample of the first form."""
     figures: dict[str, float] = {}
     samples: list[Sample] = []
     for form in forms:

@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
 
 MAIN_METRIC: dict[Kind, str] = {"sts": "cosine_spearman", "triplets": "accuracy", "groups": "mrr"}
-"""The figure that stands for a kind of set."""
+"""The metric that stands for a kind of set."""
 
 SimilarityFunction = Literal["cosine", "dot"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A set's main figure taken apart, so that it can be computed again on other draws of the same rows.
+    """A set's main metric taken apart, so that it can be computed again on other draws of the same rows.
 
     Attributes:
         values: what the model made of each row, float64 [n].
-        labels: what people say of each row, float64 [n]; None where the figure is the mean of the values.
+        labels: what people say of each row, float64 [n]; None where the metric is the mean of the values.
     """
 
     values: NDArray[np.float64]
     labels: NDArray[np.float64] | None = None
 
     def figure(self, rows: NDArray[np.int64] | slice = slice(None)) -> float:
-        """The figure on some of the rows."""
+        """The metric on some of the rows."""
         if self.labels is None:
             return float(self.values[rows].mean())
         return spearman(self.values[rows], self.labels[rows])
 
 
 def compute_metrics(table: Table, vector_of: Encode) -> tuple[dict[str, float], Sample]:
-    """All figures of one set for one form of the vectors, and its main figure taken apart.
+    """All metrics of one set for one form of the vectors, and its main metric taken apart.
 
     Args:
         table: scored pairs, triplets or groups.
@@ -167,7 +167,7 @@ def _numbers(names: Sequence[str]) -> NDArray[np.int64]:
 
 
 class Interval(NamedTuple):
-    """A figure with the percentile interval around it."""
+    """A metric with the percentile interval around it."""
 
     value: float
     low: float
@@ -175,12 +175,12 @@ class Interval(NamedTuple):
 
 
 def interval(sample: Sample, *, resamples: int, confidence: float, seed: int) -> Interval:
-    """The figure of one model."""
+    """The metric of one model."""
     return _bootstrap(len(sample.values), sample.figure, resamples, confidence, seed)
 
 
 def difference(first: Sample, second: Sample, *, resamples: int, confidence: float, seed: int) -> Interval:
-    """The second model's figure minus the first's, both on the same draws (paired), so that hard rows cancel out.
+    """The second model's metric minus the first's, both on the same draws (paired), so that hard rows cancel out.
 
     Raises:
         ValueError: the two do not have the same rows.

@@ -37,7 +37,7 @@ def full_base_name(base: str) -> str:
 def build_initial_model(
     part: ModelConfig, texts: Sequence[str], folder: Path, settings: TrainerSettings, seed: int
 ) -> None:
-    """Make the folder of the model that training starts from, or leave it if it stands.
+    """Make the folder of the model that training starts from, or leave it if it exists.
 
     Args:
         part: what the recipe says.

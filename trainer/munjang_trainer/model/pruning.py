@@ -149,7 +149,7 @@ def kept_ids(content: dict[str, Any], used: Iterable[int]) -> list[int]:
 
 
 def pruned_tokenizer(content: dict[str, Any], kept: list[int]) -> dict[str, Any]:
-    """The tokenizer's file with the kept tokens only, numbered anew in their order.
+    """The tokenizer's file with the kept tokens only, renumbered in their order.
 
     Raises:
         ConfigurationError: a kind of tokenizer that is not known here.

@@ -28,7 +28,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
 class Config(BaseModel):
-    """A part of a recipe."""
+    """A section of a recipe: unknown keys are refused, and nothing changes after reading."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,7 +67,7 @@ class _Source(Config):
 
 
 class NliSource(_Source):
-    """Tab-separated inference pairs (KorNLI) that become triples (anchor, positive, negative).
+    """Tab-separated inference pairs (KorNLI) that become triplets (anchor, positive, negative).
 
     `keep_empty` keeps rows with an empty sentence, as the reference's reader did.
     """
@@ -113,7 +113,7 @@ class PairsSource(_Source):
 
 
 class TripletsSource(_Source):
-    """Ready triples: a tab- or comma-separated table, or Parquet, with these columns."""
+    """Ready triplets: a tab- or comma-separated table, or Parquet, with these columns."""
 
     kind: Literal["triplets"]
     columns: tuple[str, str, str] = ("anchor", "positive", "negative")
@@ -307,11 +307,11 @@ class StageConfig(Config):
         drop_last: leave out a last batch that is not full; always so with several processes.
         evaluate_every, save_every: steps between evaluations and between checkpoints; 0: at the end of each epoch.
         keep_checkpoints: so many stay on disk.
-        watch: the figure `set.metric` that `keep: best` and `patience` look at.
+        watch: the metric `set.metric` that `keep: best` and `patience` look at.
         average: 0, or the decay of a moving average of the weights over the steps, such as 0.99; the average is what
             the stage leaves behind. Evaluations on the way look at the weights themselves.
         keep: go on with the last weights, or with the best by `watch`.
-        patience: stop after so many evaluations without a better figure; 0 never.
+        patience: stop after so many evaluations without a better metric; 0 never.
     """
 
     name: Name
@@ -355,7 +355,7 @@ class StageConfig(Config):
 
 
 class EvaluationConfig(Config):
-    """What is measured beside the plain figures of every set.
+    """What is measured beside the plain metrics of every set.
 
     Attributes:
         during_training: the sets that are evaluated while training; empty: none.
@@ -375,12 +375,12 @@ class GateConfig(Config):
 
     Attributes:
         alias: the version that this alias names is what the model is compared with.
-        metrics: the figures `set.metric` that are compared; empty: the main figure of every set.
-        margin: a figure may be so much below the serving version's.
+        metrics: the metrics `set.metric` that are compared; empty: the main metric of every set.
+        margin: a metric may be so much below the serving version's.
         confidence: the level of the bootstrap interval; refused is what lies below the margin with the whole
             interval of the difference, so that noise refuses nothing.
-        minimum: figures that must be reached in any case.
-        tolerance: how far the saved model, loaded in a fresh process, may be from the figures of training.
+        minimum: metrics that must be reached in any case.
+        tolerance: how far the saved model, loaded in a fresh process, may be from the metrics of training.
         allow_dimension_change: whether the vectors may have another length than the serving version's.
     """
 

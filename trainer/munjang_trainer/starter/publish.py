@@ -67,7 +67,7 @@ def publish_starter(
         registry: where to.
         report: who is told of the work.
         full: keep the whole vocabulary.
-        promote: whether `stable` shall name it; None: only if it names nothing yet.
+        promote: whether `stable` should name it; None: only if it names nothing yet.
         force: publish even if the registry has this very model.
 
     Raises:
@@ -165,7 +165,7 @@ def publish_named(
         registry: where to.
         report: who is told of the work.
         name: a folder, or a model's id on the hub.
-        promote: whether `stable` shall name it; None: only if it names nothing yet.
+        promote: whether `stable` should name it; None: only if it names nothing yet.
         force: publish even if the registry has this very model.
 
     Raises:

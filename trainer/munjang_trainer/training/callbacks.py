@@ -58,7 +58,7 @@ class JournalCallback(TrainerCallback):
         self._stage = stage
 
     def on_log(self, _args: Any, state: TrainerState, _control: Any, logs: dict[str, float], **_: Any) -> None:
-        """Called with the loss, or with the figures of an evaluation."""
+        """Called with the loss, or with the metrics of an evaluation."""
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
         entry = {"stage": self._stage, "step": state.global_step, "epoch": state.epoch, **logs}
@@ -101,7 +101,7 @@ class ProgressBar(TrainerCallback):
             self._bar.update(self._task, completed=state.global_step)
 
     def on_log(self, _args: Any, state: TrainerState, _control: Any, logs: dict[str, float], **_: Any) -> None:
-        """Show the loss; figures of evaluations stay above the bar."""
+        """Show the loss; metrics of evaluations stay above the bar."""
         if not state.is_world_process_zero or not logs:
             return
         if self._bar and "loss" in logs:
@@ -164,7 +164,7 @@ class StopOnSignal(TrainerCallback):
             signal.signal(number, old)
 
     def on_step_end(self, args: TrainingArguments, _state: Any, control: TrainerControl, **_: Any) -> None:
-        """Save and stop if any process was told to; all processes agree, or they would wait for each other for ever."""
+        """Save and stop if any process was told to; all processes agree, or they would deadlock."""
         if distributed.is_initialized():
             told = torch.tensor(self.received, device=args.device)
             distributed.all_reduce(told, op=distributed.ReduceOp.MAX)

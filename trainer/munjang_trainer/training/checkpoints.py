@@ -56,7 +56,7 @@ def load_projections(checkpoint: Path, losses: Mapping[str, nn.Module]) -> None:
 
 
 class CheckpointCallback(TrainerCallback):
-    """Marks each checkpoint as whole, then lets go of the oldest ones, never of the best."""
+    """Marks each checkpoint as whole, then deletes the oldest ones, never of the best."""
 
     def __init__(self, keep: int, losses: Mapping[str, nn.Module]) -> None:
         self._keep = keep
@@ -72,9 +72,9 @@ class CheckpointCallback(TrainerCallback):
             for name, loss in _projecting(self._losses).items():
                 loss.save_projection(str(checkpoint / _projection(name)))
             write_atomically(checkpoint / MARK, f"{state.global_step}\n")
-            self._let_go(folder, state.best_model_checkpoint)
+            self._delete_oldest(folder, state.best_model_checkpoint)
 
-    def _let_go(self, folder: Path, best: str | None) -> None:
+    def _delete_oldest(self, folder: Path, best: str | None) -> None:
         for checkpoint in complete_checkpoints(folder)[: -self._keep]:
             if best is None or checkpoint != Path(best):
                 (checkpoint / MARK).unlink()

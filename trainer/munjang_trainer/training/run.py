@@ -73,7 +73,7 @@ def train(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Cons
 
 
 def _begin(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Console) -> RunContext:
-    """Everything before the first stage; each part is left alone if it stands."""
+    """Everything before the first stage; each part is left as it is if it exists."""
     claim_run(folder, recipe)
     prepare(recipe.data, recipe.seed, folder / "data")
     tables = read_sources(folder / "data")
@@ -158,7 +158,7 @@ class TrainingRecord(BaseModel):
         data_fingerprint: of what was trained on.
         code_version, libraries, machine: what it ran on.
         stages: in order.
-        metrics: the finished model's figures `set.metric`, by sentence-transformers itself.
+        metrics: the finished model's metrics `set.metric`, by sentence-transformers itself.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="strings")  # metrics of a broken model must reach the gate

@@ -111,7 +111,7 @@ def make_arguments(
 
     Several processes share each batch, which is as many times larger: all of them are then at the same dataset, whose
     loss takes the texts of all as negatives. (Each with a batch of its own, they could be at different losses and would
-    wait for each other for ever.)
+    deadlock.)
     """
     return SentenceTransformerTrainingArguments(
         output_dir=str(folder),
@@ -158,7 +158,7 @@ def _schedule(stage: StageConfig, *, evaluates: bool) -> dict[str, Any]:
 
 
 class TrainingEvaluator(BaseEvaluator):
-    """Figures `set.metric` of the model in training, with the prompt that it is trained with."""
+    """Metrics `set.metric` of the model in training, with the prompt that it is trained with."""
 
     def __init__(self, tables: Mapping[str, Table], prompt: str, batch_size: int = 64) -> None:
         super().__init__()
