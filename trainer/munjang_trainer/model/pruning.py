@@ -71,7 +71,7 @@ def prune_vocabulary(model: SentenceTransformer, texts: Sequence[str], work: Pat
         work: a folder for the model's files on the way.
 
     Raises:
-        ConfigurationError: the tokenizer is not a fast one, or of a kind that cannot be pruned_tokenizer.
+        ConfigurationError: the tokenizer is not a fast one, or of a kind that cannot be shortened.
     """
     tokenizer = model.tokenizer
     if not getattr(tokenizer, "is_fast", False):
@@ -170,7 +170,7 @@ def pruned_tokenizer(content: dict[str, Any], kept: list[int]) -> dict[str, Any]
                     if pair[0] in known and pair[1] in known and "".join(pair) in known
                 ]
         case other:
-            msg = f"a {other} tokenizer cannot be pruned_tokenizer: only Unigram, WordPiece and BPE"
+            msg = f"a {other} tokenizer cannot be shortened: only Unigram, WordPiece and BPE"
             raise ConfigurationError(msg, field="model.shrink.vocabulary")
     added = [token | {"id": new[token["id"]]} for token in content.get("added_tokens", [])]
     return content | {
