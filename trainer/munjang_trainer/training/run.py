@@ -1,6 +1,6 @@
 """A whole training in one folder: data, start, stages, the finished model and its record. Every part is made once.
 
-<run>/.munjang-run            says that the folder is a run's, which is deleted from and written to
+<run>/.munjang-run             says that the folder is a run's, which is deleted from and written to
 <run>/recipe.yaml              the recipe with every value
 <run>/data/                    what `prepare` wrote
 <run>/start/                   the model that training starts from
