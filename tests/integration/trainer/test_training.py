@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,9 +19,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 
-from munjang_trainer.training.checkpoints import whole_checkpoints
-from munjang_trainer.training.journal import read_journal
-from munjang_trainer.training.record import read_record
+from munjang_trainer.training.callbacks import read_journal
+from munjang_trainer.training.checkpoints import complete_checkpoints
+from munjang_trainer.training.run import read_record
 
 CONTRASTIVE = {"nli": {"loss": "mnrl"}}
 
@@ -95,7 +96,7 @@ def test_sigterm_writes_a_checkpoint_and_the_same_command_goes_on(train, forge, 
         os.sched_yield()
     os.kill(pid, signal.SIGTERM)
     assert forge.wait() == 128 + signal.SIGTERM
-    (checkpoint,) = whole_checkpoints(run / "stages" / "scored")
+    (checkpoint,) = complete_checkpoints(run / "stages" / "scored")
     assert 5 <= int(checkpoint.name.removeprefix("checkpoint-")) < 100
     assert not (run / "model").exists()
     assert train("stopped", stages=long) == run
@@ -158,7 +159,7 @@ def test_a_student_of_another_length_goes_on_after_a_stop(train, workshop):
     taught = {"loss": "distill", "teacher": {"base": str(teacher), "metric": "mse"}}
     wide = {"base": "random", "random": {"layers": 1, "hidden": 24, "heads": 2, "vocabulary": 300}, "max_tokens": 16}
     whole = train("wide", model=wide, stages=[stage("distil", steps=20, sts=taught)])
-    checkpoint = whole_checkpoints(whole / "stages" / "distil")[-2]
+    checkpoint = complete_checkpoints(whole / "stages" / "distil")[-2]
     again = workshop / "runs" / "wide-again"
     subprocess.run(["cp", "-r", whole, again], check=True)
     for gone in ("model", "training.json", "stages/distil/model", "stages/distil/checkpoint-20"):
@@ -251,3 +252,27 @@ def test_two_processes_train_together(workshop):
     assert done.returncode == 0, done.stderr[-3000:]
     assert [(stage.name, stage.steps) for stage in read_record(run).stages] == [("contrastive", 20), ("scored", 20)]
     assert done.stdout.count("trained ") == 1
+
+
+def test_training_that_diverges_stops_at_once_with_the_step_and_leaves_a_journal_of_valid_json(forge, workshop):
+    wild = stage("wild", nli={"loss": "mnrl"}) | {"learning_rate": 1.0e8, "max_grad_norm": 1.0e30, "log_every": 1}
+    path, run = workshop / "diverged.yaml", workshop / "runs" / "diverged"
+    path.write_text(yaml.safe_dump(recipe(name="diverged", stages=[wild]), allow_unicode=True), encoding="utf-8")
+    assert forge.run("train", str(path), "--data", str(workshop), "--output", str(run)) == 1
+    log = (workshop / "forge.log").read_text(encoding="utf-8")
+    assert re.search(r"training diverged in stage 'wild' at step \d+: (the loss is|a weight is not finite)", log)
+    lines = (run / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line, parse_constant=pytest.fail)["stage"] for line in lines if line] == ["wild"] * len(lines)
+    assert not (run / "model").exists()
+    assert not (run / "training.json").exists()
+
+
+def test_a_folder_with_a_model_of_somebody_elses_is_refused_untouched(forge, workshop):
+    mine = workshop / "mine-alone"
+    (mine / "model").mkdir(parents=True)
+    (mine / "model" / "precious.txt").write_text("mine", encoding="utf-8")
+    path = workshop / "stranger.yaml"
+    path.write_text(yaml.safe_dump(recipe(name="stranger"), allow_unicode=True), encoding="utf-8")
+    assert forge.run("train", str(path), "--data", str(workshop), "--output", str(mine)) == 1
+    assert "which munjang did not make" in (workshop / "forge.log").read_text(encoding="utf-8")
+    assert sorted(path.name for path in mine.rglob("*")) == ["model", "precious.txt"]

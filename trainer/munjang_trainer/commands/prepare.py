@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer needs the type at run time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,8 +13,10 @@ from munjang.errors import ConfigurationError
 from munjang.settings import TrainerSettings
 
 if TYPE_CHECKING:
-    from munjang_trainer.data.report import DataReport, TableReport
-    from munjang_trainer.recipe.data import DataPart
+    from collections.abc import Callable, Sequence
+
+    from munjang_trainer.data.prepare import DataReport, TableReport
+    from munjang_trainer.recipe.schema import DataConfig
 
 Files = list[str] | None
 
@@ -26,6 +28,7 @@ def prepare(
     sts: Annotated[Files, typer.Option(help="A scored-pairs file (KorSTS, KLUE-STS) to train on.")] = None,
     groups: Annotated[Files, typer.Option(help="A file of paraphrase groups (paraKQC).")] = None,
     evaluate: Annotated[Files, typer.Option(help="A scored-pairs file that no training text may be in.")] = None,
+    encoding: Annotated[str, typer.Option(help="Of the files that are named here: utf-8, cp949, utf-16…")] = "utf-8",
     output: Annotated[Path | None, typer.Option(help="The folder to write. Default: the recipe's run folder.")] = None,
     data: Annotated[str, typer.Option(help="Where relative file names begin. Default: as the recipe says.")] = "",
     seed: Annotated[int, typer.Option(help="Of every random choice, if no recipe says one.")] = 42,
@@ -46,11 +49,11 @@ def prepare(
         part, name, seed = _of_recipe(recipe, data, leaks)
     else:
         files = {"nli": nli, "sts": sts, "groups": groups}
-        part, name = _of_files(files, evaluate or [], data, leaks), "prepared"
+        part, name = _of_files(files, evaluate or [], data, leaks, encoding), "prepared"
     folder = output or TrainerSettings().runs_folder / name / "data"
     console = Console()
     with console.status("reading and checking the data"):
-        report = run(part, seed, folder, _lengths(tokenizer))
+        report = run(part, seed, folder, _token_counter(tokenizer))
     show(console, report, folder)
 
 
@@ -79,7 +82,7 @@ def _grid(title: str, reports: dict[str, TableReport]) -> Grid:
     return grid
 
 
-def _of_recipe(recipe: str, data: str, leaks: str) -> tuple[DataPart, str, int]:
+def _of_recipe(recipe: str, data: str, leaks: str) -> tuple[DataConfig, str, int]:
     from munjang_trainer.recipe.load import load_recipe  # noqa: PLC0415 - only when the command runs
 
     overrides = [f"data.leaks={leaks}"] if leaks else []
@@ -87,24 +90,29 @@ def _of_recipe(recipe: str, data: str, leaks: str) -> tuple[DataPart, str, int]:
     return loaded.data, loaded.name, loaded.seed
 
 
-def _of_files(files: dict[str, Files], evaluate: list[str], data: str, leaks: str) -> DataPart:
-    from munjang_trainer.recipe.data import DataPart  # noqa: PLC0415 - only when the command runs
+def _of_files(files: dict[str, Files], evaluate: list[str], data: str, leaks: str, encoding: str) -> DataConfig:
     from munjang_trainer.recipe.load import parse  # noqa: PLC0415 - the same
+    from munjang_trainer.recipe.schema import DataConfig  # noqa: PLC0415 - only when the command runs
 
-    sources = {kind: {"kind": kind, "files": named} for kind, named in files.items() if named}
+    sources = {kind: {"kind": kind, "files": named, "encoding": encoding} for kind, named in files.items() if named}
     if not sources:
         msg = "name a recipe, or files to prepare (--nli, --sts, --groups)"
         raise ConfigurationError(msg, field="recipe")
-    judged = {
-        f"evaluated-{number}": {"source": {"kind": "sts", "files": [file]}} for number, file in enumerate(evaluate)
-    }
+    named = [{"kind": "sts", "files": [file], "encoding": encoding} for file in evaluate]
+    judged = {f"evaluated-{number}": {"source": source} for number, source in enumerate(named)}
     content = {"folder": data, "sources": sources, "evaluation": judged, "leaks": leaks or "fail"}
-    return parse(DataPart, content, "what was asked for")
+    return parse(DataConfig, content, "what was asked for")
 
 
-def _lengths(tokenizer: str) -> Any:
-    if not tokenizer:
+def _token_counter(name: str) -> Callable[[Sequence[str]], list[int]] | None:
+    """What counts the tokens of texts, special ones included, by the tokenizer of a model folder or hub id."""
+    if not name:
         return None
-    from munjang_trainer.model.tokens import token_counter  # noqa: PLC0415 - transformers is slow to import
+    from transformers import AutoTokenizer  # noqa: PLC0415 - slow to import
 
-    return token_counter(tokenizer)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        msg = f"{name!r} has no tokenizer that can be loaded: {error}"
+        raise ConfigurationError(msg, field="tokenizer") from error
+    return lambda texts: [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]

@@ -44,8 +44,7 @@ def starter(
       MUNJANG_MODEL=klue/roberta-base munjang train starter --registry s3://bucket/models --no-promote
     """
     from munjang.registry import Registry  # noqa: PLC0415 - numpy and pydantic models; --help must not pay
-    from munjang_trainer.starter.named import publish_named  # noqa: PLC0415 - tokenizers and more
-    from munjang_trainer.starter.publish import publish_starter  # noqa: PLC0415 - the same
+    from munjang_trainer.starter.publish import publish_named, publish_starter  # noqa: PLC0415 - tokenizers and more
 
     settings = TrainerSettings()
     place = Registry(registry or settings.registry_url)

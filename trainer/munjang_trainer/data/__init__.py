@@ -1,1 +1,1 @@
-"""Data files to prepared tables: readers, the triple recipe, holding out, the leak check, the report."""
+"""Data files become prepared tables: reading, sources, hold-out splits, the leak check, the report."""

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import csv
+import codecs
 import json
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import fsspec
 
+from munjang.delimited import BufferedLines, Malformed, column_names
+from munjang.delimited import read_records as read_delimited
 from munjang.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import TextIO
 
-csv.field_size_limit(1 << 30)
+LIKELY_ENCODINGS = ("utf-8", "cp949")
+"""What texts in Korean are likely written in, beside UTF-16, which its first bytes tell."""
+
+CHUNK = 1 << 20
 
 
 @dataclass
-class Tally:
+class RowCounts:
     """How many rows were read, and how many were dropped for which reason."""
 
     read: int = 0
@@ -31,20 +38,20 @@ class Tally:
         self.dropped[reason] += 1
 
 
-def locate(folder: str, file: str) -> str:
+def resolve_address(folder: str, file: str) -> str:
     """The address of a file: as it stands if absolute or a URL, else below the folder."""
     if "://" in file or file.startswith("/"):
         return file
     return f"{folder.rstrip('/')}/{file}" if folder else file
 
 
-def exists(address: str) -> bool:
+def file_exists(address: str) -> bool:
     """Whether there is such a file."""
     filesystem, path = fsspec.core.url_to_fs(address)
     return bool(filesystem.isfile(path))
 
 
-def state(address: str) -> str:
+def file_state(address: str) -> str:
     """What changes when the file does (its size and time, or what the store says), or "" if there is none."""
     filesystem, path = fsspec.core.url_to_fs(address)
     try:
@@ -53,59 +60,101 @@ def state(address: str) -> str:
         return ""
 
 
-def read_lines(address: str) -> Iterator[str]:
-    """The lines of a UTF-8 file, split at line feeds only: U+2028 and its like belong to the text.
+def read_lines(address: str, encoding: str = "utf-8") -> Iterator[str]:
+    """The lines of a text file, split at line feeds only: U+2028 and its like belong to the text.
 
     Raises:
-        ConfigurationError: the file cannot be read.
+        ConfigurationError: the file cannot be read, or has another encoding.
+    """
+    with _open_text(address, encoding) as file:
+        for line in file:
+            yield line.rstrip("\r\n")
+
+
+def read_table(
+    address: str, columns: tuple[str, ...], counts: RowCounts, encoding: str = "utf-8"
+) -> Iterator[tuple[str, ...]]:
+    """The named columns of a table with a header, row by row.
+
+    Tab-separated files know no quoting: a quotation mark is a character of the text (read with quoting, KorSTS dev has
+    1,471 rows instead of 1,500). Comma-separated files have it, also over line ends. Rows with another number of cells,
+    or with a quote out of place, are dropped.
+
+    Raises:
+        ConfigurationError: the file cannot be read, has another encoding, or no such column.
+    """
+    suffix = _suffix(address)
+    if suffix == ".parquet":
+        yield from _read_parquet(address, columns, counts)
+        return
+    quotes = suffix == ".csv"
+    with _open_text(address, encoding) as file:
+        records = read_delimited(BufferedLines(file), "," if quotes else "\t", quotes=quotes)
+        header = column_names(next(records, []))
+        positions = [_position(address, header, column) for column in columns]
+        for record in records:
+            counts.read += 1
+            if isinstance(record, Malformed):
+                counts.drop("a quote or line end out of place")
+            elif len(record) != len(header):
+                counts.drop("wrong number of columns")
+            else:
+                yield tuple(record[position] for position in positions)
+
+
+def read_records(address: str, encoding: str = "utf-8") -> Iterator[Mapping[str, Any]]:
+    """The objects of a JSON list, or of a file of JSON lines.
+
+    Raises:
+        ConfigurationError: it is neither, or cannot be read.
     """
     try:
-        with fsspec.open(address, "rt", encoding="utf-8-sig", newline="\n", compression="infer") as file:
-            for line in file:
-                yield line.rstrip("\r\n")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+        if _suffix(address) == ".jsonl":
+            yield from (json.loads(line) for line in read_lines(address, encoding) if line)
+            return
+        yield from json.loads("\n".join(read_lines(address, encoding)))
+    except json.JSONDecodeError as error:
+        msg = f"{address} is not JSON: {error}"
+        raise ConfigurationError(msg, field="data") from error
+
+
+@contextmanager
+def _open_text(address: str, encoding: str) -> Iterator[TextIO]:
+    codec = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+    try:
+        with fsspec.open(address, "rt", encoding=codec, newline="\n", compression="infer") as file:
+            yield file
+    except UnicodeError as error:
+        likely = _guess_encoding(address)
+        advice = "it is damaged, or in an encoding that is not known here: convert it to utf-8"
+        if likely not in {"", encoding}:
+            where = f"write `encoding: {likely}` beside its `files` in the recipe, or --encoding {likely}"
+            advice = f"it looks like {likely}: {where}"
+        msg = f"{address} cannot be read as {encoding} ({error}); {advice}"
+        raise ConfigurationError(msg, field="data") from error
+    except (OSError, ValueError) as error:
         msg = f"{address} cannot be read: {error}"
         raise ConfigurationError(msg, field="data") from error
 
 
-def read_table(address: str, columns: tuple[str, ...], tally: Tally) -> Iterator[tuple[str, ...]]:
-    """The named columns of a table with a header, row by row.
-
-    Tab-separated files know no quoting: a quotation mark is a character of the text (read with quoting, KorSTS dev has
-    1,471 rows instead of 1,500). Comma-separated files have it. Rows with another number of cells are dropped.
-
-    Raises:
-        ConfigurationError: the file cannot be read, or has no such column.
-    """
-    if _suffix(address) == ".parquet":
-        yield from _read_parquet(address, columns, tally)
-        return
-    lines = (line for line in read_lines(address) if line)
-    rows = csv.reader(lines) if _suffix(address) == ".csv" else (line.split("\t") for line in lines)
-    header: list[str] = next(iter(rows), [])
-    positions = [_position(address, header, column) for column in columns]
-    for row in rows:
-        tally.read += 1
-        if len(row) != len(header):
-            tally.drop("wrong number of columns")
-            continue
-        yield tuple(row[position] for position in positions)
-
-
-def read_records(address: str) -> Iterator[Mapping[str, Any]]:
-    """The objects of a JSON list, or of a file of JSON lines.
-
-    Raises:
-        ConfigurationError: it is neither.
-    """
-    try:
-        if _suffix(address) == ".jsonl":
-            yield from (json.loads(line) for line in read_lines(address) if line)
-            return
-        yield from json.loads("\n".join(read_lines(address)))
-    except json.JSONDecodeError as error:
-        msg = f"{address} is not JSON: {error}"
-        raise ConfigurationError(msg, field="data") from error
+def _guess_encoding(address: str) -> str:
+    """The likeliest encoding in which the whole file can be read, or ""."""
+    with fsspec.open(address, "rb", compression="infer") as file:
+        start = file.read(CHUNK)
+        candidates: tuple[str, ...] = LIKELY_ENCODINGS
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            candidates = ("utf-16",)
+        elif b"\0" in start:
+            candidates = ("utf-16-le" if start.find(b"\0") % 2 else "utf-16-be",)
+        for encoding in candidates:
+            file.seek(0)
+            try:
+                for _ in codecs.iterdecode(iter(lambda: file.read(CHUNK), b""), encoding):
+                    pass
+            except UnicodeError:
+                continue
+            return encoding
+    return ""
 
 
 def _suffix(address: str) -> str:
@@ -113,14 +162,17 @@ def _suffix(address: str) -> str:
     return PurePosixPath(path.stem).suffix if path.suffix in {".gz", ".zst", ".xz", ".bz2"} else path.suffix
 
 
-def _position(address: str, header: list[str], column: str) -> int:
+def _position(address: str, header: Sequence[str], column: str) -> int:
+    if header.count(column) > 1:
+        msg = f"{address} has more than one column {column!r}"
+        raise ConfigurationError(msg, field="data")
     if column not in header:
         msg = f"{address} has no column {column!r}; it has {', '.join(header) or 'no header'}"
         raise ConfigurationError(msg, field="data")
     return header.index(column)
 
 
-def _read_parquet(address: str, columns: tuple[str, ...], tally: Tally) -> Iterator[tuple[str, ...]]:
+def _read_parquet(address: str, columns: tuple[str, ...], counts: RowCounts) -> Iterator[tuple[str, ...]]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - only this format needs it
 
     with fsspec.open(address, "rb") as file:
@@ -129,5 +181,5 @@ def _read_parquet(address: str, columns: tuple[str, ...], tally: Tally) -> Itera
             _position(address, parquet.schema_arrow.names, column)
         for batch in parquet.iter_batches(columns=list(columns)):
             for row in batch.to_pylist():
-                tally.read += 1
+                counts.read += 1
                 yield tuple("" if row[column] is None else str(row[column]) for column in columns)

@@ -2,21 +2,102 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
 
 from munjang.errors import ConfigurationError
-from munjang_trainer.data import leaks, sources, table
-from munjang_trainer.data.files import Tally, exists, locate, state
-from munjang_trainer.data.report import DataReport, TableReport, describe
-from munjang_trainer.whole import write_whole
+from munjang_trainer.data.files import RowCounts, file_exists, file_state, resolve_address
+from munjang_trainer.data.leakage import Leak, find_leaks, refuse, without_leaks
+from munjang_trainer.data.sources import load_evaluation_source, load_source
+from munjang_trainer.data.table import read_table_file
+from munjang_trainer.output_files import DATA_MARKER, claim_folder, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
     from munjang_trainer.data.table import Table
-    from munjang_trainer.recipe.data import DataPart
+    from munjang_trainer.recipe.schema import DataConfig
+
+    TokenCounter: TypeAlias = Callable[[Sequence[str]], Sequence[int]]
+
+
+REFERENCE_BATCH = 64
+SAMPLES = 3
+MEASURED_ROWS = 10_000
+"""Lengths are measured on so many rows, evenly spread: enough for two digits, and quick on a million rows."""
+
+
+class Spread(BaseModel):
+    """The least, mean and greatest length of a text column."""
+
+    least: int
+    mean: float
+    most: int
+
+
+class TableReport(BaseModel):
+    """One table: where it came from and what is in it.
+
+    Attributes:
+        kind: what a row is.
+        files: the files as the recipe names them.
+        licence, origin: of the data, as the recipe says.
+        read: rows read from the files.
+        dropped: rows left out, by reason.
+        rows: rows of the table.
+        in_whole_batches: rows that fill whole batches of 64, which is the count that the reference's card reports.
+        characters, tokens: lengths by text column; tokens only if a tokenizer was at hand.
+        samples: the first rows.
+        sha256: the hash of the content.
+    """
+
+    kind: str
+    files: list[str] = []
+    licence: str = ""
+    origin: str = ""
+    read: int = 0
+    dropped: dict[str, int] = {}
+    rows: int
+    in_whole_batches: int
+    characters: dict[str, Spread] = {}
+    tokens: dict[str, Spread] = {}
+    samples: list[list[Any]] = []
+    sha256: str
+
+
+class DataReport(BaseModel):
+    """All that was prepared; it is written last, so that it marks a whole folder."""
+
+    request: dict[str, Any] = {}
+    seed: int
+    sources: dict[str, TableReport]
+    evaluation: dict[str, TableReport]
+    missing: list[str] = []
+    leaks: list[Leak] = []
+
+    @property
+    def fingerprint(self) -> str:
+        """One hash over the content of everything that is trained on."""
+        lines = [f"{name} {report.sha256}" for name, report in sorted(self.sources.items())]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _spreads(table: Table, lengths: TokenCounter) -> dict[str, Spread]:
+    if not table.rows:
+        return {}
+    rows = table.rows[:: max(1, len(table.rows) // MEASURED_ROWS)]
+    spreads: dict[str, Spread] = {}
+    for position in table.text_columns:
+        counts = lengths([row[position] for row in rows])
+        mean = round(sum(counts) / len(counts), 2)
+        spreads[table.columns[position]] = Spread(least=min(counts), mean=mean, most=max(counts))
+    return spreads
+
 
 REPORT = "report.json"
 HELD_OUT = "-held-out"
@@ -24,10 +105,8 @@ HELD_OUT = "-held-out"
 _log = logging.getLogger(__name__)
 
 
-def prepare(
-    data: DataPart, seed: int, output: Path, lengths: Callable[[Sequence[str]], Sequence[int]] | None = None
-) -> DataReport:
-    """Prepare data into `output`, or return the report that stands there if it answers the very same request.
+def prepare(data: DataConfig, seed: int, output: Path, lengths: TokenCounter | None = None) -> DataReport:
+    """Prepare data into `output`, or return the report that is there if it answers the same request.
 
     Args:
         data: what to read; file names are relative to its folder.
@@ -37,15 +116,18 @@ def prepare(
 
     Raises:
         ConfigurationError: a file cannot be read, or a source gives no row.
+        FolderTaken: the output folder holds what `prepare` did not make.
         DataLeak: training rows hold texts of an evaluation set, and `data.leaks` is `fail`.
     """
     standing = read_report(output)
+    if standing is None:
+        claim_folder(output, DATA_MARKER)
     request = {"data": data.model_dump(mode="json"), "seed": seed, "files": _states(data)}
     if standing and standing.request == request:
         return standing
     (output / REPORT).unlink(missing_ok=True)
     report = _prepare(data, seed, output, lengths).model_copy(update={"request": request})
-    write_whole(output / REPORT, report.model_dump_json(indent=2))
+    write_atomically(output / REPORT, report.model_dump_json(indent=2))
     return report
 
 
@@ -60,13 +142,13 @@ def read_report(folder: Path) -> DataReport | None:
 def read_sources(folder: Path) -> dict[str, Table]:
     """The tables to train on, by source."""
     report = _need(folder)
-    return {name: table.read(folder / f"{name}.parquet") for name in report.sources}
+    return {name: read_table_file(folder / f"{name}.parquet") for name in report.sources}
 
 
 def read_evaluation(folder: Path) -> dict[str, Table]:
     """The tables to evaluate on, by set."""
     report = _need(folder)
-    return {name: table.read(folder / "evaluation" / f"{name}.parquet") for name in report.evaluation}
+    return {name: read_table_file(folder / "evaluation" / f"{name}.parquet") for name in report.evaluation}
 
 
 def _need(folder: Path) -> DataReport:
@@ -77,73 +159,82 @@ def _need(folder: Path) -> DataReport:
     return report
 
 
-def _states(data: DataPart) -> dict[str, str]:
+def _states(data: DataConfig) -> dict[str, str]:
     """What would change if one of the files did."""
     used = [*data.sources.values(), *(evaluated.source for evaluated in data.evaluation.values())]
-    return {file: state(locate(data.folder, file)) for source in used for file in source.files}
+    return {file: file_state(resolve_address(data.folder, file)) for source in used for file in source.files}
 
 
-def _prepare(
-    data: DataPart, seed: int, output: Path, lengths: Callable[[Sequence[str]], Sequence[int]] | None
-) -> DataReport:
-    loaded = {name: sources.load(source, data.folder, seed) for name, source in data.sources.items()}
+def _prepare(data: DataConfig, seed: int, output: Path, lengths: TokenCounter | None) -> DataReport:
+    loaded = {name: load_source(source, data.folder, seed) for name, source in data.sources.items()}
     trained = {name: found.train for name, found in loaded.items()}
-    tallies = {name: found.tally for name, found in loaded.items()}
-    judged, missing = _evaluation(data, seed, tallies)
+    counts_by_name = {name: found.counts for name, found in loaded.items()}
+    judged, missing = _evaluation(data, seed, counts_by_name)
     for name, found in loaded.items():
         if found.held_out.rows:
             judged[name + HELD_OUT] = found.held_out
-    found_leaks = leaks.find_leaks(trained, judged)
+    found_leaks = find_leaks(trained, judged)
     if data.leaks == "fail":
-        leaks.refuse(found_leaks)
+        refuse(found_leaks)
     for leak in found_leaks if data.leaks == "drop" else ():
-        clean = leaks.without_leaks(trained[leak.source], judged)
+        clean = without_leaks(trained[leak.source], judged)
         dropped = len(trained[leak.source].rows) - len(clean.rows)
-        tallies[leak.source].dropped["text of an evaluation set"] += dropped
+        counts_by_name[leak.source].dropped["text of an evaluation set"] += dropped
         trained[leak.source] = clean
-    _refuse_empty(trained)
+    for name, rows in trained.items():
+        if not rows.rows:
+            msg = f"source {name!r} gives no row to train on"
+            raise ConfigurationError(msg, field=f"data.sources.{name}")
     for name, rows in trained.items():
         rows.write(output / f"{name}.parquet")
     for name, rows in judged.items():
         rows.write(output / "evaluation" / f"{name}.parquet")
     return DataReport(
         seed=seed,
-        sources=_reports(data, trained, tallies, lengths),
-        evaluation=_reports(data, judged, tallies, lengths),
+        sources=_reports(data, trained, counts_by_name, lengths),
+        evaluation=_reports(data, judged, counts_by_name, lengths),
         missing=missing,
         leaks=found_leaks,
     )
 
 
-def _evaluation(data: DataPart, seed: int, tallies: dict[str, Tally]) -> tuple[dict[str, Table], list[str]]:
+def _evaluation(
+    data: DataConfig, seed: int, counts_by_name: dict[str, RowCounts]
+) -> tuple[dict[str, Table], list[str]]:
     judged: dict[str, Table] = {}
     missing: list[str] = []
     for name, evaluated in data.evaluation.items():
-        if evaluated.optional and not all(exists(locate(data.folder, file)) for file in evaluated.source.files):
+        addresses = [resolve_address(data.folder, file) for file in evaluated.source.files]
+        if evaluated.optional and not all(map(file_exists, addresses)):
             _log.warning("evaluation set %s is not there and is left out", name)
             missing.append(name)
             continue
-        judged[name], tallies[name] = sources.load_whole(evaluated.source, data.folder, seed)
+        judged[name], counts_by_name[name] = load_evaluation_source(evaluated.source, data.folder, seed)
     return judged, missing
 
 
-def _refuse_empty(tables: Mapping[str, Table]) -> None:
-    for name, rows in tables.items():
-        if not rows.rows:
-            msg = f"source {name!r} gives no row to train on"
-            raise ConfigurationError(msg, field=f"data.sources.{name}")
-
-
 def _reports(
-    data: DataPart,
+    data: DataConfig,
     tables: Mapping[str, Table],
-    tallies: Mapping[str, Tally],
-    lengths: Callable[[Sequence[str]], Sequence[int]] | None,
+    counts_by_name: Mapping[str, RowCounts],
+    lengths: TokenCounter | None,
 ) -> dict[str, TableReport]:
-    described: dict[str, TableReport] = {}
+    reports: dict[str, TableReport] = {}
     known = data.sources | {name: evaluated.source for name, evaluated in data.evaluation.items()}
-    for name, rows in tables.items():
-        source = known[name.removesuffix(HELD_OUT)]
-        about = {"files": list(source.files), "licence": source.licence, "origin": source.origin}
-        described[name] = describe(rows, tallies.get(name, Tally()), lengths).model_copy(update=about)
-    return described
+    for name, table in tables.items():
+        source, counts = known[name.removesuffix(HELD_OUT)], counts_by_name.get(name, RowCounts())
+        reports[name] = TableReport(
+            kind=table.kind,
+            files=list(source.files),
+            licence=source.licence,
+            origin=source.origin,
+            read=counts.read,
+            dropped=dict(sorted(counts.dropped.items())),
+            rows=len(table.rows),
+            in_whole_batches=len(table.rows) // REFERENCE_BATCH * REFERENCE_BATCH,
+            characters=_spreads(table, lambda texts: [len(text) for text in texts]),
+            tokens=_spreads(table, lengths) if lengths else {},
+            samples=[list(row) for row in table.rows[:SAMPLES]],
+            sha256=table.fingerprint(),
+        )
+    return reports

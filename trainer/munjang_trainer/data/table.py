@@ -68,7 +68,7 @@ class Table:
         pq.write_table(table.replace_schema_metadata({"munjang.kind": self.kind}), path)
 
 
-def read(path: Path) -> Table:
+def read_table_file(path: Path) -> Table:
     """Read what `Table.write` wrote.
 
     Raises:

@@ -1,5 +1,5 @@
-"""How good a model is: figures of vectors on evaluation sets, intervals, speed and size. Training is left to others.
+"""How good a model is: metrics on evaluation sets with bootstrap intervals, speed and size. Training is left to others.
 
-forms (precisions and cuts) · figures (what a set says of vectors) · retrieval · bootstrap · subject (a loaded model) ·
-measure (one model on all sets) · compare (two models) · results (what is kept) · show, plot
+metrics (with intervals) · models (a loaded model) · evaluate (one model on all sets, and two compared) · results (what
+is kept) · sets (which sets)
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from munjang_trainer.evaluation.bootstrap import Interval  # noqa: TC001 - pydantic needs the type at run time
+from munjang_trainer.evaluation.metrics import Interval  # noqa: TC001 - pydantic needs the type at run time
 
 
 class Speed(BaseModel):
@@ -34,10 +34,10 @@ class SetResult(BaseModel):
     Attributes:
         kind: what its rows are.
         rows: how many.
-        sha256: of its content: figures of different contents must not be compared.
-        main: the name of the figure that stands for it.
-        interval: of that figure.
-        figures: all figures by name.
+        sha256: of its content: metrics of different contents must not be compared.
+        main: the name of the metric that stands for it.
+        interval: of that metric.
+        figures: all metrics by name.
     """
 
     kind: str
@@ -46,6 +46,14 @@ class SetResult(BaseModel):
     main: str
     interval: Interval
     figures: dict[str, float]
+
+    def by_format(self) -> dict[str, dict[str, float]]:
+        """The metrics of each vector format by name; "" is the plain one, and the first."""
+        formats: dict[str, dict[str, float]] = {}
+        for key, value in self.figures.items():
+            name, _, figure = key.rpartition(".")
+            formats.setdefault(name, {})[figure] = value
+        return formats
 
 
 class Results(BaseModel):
@@ -59,11 +67,11 @@ class Results(BaseModel):
     size: Size
 
     def flat(self) -> dict[str, float]:
-        """All figures as `set.figure`."""
+        """All metrics as `set.metric`."""
         return {f"{name}.{figure}": value for name, s in self.sets.items() for figure, value in s.figures.items()}
 
     def main(self) -> dict[str, float]:
-        """The main figure of each set as `set.figure`."""
+        """The main metric of each set as `set.metric`."""
         return {f"{name}.{s.main}": s.interval.value for name, s in self.sets.items()}
 
 
@@ -72,7 +80,7 @@ class Comparison(BaseModel):
 
     Attributes:
         first, second: the results of both.
-        differences: second minus first, by `set.figure`, with the paired bootstrap interval.
+        differences: second minus first, by `set.metric`, with the paired bootstrap interval.
         confidence: of all intervals.
     """
 

@@ -1,1 +1,1 @@
-"""The model that training starts from: loading, shrinking, adapters."""
+"""The model that training starts from: loading, pruning, adapters."""

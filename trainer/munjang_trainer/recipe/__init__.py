@@ -1,1 +1,1 @@
-"""What a recipe is: validated parts, read from YAML."""
+"""What a recipe is: validated sections, read from YAML."""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from munjang.errors import ConfigurationError
-from munjang_trainer.recipe.base import Part
-from munjang_trainer.recipe.recipe import Recipe
+from munjang_trainer.recipe.schema import Config, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-AnyPart = TypeVar("AnyPart", bound=Part)
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 SHIPPED = Path(__file__).parents[1] / "recipes"
 
@@ -44,7 +43,7 @@ def load_recipe(name: str, *, data_folder: str = "", overrides: Sequence[str] = 
     return parse(Recipe, content, f"the recipe {path}")
 
 
-def parse(kind: type[AnyPart], content: Any, what: str) -> AnyPart:
+def parse(kind: type[AnyConfig], content: Any, what: str) -> AnyConfig:
     """Validate a part of a recipe.
 
     Raises:
@@ -80,20 +79,16 @@ def _find(name: str) -> Path:
 def _overrule(content: Any, override: str) -> None:
     path, equals, value = override.partition("=")
     *parents, last = path.split(".")
+    msg = f"{override!r} is not an override: write path=value, as in stages.0.learning_rate=3e-5"
+    if not equals:
+        raise ConfigurationError(msg, field="set")
     try:
-        if not equals:
-            _missing(path)
         place = content
         for key in parents:
             place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
         place[int(last) if isinstance(place, list) else last] = yaml.safe_load(value)
     except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-        msg = f"{override!r} is not an override: write path=value, as in stages.0.learning_rate=3e-5"
         raise ConfigurationError(msg, field="set") from error
-
-
-def _missing(path: str) -> NoReturn:
-    raise KeyError(path)
 
 
 def _place(location: tuple[int | str, ...]) -> str:

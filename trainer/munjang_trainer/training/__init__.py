@@ -1,5 +1,5 @@
-"""Training: the stages of a recipe, one after another, in a run's folder that can be killed and gone on with.
+"""Training: the stages of a recipe, one after another, in a run's folder that can be killed and resumed.
 
-run (all stages) · stage (one of them) · datasets, mining, teaching · losses · arguments · loop (the Trainer) ·
-checkpoints, interrupt (what makes it resumable) · progress, journal, curves, watching (what people see)
+run (all stages) · stage (one of them) · datasets (with their losses) · trainer (the Trainer, its arguments, its
+evaluator) · callbacks · checkpoints · moving_average · distributed
 """

@@ -14,22 +14,26 @@ from sentence_transformers.sentence_transformer.losses import EmbedDistillLoss
 from torch import distributed
 from transformers import TrainerCallback
 
-from munjang_trainer.whole import write_whole
+from munjang_trainer.output_files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import nn
-    from transformers import TrainerControl, TrainerState, TrainingArguments
+    from transformers import TrainerState, TrainingArguments
 
 MARK = "whole"
 PREFIX = "checkpoint-"
 
 
-def whole_checkpoints(folder: Path) -> list[Path]:
+def complete_checkpoints(folder: Path) -> list[Path]:
     """The whole checkpoints of a stage, by step."""
-    found = [path for path in folder.glob(f"{PREFIX}*") if (path / MARK).is_file()]
-    return sorted(found, key=step_of)
+    return sorted((path for path in _checkpoints(folder) if (path / MARK).is_file()), key=step_of)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The folders with the names that the Trainer gives; a copy under another name is nobody's business."""
+    return [path for path in folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdecimal()]
 
 
 def step_of(checkpoint: Path) -> int:
@@ -37,9 +41,9 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix(PREFIX))
 
 
-def clear_broken(folder: Path) -> list[Path]:
+def remove_incomplete(folder: Path) -> list[Path]:
     """Remove what a kill left of checkpoints; returns what was removed."""
-    broken = [path for path in folder.glob(f"{PREFIX}*") if not (path / MARK).is_file()]
+    broken = [path for path in _checkpoints(folder) if not (path / MARK).is_file()]
     for path in broken:
         shutil.rmtree(path)
     return broken
@@ -51,18 +55,15 @@ def load_projections(checkpoint: Path, losses: Mapping[str, nn.Module]) -> None:
         loss.load_projection(str(checkpoint / _projection(name)))
 
 
-class Checkpoints(TrainerCallback):
-    """Marks each checkpoint as whole, then lets go of the oldest ones, never of the best."""
+class CheckpointCallback(TrainerCallback):
+    """Marks each checkpoint as whole, then deletes the oldest ones, never of the best."""
 
     def __init__(self, keep: int, losses: Mapping[str, nn.Module]) -> None:
         self._keep = keep
         self._losses = losses
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
+    def on_save(self, args: TrainingArguments, state: TrainerState, _control: Any, **_: Any) -> None:
         """Called by every process when its part of the checkpoint is written."""
-        del kwargs
         if distributed.is_initialized():
             distributed.barrier()
         if state.is_world_process_zero:
@@ -70,12 +71,11 @@ class Checkpoints(TrainerCallback):
             checkpoint = folder / f"{PREFIX}{state.global_step}"
             for name, loss in _projecting(self._losses).items():
                 loss.save_projection(str(checkpoint / _projection(name)))
-            write_whole(checkpoint / MARK, f"{state.global_step}\n")
-            self._let_go(folder, state.best_model_checkpoint)
-        return control
+            write_atomically(checkpoint / MARK, f"{state.global_step}\n")
+            self._delete_oldest(folder, state.best_model_checkpoint)
 
-    def _let_go(self, folder: Path, best: str | None) -> None:
-        for checkpoint in whole_checkpoints(folder)[: -self._keep]:
+    def _delete_oldest(self, folder: Path, best: str | None) -> None:
+        for checkpoint in complete_checkpoints(folder)[: -self._keep]:
             if best is None or checkpoint != Path(best):
                 (checkpoint / MARK).unlink()
                 shutil.rmtree(checkpoint)

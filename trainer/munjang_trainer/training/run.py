@@ -1,5 +1,6 @@
 """A whole training in one folder: data, start, stages, the finished model and its record. Every part is made once.
 
+<run>/.munjang-run             says that the folder is a run's, which is deleted from and written to
 <run>/recipe.yaml              the recipe with every value
 <run>/data/                    what `prepare` wrote
 <run>/start/                   the model that training starts from
@@ -16,18 +17,25 @@ import shutil
 from typing import TYPE_CHECKING
 
 import torch
+from pydantic import BaseModel, ConfigDict
 
 from munjang.errors import ConfigurationError
 from munjang_trainer.data.prepare import prepare, read_evaluation, read_sources
-from munjang_trainer.model.base import build_start, load_model
+from munjang_trainer.model.base import build_initial_model, load_model
+from munjang_trainer.output_files import RUN_MARKER, claim_folder, write_atomically
+from munjang_trainer.plots import draw_curves
 from munjang_trainer.provenance import code_version, libraries, machine
-from munjang_trainer.recipe.load import dump_recipe
-from munjang_trainer.training.curves import draw_curves
-from munjang_trainer.training.record import RECORD, StageRecord, TrainingRecord, read_record
-from munjang_trainer.training.stage import DONE, MODEL, Job, train_stage
-from munjang_trainer.training.watching import Watch
-from munjang_trainer.training.world import first_alone, is_first, join, leave, wait
-from munjang_trainer.whole import write_whole
+from munjang_trainer.recipe.load import dump_recipe, load_recipe
+from munjang_trainer.training.callbacks import read_journal
+from munjang_trainer.training.distributed import (
+    barrier,
+    destroy_processes,
+    init_processes,
+    is_main_process,
+    main_process_first,
+)
+from munjang_trainer.training.stage import DONE, MODEL, RunContext, train_stage
+from munjang_trainer.training.trainer import TrainingEvaluator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +43,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from munjang.settings import TrainerSettings
-    from munjang_trainer.recipe.recipe import Recipe
+    from munjang_trainer.recipe.schema import Recipe
+
 
 RECIPE = "recipe.yaml"
 
@@ -46,69 +55,77 @@ def train(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Cons
     Raises:
         Interrupted: a signal came; the same call goes on.
         DataLeak: training data holds texts of an evaluation set.
+        FolderTaken: the folder holds what no training made.
         ConfigurationError: the recipe cannot be trained, or the folder belongs to another one.
     """
     if recipe.threads or settings.threads:
         torch.set_num_threads(recipe.threads or settings.threads)
-    join(settings.device)
+    init_processes(settings.device)
     try:
-        with first_alone():
-            job = _begin(recipe, folder, settings, console)
+        with main_process_first():
+            context = _begin(recipe, folder, settings, console)
         if not (folder / RECORD).is_file():
-            _stages(job)
-        wait()
+            _stages(context)
+        barrier()
         return read_record(folder)
     finally:
-        leave()
+        destroy_processes()
 
 
-def _begin(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Console) -> Job:
-    """Everything before the first stage; each part is left alone if it stands."""
-    _claim(folder, dump_recipe(recipe))
+def _begin(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Console) -> RunContext:
+    """Everything before the first stage; each part is left as it is if it exists."""
+    claim_run(folder, recipe)
     prepare(recipe.data, recipe.seed, folder / "data")
     tables = read_sources(folder / "data")
     judged = read_evaluation(folder / "data")
     texts = [text for table in tables.values() for text in table.texts()]
-    build_start(recipe.model, texts, folder / "start", settings, recipe.seed)
+    build_initial_model(recipe.model, texts, folder / "start", settings, recipe.seed)
     watched = {name: judged[name] for name in recipe.evaluation.during_training if name in judged}
-    return Job(recipe, folder, tables, watched, settings, console)
+    return RunContext(recipe, folder, tables, watched, settings, console)
 
 
-def _claim(folder: Path, recipe: str) -> None:
+def claim_run(folder: Path, recipe: Recipe) -> None:
+    """Make a folder the run of a recipe, or find that it is.
+
+    Raises:
+        FolderTaken: it holds what no training made.
+        ConfigurationError: it belongs to a run with other values.
+    """
+    claim_folder(folder, RUN_MARKER)
     path = folder / RECIPE
     if not path.is_file():
-        write_whole(path, recipe)
-    elif path.read_text(encoding="utf-8") != recipe:
+        write_atomically(path, dump_recipe(recipe))
+    elif load_recipe(str(path)) != recipe:
         msg = f"{folder} belongs to a run with other values (see {RECIPE} in it): take another --output, or remove it"
         raise ConfigurationError(msg, field="output")
 
 
-def _stages(job: Job) -> None:
-    model = job.folder / "start"
-    for stage in job.recipe.stages:
-        model = train_stage(job, stage, model)
-        if is_first():
-            draw_curves(job.journal, job.folder / "curves.png")
-    if is_first():
-        _copy(model, job.folder / MODEL)
-        write_whole(job.folder / RECORD, _record(job).model_dump_json(indent=2))
+def _stages(context: RunContext) -> None:
+    model = context.folder / "start"
+    for stage in context.recipe.stages:
+        model = train_stage(context, stage, model)
+        if is_main_process():
+            draw_curves(read_journal(context.journal), context.folder / "curves.png")
+    if is_main_process():
+        _copy(model, context.folder / MODEL)
+        write_atomically(context.folder / RECORD, _record(context).model_dump_json(indent=2))
 
 
-def _record(job: Job) -> TrainingRecord:
-    report = prepare(job.recipe.data, job.recipe.seed, job.folder / "data")
-    model = load_model(job.folder / MODEL)
+def _record(context: RunContext) -> TrainingRecord:
+    report = prepare(context.recipe.data, context.recipe.seed, context.folder / "data")
+    model = load_model(context.folder / MODEL)
     prompt = model.prompts.get(model.default_prompt_name or "", "")
-    done = [job.stage_folder(stage) / DONE for stage in job.recipe.stages]
+    done = [context.stage_folder(stage) / DONE for stage in context.recipe.stages]
     return TrainingRecord(
-        recipe=job.recipe.name,
-        base=job.recipe.model.base,
-        seed=job.recipe.seed,
+        recipe=context.recipe.name,
+        base=context.recipe.model.base,
+        seed=context.recipe.seed,
         data_fingerprint=report.fingerprint,
         code_version=code_version(),
         libraries=libraries(),
         machine=machine(),
         stages=[StageRecord.model_validate_json(path.read_bytes()) for path in done],
-        metrics=Watch(read_evaluation(job.folder / "data"), prompt)(model),
+        metrics=TrainingEvaluator(read_evaluation(context.folder / "data"), prompt)(model),
     )
 
 
@@ -118,3 +135,53 @@ def _copy(source: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, part)
     part.rename(target)
+
+
+RECORD = "training.json"
+
+
+class StageRecord(BaseModel):
+    """One stage: optimizer steps made, and after which of them the weights were kept."""
+
+    name: str
+    steps: int
+    kept_step: int
+
+
+class TrainingRecord(BaseModel):
+    """A whole training.
+
+    Attributes:
+        recipe: the name of the recipe; the file recipe.yaml beside this one has all its values.
+        base: what training started from.
+        seed: of every random choice.
+        data_fingerprint: of what was trained on.
+        code_version, libraries, machine: what it ran on.
+        stages: in order.
+        metrics: the finished model's metrics `set.metric`, by sentence-transformers itself.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")  # metrics of a broken model must reach the gate
+
+    recipe: str
+    base: str
+    seed: int
+    data_fingerprint: str
+    code_version: str
+    libraries: dict[str, str]
+    machine: str
+    stages: list[StageRecord]
+    metrics: dict[str, float]
+
+
+def read_record(run: Path) -> TrainingRecord:
+    """The record of a run.
+
+    Raises:
+        ConfigurationError: the run is not finished.
+    """
+    try:
+        return TrainingRecord.model_validate_json((run / RECORD).read_bytes())
+    except (OSError, ValueError) as error:
+        msg = f"{run} holds no finished training: {error}"
+        raise ConfigurationError(msg, field="run") from error

@@ -5,10 +5,9 @@ import unicodedata
 import pytest
 
 from munjang.errors import ConfigurationError
-from munjang_trainer.data.leaks import DataLeak
+from munjang_trainer.data.leakage import DataLeak, match_key
 from munjang_trainer.data.prepare import prepare, read_evaluation, read_report, read_sources
-from munjang_trainer.data.text import match_key
-from munjang_trainer.recipe.data import DataPart
+from munjang_trainer.recipe.schema import DataConfig
 
 HEADER = "score\tsentence1\tsentence2\n"
 
@@ -27,7 +26,7 @@ def part(folder, leaks="fail", **changes):
         "sources": {"sts": {"kind": "sts", "files": ["train.tsv"]}},
         "evaluation": {"dev": {"source": {"kind": "sts", "files": ["dev.tsv"]}}},
     }
-    return DataPart.model_validate(content | changes)
+    return DataConfig.model_validate(content | changes)
 
 
 def test_a_leak_ends_the_run_and_names_the_place(folder):
@@ -92,7 +91,7 @@ def test_token_lengths_are_reported(folder):
 
 def test_the_reference_triples_on_real_data(shared_data, tmp_path):
     sources = {"nli": {"kind": "nli", "files": ["kornli/xnli.dev.ko.tsv", "kornli/xnli.test.ko.tsv"]}}
-    report = prepare(DataPart.model_validate({"folder": str(shared_data), "sources": sources}), 42, tmp_path)
+    report = prepare(DataConfig.model_validate({"folder": str(shared_data), "sources": sources}), 42, tmp_path)
     nli = report.sources["nli"]
     assert (nli.read, nli.rows, nli.in_whole_batches, nli.dropped) == (7500, 5000, 4992, {})
     assert nli.sha256 == "bcf8c531bc59d2954937fe4bdcf94a988f97ca00b6ab3c56348321645a2a5ace"
@@ -102,7 +101,7 @@ def test_korsts_loads_all_its_rows(shared_data, tmp_path):
     train = {"sts": {"kind": "sts", "files": ["korsts/sts-train.tsv"]}}
     dev = {"dev": {"source": {"kind": "sts", "files": ["korsts/sts-dev.tsv"]}}}
     content = {"folder": str(shared_data), "sources": train, "evaluation": dev, "leaks": "allow"}
-    report = prepare(DataPart.model_validate(content), 42, tmp_path)
+    report = prepare(DataConfig.model_validate(content), 42, tmp_path)
     assert (report.sources["sts"].rows, report.evaluation["dev"].rows) == (5749, 1500)
     assert report.leaks[0].rows == 298
 
@@ -118,6 +117,6 @@ def test_paraphrases_load_as_groups_and_pairs(shared_data, tmp_path):
         },
     }
     content = {"folder": str(shared_data), "sources": sources, "leaks": "drop"}
-    report = prepare(DataPart.model_validate(content), 42, tmp_path)
+    report = prepare(DataConfig.model_validate(content), 42, tmp_path)
     assert (report.sources["parakqc"].rows, report.evaluation["parakqc-held-out"].rows) == (9000, 1000)
     assert (report.sources["questions"].read, report.sources["questions"].rows) == (6888, 3813)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from munjang_trainer.evaluation.bootstrap import Interval
+from munjang_trainer.evaluation.metrics import Interval
 from munjang_trainer.evaluation.results import Comparison, Results, SetResult, Size, Speed
-from munjang_trainer.gate.checks import check_dimensions, check_files, check_minimum, check_not_worse, check_reproduced
-from munjang_trainer.recipe.judge import GatePart
+from munjang_trainer.gate import check_dimensions, check_files, check_minimum, check_not_worse, check_reproduced
+from munjang_trainer.recipe.schema import GateConfig
 
 
 def results(spearman=0.85, dimensions=384, finite=True):
@@ -81,13 +81,13 @@ def test_demanded_figures_must_be_reached():
     ],
 )
 def test_what_is_worse_by_the_interval_is_refused(low, high, margin, passes):
-    reasons = check_not_worse(comparison(low, high), GatePart(margin=margin))
+    reasons = check_not_worse(comparison(low, high), GateConfig(margin=margin))
     assert (reasons == []) is passes
     assert all("lies wholly below the margin" in reason for reason in reasons)
 
 
 def test_only_the_figures_that_are_named_are_compared():
-    part = GatePart(metrics=("other.accuracy",))
+    part = GateConfig(metrics=("other.accuracy",))
     assert check_not_worse(comparison(-0.02, -0.01), part) == [
         "other.accuracy shall be compared, but is not the main figure of a set"
     ]

