@@ -15,7 +15,7 @@ from munjang.cli.connection import connect
 from munjang.cli.npy import NpyWriter
 from munjang.cli.texts import Texts, gather
 from munjang.client import Client, Embeddings
-from munjang.client.replies import joined
+from munjang.client.results import concatenate
 from munjang.vectors import Precision
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def encode(
         if npy:
             _write(pieces, npy)
             return
-        found = joined(list(pieces))
+        found = concatenate(list(pieces))
     if as_json:
         console.print_json(_json(found, precision))
     else:

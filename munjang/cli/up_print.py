@@ -8,7 +8,7 @@ from rich.text import Text
 
 from munjang.bulk import EMBED_FILE, QUEUE
 from munjang.cli.programs import spoken
-from munjang.client.channel import DEFAULT_TARGET
+from munjang.client.connection import DEFAULT_TARGET
 
 if TYPE_CHECKING:
     from munjang.cli.stack.plan import Plan

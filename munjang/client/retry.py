@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from munjang.client.failures import retryable
+from munjang.client.grpc_errors import is_retryable
 from munjang.errors import ConfigurationError, VersionNotFound, VersionNotReady
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Attempts:
     def wait_after(self, error: MunjangError) -> float | None:
         """Seconds to wait before the next try; None where none is left, none would help, or it would come too late."""
         self._failed += 1
-        if self._failed >= self._policy.attempts or not (retryable(error) or self._lags(error)):
+        if self._failed >= self._policy.attempts or not (is_retryable(error) or self._lags(error)):
             return None
         wait = self._backoff(error.retry_after)
         return wait if wait < self.remaining() else None

@@ -1,4 +1,4 @@
-"""A failed call to the error class it stands for: by the server's ErrorInfo where there is one, else by status code.
+"""Maps a failed call to an error class: by the server's ErrorInfo if there is one, else by status code.
 
 Knows grpc's codes and google.rpc's details; retries nothing (see `retry`) and raises nothing.
 """
@@ -98,14 +98,14 @@ def from_text_error(error: embedding_service_pb2.TextError) -> errors.MunjangErr
     return kind(error.message, field="texts", index=error.index)
 
 
-def retryable(error: errors.MunjangError) -> bool:
+def is_retryable(error: errors.MunjangError) -> bool:
     """Whether the same request may succeed soon: unavailable, or refused for now with a time to come back."""
     if isinstance(error, errors.Overloaded | errors.RateLimited | errors.DeadlineUnreachable):
         return error.retry_after is not None
     return isinstance(error, errors.TryLater | errors.QueueUnavailable)
 
 
-def moved(error: errors.MunjangError, start: int) -> errors.MunjangError:
+def shift_index(error: errors.MunjangError, start: int) -> errors.MunjangError:
     """The same error of a text, counted from the beginning of a list of which the call's texts began at `start`."""
     if error.field == "texts" and error.index is not None:
         error.index += start

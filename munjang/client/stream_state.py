@@ -4,7 +4,7 @@ Batches wait here until they are answered, so a broken stream is opened again an
 again. At most `window` batches are here at once; they are handed out in the order in which they came. All are pinned to
 the version that the first answer names, so a stream never mixes versions.
 
-Not thread-safe: `sync_stream` guards it with a lock, `aio_stream` keeps it on one loop.
+Not thread-safe: `SyncStream` guards it with a lock, `AsyncStream` keeps it on one event loop.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from munjang.client import replies, requests
-from munjang.client.failures import from_status
-from munjang.client.results import StreamBatch
+from munjang.client import requests
+from munjang.client.grpc_errors import from_status
+from munjang.client.results import StreamBatch, read_embeddings
 from munjang.client.retry import Attempts
 from munjang.errors import DeadlineExceeded, MunjangError, ServerUnreachable
 from munjang.v1 import embedding_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from munjang.client.retry import RetryPolicy
 
@@ -105,7 +105,7 @@ class StreamState:
             answer = StreamBatch(batch.id, batch.part.texts, None, error)
         else:
             self._version, self._answered = self._version or reply.response.version, True
-            found = replies.embeddings(reply.response, batch.part)
+            found = read_embeddings(reply.response, batch.part)
             answer = StreamBatch(batch.id, batch.part.texts, found)
         del self._pending[number]
         self._ready[number] = answer
@@ -170,22 +170,3 @@ def named_batches(
             yield batch
     if rest := chunker.flush():
         yield rest
-
-
-async def named_batches_async(
-    items: AsyncIterable[str] | AsyncIterable[tuple[Any, Sequence[str]]], batch_size: int
-) -> AsyncIterator[tuple[Any, Sequence[str]]]:
-    """`named_batches` of an asynchronous source."""
-    chunker = requests.Chunker(batch_size)
-    async for item in items:
-        batch = chunker.push(item) if isinstance(item, str) else item
-        if batch:
-            yield batch
-    if rest := chunker.flush():
-        yield rest
-
-
-async def as_async(batches: Iterable[tuple[Any, Sequence[str]]]) -> AsyncIterator[tuple[Any, Sequence[str]]]:
-    """A plain source on the loop."""
-    for batch in batches:
-        yield batch

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from munjang.client import Client
-from munjang.client.channel import Address, ConnectionOptions, address, channel_options
+from munjang.client.connection import Address, ConnectionOptions, address, channel_options
 from munjang.errors import ConfigurationError
 
 

@@ -4,7 +4,7 @@ from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from munjang import errors
-from munjang.client.failures import BY_REASON, from_call, from_status, retryable, split_path
+from munjang.client.grpc_errors import BY_REASON, from_call, from_status, is_retryable, split_path
 from munjang.v1 import error_reason_pb2
 
 
@@ -98,7 +98,7 @@ def test_without_details_the_code_decides(code, kind):
     ],
 )
 def test_only_what_may_pass_is_worth_another_try(error, again):
-    assert retryable(error) is again
+    assert is_retryable(error) is again
 
 
 def test_a_path_is_split_into_field_and_index():

@@ -1,48 +1,48 @@
-"""Client: texts in, numpy arrays out, for programs without an event loop. Safe to share between threads."""
+# Generated from async_client.py by `python -m tools.unasync`. Edit that file, not this one.
+"""Client: texts in, numpy arrays out, for programs without an event loop."""
 
 from __future__ import annotations
 
-import threading
 import time
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import grpc
+from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
-from munjang.client import health, replies, requests
-from munjang.client.base import READY_POLL_SECONDS, BaseClient
-from munjang.client.failures import from_call, moved
-from munjang.client.stream import StreamState, named_batches
-from munjang.client.sync_stream import SyncStream
-from munjang.errors import MunjangError
+from munjang.client import requests, results
+from munjang.client.connection import BaseClient
+from munjang.client.grpc_errors import from_call, shift_index
+from munjang.client.stream_state import StreamState
+from munjang.client.sync_concurrency import Closing, SyncStream, run_all
+from munjang.errors import DeadlineExceeded, MunjangError, TryLater
 from munjang.v1 import embedding_service_pb2_grpc, model_service_pb2, model_service_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from munjang.client.results import AliasInfo, Embeddings, Scores, StreamBatch, VersionInfo
+    from munjang.client.sync_concurrency import Items
+
+READY_POLL_SECONDS: Final = 0.1
+"""How soon `wait_ready` asks again after a server hung up."""
+
+HEALTH_WATCH: Final = "/grpc.health.v1.Health/Watch"
+"""The base install has no stubs of grpc.health.v1. HealthCheckRequest is `string service = 1` and HealthCheckResponse
+is `enum status = 1`; on the wire they equal the well-known StringValue and Int32Value, which are used instead."""
+
+HEALTH_SERVING: Final = 1
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
 
 
-class Client(BaseClient):
-    """Calls munjang servers; use it in a `with` statement, or close it.
-
-    Every method raises the classes of `munjang.errors`: what the server said, `ServerUnreachable` where none answered,
-    and `DeadlineExceeded` where time ran out.
-    """
+class Connection(BaseClient):
+    """One channel, opened at the first call, and calls with retries over it."""
 
     def _start(self) -> None:
-        target = self._address.target
-        self._channel = (
-            grpc.secure_channel(target, self._credentials, options=self._arguments)
-            if self._credentials
-            else grpc.insecure_channel(target, options=self._arguments)
-        )
-        self._embedding = embedding_service_pb2_grpc.EmbeddingServiceStub(self._channel)
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
-        self._closing = threading.Event()
+        self._opened: grpc.Channel | None = None
+        self._closing = Closing()
 
     def __enter__(self) -> Self:
         return self
@@ -51,10 +51,60 @@ class Client(BaseClient):
         self.close()
 
     def close(self) -> None:
-        """End the connection; calls under way fail."""
-        self._closed = True
+        """Close the connection; calls under way fail."""
+        with self._opening:
+            self._closed = True
+            opened: Any = self._opened
         self._closing.set()
-        self._channel.close()
+        if opened is not None:
+            opened.close()
+
+    @property
+    def _channel(self) -> grpc.Channel:
+        with self._opening:
+            self._check_open()
+            if self._opened is None:
+                target, options = self._address.target, self._arguments
+                self._opened = (
+                    grpc.secure_channel(target, self._credentials, options=options)
+                    if self._credentials
+                    else grpc.insecure_channel(target, options=options)
+                )
+            return self._opened
+
+    def _call(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[_Request, _Reply],
+        request: _Request,
+        deadline: float | None = None,
+        version: str = "",
+    ) -> _Reply:
+        """One call with its retries, until `deadline` or for the client's own timeout."""
+        attempts, metadata = self._attempts(deadline, version), self._metadata()
+        while True:
+            try:
+                return method(request, timeout=attempts.remaining(), metadata=metadata)
+            except grpc.RpcError as error:
+                failure = from_call(error)
+                pause = attempts.wait_after(failure)
+                if pause is None or self._closing.wait(pause):
+                    raise failure from error
+
+
+class Client(Connection):
+    """Calls munjang servers; use it in a `with` statement, or close it. Threads may share it.
+
+    Every method raises the classes of `munjang.errors`: what the server said, `ServerUnreachable` if none answered,
+    and `DeadlineExceeded` if time ran out.
+    """
+
+    @cached_property
+    def _embedding(self) -> embedding_service_pb2_grpc.EmbeddingServiceStub:
+        return embedding_service_pb2_grpc.EmbeddingServiceStub(self._channel)
+
+    @cached_property
+    def _models(self) -> model_service_pb2_grpc.ModelServiceStub:
+        return model_service_pb2_grpc.ModelServiceStub(self._channel)
 
     def encode(
         self,
@@ -88,14 +138,15 @@ class Client(BaseClient):
             MunjangError: see `munjang.errors`; `index` counts in `texts`.
         """
         options = requests.Options(version, prompt_name, normalize, dimensions, precision, truncation, partial_results)
-        parts = requests.parts(texts, options, self._options.batch_size)
+        first, *rest = requests.parts(texts, options, self._options.batch_size)
         deadline = self._deadline(timeout)
-        first = self._encode_part(parts[0], options, 0, deadline)
-        return replies.joined([first, *self._encode_rest(parts[1:], options, first.version, deadline)])
+        found = self._encode_part(first, options, 0, deadline)
+        calls = [partial(self._encode_part, part, options, found.version, deadline) for part in rest]
+        return results.concatenate([found, *run_all(calls, self._options.in_flight)])
 
     def encode_stream(
         self,
-        items: Iterable[str] | Iterable[tuple[Any, Sequence[str]]],
+        items: Items,
         *,
         version: str | int = "",
         prompt_name: str = "",
@@ -108,8 +159,9 @@ class Client(BaseClient):
     ) -> Iterator[StreamBatch]:
         """Encode any number of texts in bounded memory, over one call, all by one model version.
 
-        At most `in_flight` batches are held at once: `items` is read on, in a thread of its own, only as answers are
-        taken. A broken connection is opened again and what was not answered is sent again.
+        At most `in_flight` batches are held at once: `items` is read further only as answers are taken. A broken
+        connection is reopened, and what was not answered is sent again.
+        A thread of its own reads the items.
 
         Args:
             items: texts, which are sent in batches of `batch_size`, or pairs of an id of yours and a list of texts.
@@ -129,15 +181,16 @@ class Client(BaseClient):
             MunjangError: the stream failed for good.
         """
         options = requests.Options(version, prompt_name, normalize, dimensions, precision, truncation, partial_results)
-        options.message()  # refuses what is wrong before a thread starts
+        options.message()  # refuses what is wrong before anything starts
         silence = self._options.timeout if timeout is None else timeout
         state = StreamState(options, self._options.in_flight, self._options.retry, silence)
         metadata = self._metadata()
-        return SyncStream(
-            state,
-            named_batches(items, self._options.batch_size),
-            lambda outgoing: self._embedding.EncodeStream(outgoing, metadata=metadata),
-        ).batches()
+
+        def open_call(*outgoing: Any) -> Any:
+            stub: Any = self._embedding  # the types lack grpc's read and write form
+            return stub.EncodeStream(*outgoing, metadata=metadata)
+
+        return SyncStream(state, items, self._options.batch_size, open_call).batches()
 
     def similarity(
         self,
@@ -182,17 +235,18 @@ class Client(BaseClient):
             dimensions=dimensions,
             truncation=truncation,
         )
-        return replies.scores(self._call(self._embedding.Similarity, request, self._deadline(timeout)), request.mode)
+        reply = self._call(self._embedding.Similarity, request, self._deadline(timeout))
+        return results.read_scores(reply, request.mode)
 
     def versions(self, *, timeout: float | None = None) -> list[VersionInfo]:
         """All published versions as the server sees them, newest first."""
-        reply = self._call(self._models.ListVersions, model_service_pb2.ListVersionsRequest(), self._deadline(timeout))
-        return [replies.version_info(version) for version in reply.versions]
+        reply = self._list_versions(timeout)
+        return [results.read_version(version) for version in reply.versions]
 
     def aliases(self, *, timeout: float | None = None) -> dict[str, AliasInfo]:
         """The aliases by name: what the registry says they name, and what the server answers with."""
-        reply = self._call(self._models.ListVersions, model_service_pb2.ListVersionsRequest(), self._deadline(timeout))
-        return replies.alias_infos(reply.aliases)
+        reply = self._list_versions(timeout)
+        return results.read_aliases(reply.aliases)
 
     def version(self, name: str | int = "", *, timeout: float | None = None) -> VersionInfo:
         """One version, by number or alias; empty for "stable".
@@ -201,14 +255,15 @@ class Client(BaseClient):
             VersionNotFound: there is none of that name.
         """
         request = model_service_pb2.GetVersionRequest(version=str(name))
-        return replies.version_info(self._call(self._models.GetVersion, request, self._deadline(timeout)).version)
+        reply = self._call(self._models.GetVersion, request, self._deadline(timeout))
+        return results.read_version(reply.version)
 
     def wait_ready(self, timeout: float = 30.0) -> None:
-        """Return once a server says, by grpc.health.v1, that it serves.
+        """Return once a server reports by grpc.health.v1 that it serves.
 
         Raises:
             DeadlineExceeded: none did in `timeout` seconds.
-            MunjangError: waiting is of no use: access denied, or no munjang server.
+            MunjangError: waiting is useless: access denied, or no munjang server.
         """
         deadline, last = time.monotonic() + timeout, None
         while (left := deadline - time.monotonic()) > 0:
@@ -216,33 +271,29 @@ class Client(BaseClient):
                 if self._watch_health(left):
                     return
             except grpc.RpcError as error:
-                last = health.bearable(from_call(error))
+                last = from_call(error)
+                if not isinstance(last, TryLater | DeadlineExceeded):
+                    raise last from error
             self._closing.wait(min(READY_POLL_SECONDS, left))
         raise self._not_ready(timeout, last)
 
     def _watch_health(self, timeout: float) -> bool:
-        watch = self._channel.unary_stream(health.WATCH, health.serialize, health.parse)
-        call = watch(health.request(), timeout=timeout, metadata=self._metadata(), wait_for_ready=True)
+        """Whether the server reports that it serves before it ends the watch."""
+        watch = self._channel.unary_stream(HEALTH_WATCH, StringValue.SerializeToString, Int32Value.FromString)
+        call: Any = watch(StringValue(), timeout=timeout, metadata=self._metadata(), wait_for_ready=True)
+        serves = False
         try:
-            return any(status.value == health.SERVING for status in call)
+            for status in call:
+                serves = status.value == HEALTH_SERVING
+                if serves:
+                    break
         finally:
-            call.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs
+            call.cancel()
+        return serves
 
-    def _encode_rest(
-        self, parts: list[requests.Part], options: requests.Options, version: int, deadline: float | None
-    ) -> list[Embeddings]:
-        """Encode parts in parallel; the first failure ends the waiting."""
-        if not parts:
-            return []
-        pool = ThreadPoolExecutor(min(self._options.in_flight, len(parts)), "munjang-encode")
-        try:
-            futures = [pool.submit(self._encode_part, part, options, version, deadline) for part in parts]
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-            return [future.result() for future in futures]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    def _list_versions(self, timeout: float | None) -> model_service_pb2.ListVersionsResponse:
+        request = model_service_pb2.ListVersionsRequest()
+        return self._call(self._models.ListVersions, request, self._deadline(timeout))
 
     def _encode_part(
         self, part: requests.Part, options: requests.Options, version: int, deadline: float | None
@@ -251,24 +302,6 @@ class Client(BaseClient):
             request = part.request(options, version)
             reply = self._call(self._embedding.Encode, request, deadline, request.options.version)
         except MunjangError as error:
-            raise moved(error, part.start) from error.__cause__
+            raise shift_index(error, part.start) from error.__cause__
         self._answered.add(reply.version)
-        return replies.embeddings(reply, part, part.start)
-
-    def _call(
-        self,
-        method: grpc.UnaryUnaryMultiCallable[_Request, _Reply],
-        request: _Request,
-        deadline: float | None,
-        version: str = "",
-    ) -> _Reply:
-        """One call with its retries."""
-        attempts, metadata = self._attempts(deadline, version), self._metadata()
-        while True:
-            try:
-                return method(request, timeout=attempts.remaining(), metadata=metadata)
-            except grpc.RpcError as error:
-                failure = from_call(error)
-                pause = attempts.wait_after(failure)
-                if pause is None or self._closing.wait(pause):
-                    raise failure from error
+        return results.read_embeddings(reply, part, part.start)

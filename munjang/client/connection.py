@@ -1,6 +1,6 @@
-"""Where and how to connect: addresses, load balancing, TLS, tokens, keepalive. Opens no channel itself.
+"""Where and how to connect: addresses, load balancing, TLS, tokens, proxies, deadlines. Opens no channel itself.
 
-One address is called directly. Several are called in turn (round robin), those that say NOT_SERVING left out. A DNS
+One address is called directly. Several are called in turn (round robin), without those that report NOT_SERVING. A DNS
 name with several addresses is balanced the same way.
 """
 
@@ -9,42 +9,30 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
+import sys
+import threading
+import time
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 
-from munjang.client.retry import RetryPolicy
-from munjang.errors import ConfigurationError
+from munjang.client.retry import Attempts, RetryPolicy
+from munjang.errors import ConfigurationError, DeadlineExceeded, MunjangError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 
+Metadata = tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionOptions:
-    """How a client connects and calls.
-
-    Attributes:
-        timeout: seconds of a call that names none of its own.
-        retry: how often and how fast calls are tried again.
-        batch_size: the most texts of one call; longer lists are split. Keep it under the server's limit.
-        in_flight: the most calls of one list, or batches of one stream, under way at once.
-        tls: encrypt; implied by `ca` and `cert`. Without `ca` the system's roots are trusted.
-        ca: a PEM file of the authorities to trust.
-        cert: a PEM file with the client's own certificate chain, for mutual TLS; needs `key`.
-        key: a PEM file with its private key.
-        server_name: the name that the server's certificate is checked for, where it differs from the address.
-        token: a bearer token, sent with every call.
-        allow_insecure_token: send the token without TLS to another machine as well. Anyone on the way can read it.
-        max_message_bytes: the largest message to send or receive.
-        keepalive: seconds of silence in a call after which the connection is probed; 0 turns it off. Ours hang up on
-            callers that probe more often than every 10 s, servers of grpc's own defaults than every 300 s.
-        health_check: leave out servers that say NOT_SERVING; None: where there are several addresses.
-    """
+    """How a client connects and calls; `BaseClient` says what each option means."""
 
     timeout: float = 30.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -225,3 +213,119 @@ def _pem(path: str | Path | None, field: str) -> bytes | None:
     except OSError as error:
         msg = f"the {field} file cannot be read: {error}"
         raise ConfigurationError(msg, field=field) from error
+
+
+class BaseClient:
+    """What all clients share: their options, and the metadata, deadlines and retries of calls. Calls nothing itself.
+
+    Args:
+        targets: HOST:PORT, or several as a list or with commas between, called in turn.
+        timeout: seconds of a call that names none of its own.
+        retry: how often and how fast calls are retried.
+        batch_size: the most texts of one call; longer lists are split. Keep it under the server's limit.
+        in_flight: the most calls of one list, or batches of one stream, under way at once.
+        tls: encrypt; implied by `ca` and `cert`. Without `ca` the system's roots are trusted.
+        ca: a PEM file of the authorities to trust.
+        cert: a PEM file with the client's own certificate chain, for mutual TLS; needs `key`.
+        key: a PEM file with its private key.
+        server_name: the name that the server's certificate is checked for, where it differs from the address.
+        token: a bearer token, sent with every call.
+        allow_insecure_token: send the token without TLS to another machine as well. Anyone on the way can read it.
+        max_message_bytes: the largest message to send or receive.
+        keepalive: seconds of silence in a call after which the connection is probed; 0 turns it off. Our servers hang
+            up on callers that probe more often than every 10 s, servers of grpc's own defaults than every 300 s.
+        health_check: leave out servers that report NOT_SERVING; None: where there are several addresses.
+
+    Raises:
+        ConfigurationError: an option that cannot work.
+    """
+
+    def __init__(
+        self,
+        targets: str | Sequence[str] = DEFAULT_TARGET,
+        *,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
+        batch_size: int = 256,
+        in_flight: int = 4,
+        tls: bool = False,
+        ca: str | Path | None = None,
+        cert: str | Path | None = None,
+        key: str | Path | None = None,
+        server_name: str = "",
+        token: str = "",
+        allow_insecure_token: bool = False,
+        max_message_bytes: int = 64 * 1024 * 1024,
+        keepalive: float = 0.0,
+        health_check: bool | None = None,
+    ) -> None:
+        self._options = ConnectionOptions(
+            timeout=timeout,
+            retry=retry or RetryPolicy(),
+            batch_size=batch_size,
+            in_flight=in_flight,
+            tls=tls,
+            ca=ca,
+            cert=cert,
+            key=key,
+            server_name=server_name,
+            token=token,
+            allow_insecure_token=allow_insecure_token,
+            max_message_bytes=max_message_bytes,
+            keepalive=keepalive,
+            health_check=health_check,
+        )
+        self._address = address(targets)
+        self._plain_token = plain_token(self._address, self._options)
+        self._credentials = credentials(self._options)
+        self._arguments = channel_options(self._address, self._options)
+        self._closed = False
+        self._answered: set[int] = set()  # versions that a server has answered with
+        self._opening = threading.Lock()
+        self._start()
+
+    def _start(self) -> None:
+        """Prepare what a kind of client needs besides its options."""
+
+    def __repr__(self) -> str:
+        """The address, never the token."""
+        return f"{type(self).__name__}({self._address.target!r})"
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = "the client is closed"
+            raise ConfigurationError(msg)
+
+    def _metadata(self) -> Metadata:
+        """The metadata of one logical call; all its attempts carry the same request id.
+
+        Raises:
+            ConfigurationError: the client was closed.
+        """
+        self._check_open()
+        token = (("authorization", f"Bearer {self._plain_token}"),) if self._plain_token else ()
+        return (("x-request-id", uuid.uuid4().hex), *_trace_context(), *token)
+
+    def _deadline(self, timeout: float | None) -> float | None:
+        return None if timeout is None else time.monotonic() + timeout
+
+    def _attempts(self, deadline: float | None, version: str = "") -> Attempts:
+        """The attempts of one call on a version: until `deadline`, or for the client's own timeout from now."""
+        end = time.monotonic() + self._options.timeout if deadline is None else deadline
+        answered = version.isdecimal() and int(version) in self._answered
+        return Attempts(self._options.retry, end, answered=answered)
+
+    def _not_ready(self, timeout: float, last: MunjangError | None) -> DeadlineExceeded:
+        reason = f": {last}" if last else ""
+        return DeadlineExceeded(f"no server at {self._address.target} was ready within {timeout:g} s{reason}")
+
+
+def _trace_context() -> list[tuple[str, str]]:
+    """The W3C trace context, if the program uses OpenTelemetry: without that import it cannot be in a trace."""
+    if "opentelemetry.trace" not in sys.modules:
+        return []
+    from opentelemetry import propagate  # noqa: PLC0415 - optional, and the program has imported it already
+
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return [(key.lower(), value) for key, value in carrier.items()]

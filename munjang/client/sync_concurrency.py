@@ -1,36 +1,75 @@
-"""A stream for a program without an event loop: threads feed and read it, one lock guards `StreamState`.
+"""What Client does by threads: pauses, calls in parallel, and streams. `async_concurrency` does it by asyncio.
 
-One thread takes batches from the caller's source, grpc's own thread takes requests from `_requests`, one reads the
-answers; the caller's thread hands them out and reopens a broken stream.
+Written by hand, while `sync_client` is generated: tasks of one event loop take turns and need no locks, threads do.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
-from munjang.client.failures import from_call
+from munjang.client.grpc_errors import from_call
+from munjang.client.stream_state import named_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable
 
     from munjang.client.results import StreamBatch
-    from munjang.client.stream import StreamState
+    from munjang.client.stream_state import StreamState
     from munjang.errors import MunjangError
     from munjang.v1 import embedding_service_pb2
 
+Items = Iterable[str] | Iterable[tuple[Any, Sequence[str]]]
+"""What can be streamed: texts, or pairs of an id and a list of texts."""
+
+_T = TypeVar("_T")
+
+
+class Closing:
+    """Whether a client was closed, and pauses that end when it is."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Note that the client was closed."""
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Pause; whether the client was closed meanwhile."""
+        return self._event.wait(seconds)
+
+
+def run_all(calls: Sequence[Callable[[], _T]], limit: int) -> list[_T]:
+    """The results of all calls, at most `limit` under way at once; the first failure ends the waiting."""
+    if not calls:
+        return []
+    pool = ThreadPoolExecutor(min(limit, len(calls)), "munjang-encode")
+    try:
+        futures = [pool.submit(call) for call in calls]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+        return [future.result() for future in futures]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
 
 class SyncStream:
-    """One use of `Client.encode_stream`."""
+    """One use of `Client.encode_stream`.
 
-    def __init__(
-        self, state: StreamState, source: Iterable[tuple[Any, Sequence[str]]], open_call: Callable[..., Any]
-    ) -> None:
+    One thread reads the source, a thread of grpc takes requests from `_requests`, one reads the answers; the caller's
+    thread hands them out and reopens a broken stream. One lock guards `StreamState`.
+    """
+
+    def __init__(self, state: StreamState, items: Items, batch_size: int, open_call: Callable[..., Any]) -> None:
         """Open nothing yet; `open_call` takes an iterator of requests and returns grpc's call."""
         self._state = state
-        self._source = source
+        self._source = named_batches(items, batch_size)
         self._open_call = open_call
         self._changed = threading.Condition()
         self._call: Any = None
