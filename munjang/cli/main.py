@@ -13,10 +13,10 @@ import typer
 from munjang import __version__
 from munjang.cli import console, jobs, programs, versions
 from munjang.cli.bench import bench
-from munjang.cli.config import read_settings
 from munjang.cli.demo import demo
 from munjang.cli.encode import encode
 from munjang.cli.health import health
+from munjang.cli.options import read_settings
 from munjang.cli.programs import spoken
 from munjang.cli.similarity import similarity
 from munjang.cli.up import up

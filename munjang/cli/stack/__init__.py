@@ -1,5 +1,5 @@
 """The processes of `munjang up` and `munjang demo`: Valkey, server and worker, started by name as children.
 
-home (folders and the lock) · ports · guard (ends the children of a killed parent) · child · valkey · first (the first
-model) · plan (addresses, environments) · signals · stack (start, watch, stop)
+plan (folders, ports, environments) · guard (ends the children of a killed parent) · child · valkey · first (the first
+model) · signals · stack (start, watch, stop)
 """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from munjang.cli.stack import first, valkey
 from munjang.cli.stack.child import Child
 from munjang.cli.stack.guard import Guard
-from munjang.cli.stack.ports import answers
+from munjang.cli.stack.plan import answers
 from munjang.errors import DeadlineExceeded, MunjangError
 from munjang.registry import DEFAULT
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import secrets
-import tempfile
 from typing import TYPE_CHECKING
 
 from munjang.errors import ConfigurationError
+from munjang.output_file import output_file
 from munjang_server.call import Permission
 from munjang_server.security.tokens import NAME, read_tokens
 
@@ -53,11 +52,8 @@ def _append(path: Path, entry: str) -> None:
     try:
         old = path.read_text(encoding="utf-8").rstrip() + "\n\n" if path.exists() else ""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as file:
-            file.write(old + entry)
-        if old:
-            os.chmod(file.name, path.stat().st_mode)  # noqa: PTH101 - the same
-        os.replace(file.name, path)  # noqa: PTH105 - the name is a string here
+        with output_file(path, permissions=0o600) as file:
+            file.write((old + entry).encode())
     except OSError as error:
         msg = f"cannot write the token file {path}: {error.strerror}"
         raise ConfigurationError(msg) from error

@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from munjang.cli.load.calls import Sample
-from munjang.cli.load.stats import summarise, table
+from munjang.cli.load_generator import Sample
+from munjang.cli.load_report import summarise, table
 
 
 def run(samples, **options):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from munjang.bulk.record import Job, JobProgress, JobState
 from munjang.bulk.spec import JobSpec
-from munjang.cli import jobs_print
+from munjang.cli import jobs
 
 SPEC = JobSpec(input="/자료/" + "긴" * 30 + "/문장.jsonl", output="/자료/벡터")
 DONE = JobProgress(rows_done=11_498, rows_total=11_498, rows_failed=11, shards_done=2, shards_total=2)
@@ -27,13 +27,13 @@ def printed(what: object, width: int) -> list[str]:
 
 
 def test_a_narrow_terminal_gets_a_line_for_each_job_with_its_whole_id():
-    lines = printed(jobs_print.table([job(), job()], 80), 80)
+    lines = printed(jobs.table([job(), job()], 80), 80)
     assert len(lines) == 3
     assert all(text in lines[1] for text in ("job-6943e7ae480147a4609b", "succeeded", "11,498 of 11,498", "11"))
 
 
 def test_a_wide_terminal_gets_the_paths_as_well():
-    text = "\n".join(printed(jobs_print.table([job()], 200), 200))
+    text = "\n".join(printed(jobs.table([job()], 200), 200))
     assert SPEC.input in text
     assert SPEC.output in text
     assert "2 of 2" in text
@@ -49,5 +49,5 @@ def test_a_wide_terminal_gets_the_paths_as_well():
     ],
 )
 def test_progress_says_what_happens_and_leaves_noughts_out(state, progress, said, capsys):
-    jobs_print.print_job(job(state, progress), as_json=False)
+    jobs._print_job(job(state, progress), as_json=False)
     assert said in capsys.readouterr().out

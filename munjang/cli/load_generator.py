@@ -1,4 +1,4 @@
-"""Sends calls and notes what became of each: in a closed loop (so many callers) or an open one (so many a second).
+"""A load on a server: which texts are sent, and calls in a closed loop (so many callers) or an open one (a rate).
 
 In an open loop a call's latency counts from when it should have begun. A server, or a generator, that falls behind is
 then charged for all who would have waited (no coordinated omission).
@@ -7,20 +7,29 @@ then charged for all who would have waited (no coordinated omission).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from munjang.errors import MunjangError
+from munjang.errors import ConfigurationError, MunjangError
+from munjang.korean import SENTENCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from munjang.client import AsyncClient
 
 MOST_IN_FLIGHT = 20_000
 """An open loop keeps no more calls under way; later ones begin late, and are charged for it."""
+
+
+POOL = 2000
+"""So many built-in texts are made."""
+
+LONG_CHARS = 1500
+"""About what fills a model of 512 tokens with Korean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +137,35 @@ class Load:
             now = time.monotonic()
             self.advance(now - last)
             last = now
+
+
+def built_in(long_share: float, seed: int) -> list[str]:
+    """Korean texts of mixed lengths: sentences, and a share of texts as long as models read.
+
+    Raises:
+        ConfigurationError: the share is not between 0 and 1.
+    """
+    if not 0 <= long_share <= 1:
+        msg = f"the share of long texts is {long_share:g}; it must be between 0 and 1"
+        raise ConfigurationError(msg, field="long_share")
+    chance = random.Random(seed)  # noqa: S311 - the same texts for the same seed
+    longs = round(POOL * long_share)
+    texts = [chance.choice(SENTENCES) for _ in range(POOL - longs)] + [_long(chance) for _ in range(longs)]
+    chance.shuffle(texts)
+    return texts
+
+
+def batches(texts: Sequence[str], size: int, seed: int) -> Iterator[list[str]]:
+    """Batches of `size` texts, round and round in a shuffled order."""
+    order = list(texts)
+    random.Random(seed).shuffle(order)  # noqa: S311 - the same order for the same seed
+    endless = itertools.cycle(order)
+    while True:
+        yield list(itertools.islice(endless, size))
+
+
+def _long(chance: random.Random) -> str:
+    text = chance.choice(SENTENCES)
+    while len(text) < LONG_CHARS:
+        text += " " + chance.choice(SENTENCES)
+    return text

@@ -3,7 +3,7 @@ import io
 import numpy as np
 from rich.console import Console
 
-from munjang.cli.heatmap import heat_map
+from munjang.cli.similarity import heat_map
 
 
 def printed(texts, scores, *, terminal=False):

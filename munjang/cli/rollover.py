@@ -1,4 +1,4 @@
-"""The drill: publish a version, embed the corpus anew with it, compare, promote, keep pinned callers, retire the old.
+"""`munjang demo --rollover`: publish a version, re-embed a corpus with it, compare, promote, retire the old version.
 
     version 1 serves ──────────────────────────────▶ promoted: version 2 serves ───────────▶ version 1 is retired
     index of version 1      index of version 2        callers who pin version 1 still get it
@@ -17,11 +17,8 @@ from typing import TYPE_CHECKING
 from munjang.bulk.record import JobState
 from munjang.bulk.spec import JobSpec
 from munjang.cli.callers import Callers
-from munjang.cli.rollover import CANDIDATE
-from munjang.cli.rollover.compare import compare
-from munjang.cli.rollover.corpus import read_corpus
-from munjang.cli.rollover.search import read_index
-from munjang.cli.rollover.whiten import add_whitening
+from munjang.cli.rollover_search import compare, read_corpus, read_index
+from munjang.cli.whitening import add_whitening
 from munjang.errors import JobError, MunjangError, VersionInUse, VersionNotFound, VersionNotReady
 from munjang.registry import DEFAULT, Registry
 
@@ -30,10 +27,13 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from munjang.cli.rollover.search import Index
+    from munjang.cli.rollover_search import Index
     from munjang.cli.stack.stack import Stack
     from munjang.client import Client, Embeddings
     from munjang.client.jobs import JobQueue
+
+CANDIDATE = "next"
+"""The alias that makes servers load the new version before anybody gets it without asking."""
 
 SECONDS = 180.0
 """How long any one step may take."""
@@ -84,7 +84,7 @@ class Drill:
         self._say("2. A new version is published and loaded beside it; nobody gets it unasked")
         new = self._publish(first)
         self._load(new)
-        self._say(f"3. A worker embeds the corpus anew with version {new}, while version {self._old} answers")
+        self._say(f"3. A worker re-embeds the corpus with version {new}, while version {self._old} answers")
         before = callers.answered[self._old]
         second = self._embed(new)
         _check(callers.answered[self._old] > before, "nobody was answered while the corpus was embedded")

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from munjang.cli.load.texts import LONG_CHARS, batches, built_in
+from munjang.cli.load_generator import LONG_CHARS, batches, built_in
 from munjang.errors import ConfigurationError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from munjang.cli.rollover.whiten import add_whitening, whitening
+from munjang.cli.whitening import add_whitening, whitening
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized

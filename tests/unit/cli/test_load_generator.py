@@ -3,8 +3,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from munjang.cli.load import calls
-from munjang.cli.load.calls import Load
+from munjang.cli import load_generator
+from munjang.cli.load_generator import Load
 from munjang.client import Embeddings
 from munjang.errors import Overloaded
 
@@ -78,7 +78,7 @@ async def test_an_open_loop_is_the_same_for_the_same_seed():
 
 
 async def test_a_call_that_begins_late_is_charged_from_when_it_should_have_begun(monkeypatch):
-    monkeypatch.setattr(calls, "MOST_IN_FLIGHT", 1)
+    monkeypatch.setattr(load_generator, "MOST_IN_FLIGHT", 1)
     client = FakeClient()
     client.gate.clear()
     running = load(client)

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from munjang.cli.rollover.compare import MARGIN, compare, judge
-from munjang.cli.rollover.corpus import read_corpus
-from munjang.cli.rollover.search import Index, read_index, recall
+from munjang.cli.rollover_search import MARGIN, Index, compare, judge, read_corpus, read_index, recall
 from munjang.client import Embeddings
 from munjang.errors import InvalidOption, JobError, MunjangError
 
