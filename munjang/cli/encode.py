@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -166,9 +167,11 @@ class NpyWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with self._errors():
-            self._open.__exit__(*error)
+            self._open.__exit__(kind, error, trace)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

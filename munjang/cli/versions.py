@@ -195,7 +195,7 @@ def remove(
     found = _open(registry)
     numbers = [found.manifest(found.resolve(name)).version for name in names]
     listed = ", ".join(map(str, numbers))
-    if sys.stdin.isatty() and not yes:
+    if sys.stdin is not None and sys.stdin.isatty() and not yes:
         typer.confirm(f"Remove {listed} from {found.url} for ever?", abort=True)
     for number in numbers:
         found.remove(number, force=force)

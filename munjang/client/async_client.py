@@ -17,6 +17,7 @@ from munjang.client import requests, results
 from munjang.client.async_concurrency import AsyncClosing, AsyncStream, run_all
 from munjang.client.connection import BaseClient
 from munjang.client.grpc_errors import from_call, shift_index
+from munjang.client.retry import ENDLESS_SECONDS
 from munjang.client.stream_state import StreamState
 from munjang.errors import DeadlineExceeded, MunjangError, TryLater
 from munjang.v1 import embedding_service_pb2_grpc, model_service_pb2, model_service_pb2_grpc
@@ -135,7 +136,7 @@ class AsyncClient(AsyncConnection):
             precision: float32, float16, bfloat16, int8 or ubinary.
             truncation: "end" cuts a long text and says so; "none" refuses it.
             partial_results: a text that fails becomes an entry of `errors` and a row of zeros.
-            timeout: seconds for all of it. Not given, each of its calls has the client's own timeout.
+            timeout: seconds for all of it; infinity for no limit. Not given, each of its calls has the client's own.
 
         Raises:
             MunjangError: see `munjang.errors`; `index` counts in `texts`.
@@ -185,8 +186,7 @@ class AsyncClient(AsyncConnection):
         """
         options = requests.Options(version, prompt_name, normalize, dimensions, precision, truncation, partial_results)
         options.message()  # refuses what is wrong before anything starts
-        silence = self._options.timeout if timeout is None else timeout
-        state = StreamState(options, self._options.in_flight, self._options.retry, silence)
+        state = StreamState(options, self._options.in_flight, self._options.retry, self._limit(timeout))
         metadata = self._metadata()
 
         def open_call(*outgoing: Any) -> Any:
@@ -261,14 +261,18 @@ class AsyncClient(AsyncConnection):
         reply = await self._call(self._models.GetVersion, request, self._deadline(timeout))
         return results.read_version(reply.version)
 
-    async def wait_ready(self, timeout: float = 30.0) -> None:
+    async def wait_ready(self, timeout: float | None = 30.0) -> None:
         """Return once a server reports by grpc.health.v1 that it serves.
+
+        Args:
+            timeout: seconds; None for the client's own.
 
         Raises:
             DeadlineExceeded: none did in `timeout` seconds.
             MunjangError: waiting is useless: access denied, or no munjang server.
         """
-        deadline, last = time.monotonic() + timeout, None
+        limit = self._limit(timeout)
+        deadline, last = time.monotonic() + limit, None
         while (left := deadline - time.monotonic()) > 0:
             try:
                 if await self._watch_health(left):
@@ -278,12 +282,13 @@ class AsyncClient(AsyncConnection):
                 if not isinstance(last, TryLater | DeadlineExceeded):
                     raise last from error
             await self._closing.wait(min(READY_POLL_SECONDS, left))
-        raise self._not_ready(timeout, last)
+        raise self._not_ready(limit, last)
 
     async def _watch_health(self, timeout: float) -> bool:
         """Whether the server reports that it serves before it ends the watch."""
         watch = self._channel.unary_stream(HEALTH_WATCH, StringValue.SerializeToString, Int32Value.FromString)
-        call: Any = watch(StringValue(), timeout=timeout, metadata=self._metadata(), wait_for_ready=True)
+        limit, metadata = min(timeout, ENDLESS_SECONDS), self._metadata()
+        call: Any = watch(StringValue(), timeout=limit, metadata=metadata, wait_for_ready=True)
         serves = False
         try:
             async for status in call:

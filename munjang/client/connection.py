@@ -6,8 +6,8 @@ name with several addresses is balanced the same way.
 
 from __future__ import annotations
 
-import ipaddress
 import json
+import math
 import socket
 import sys
 import threading
@@ -19,13 +19,17 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from munjang.client.retry import Attempts, RetryPolicy
+from munjang.client.retry import Attempts, RetryPolicy, seconds
 from munjang.errors import ConfigurationError, DeadlineExceeded, MunjangError
+from munjang.network import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_TARGET = "127.0.0.1:50051"
+
+MAX_INT32 = 2**31 - 1
+"""The largest number that grpc takes as an option of a channel."""
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -55,9 +59,14 @@ class ConnectionOptions:
         Raises:
             ConfigurationError: names the option and what is wrong.
         """
-        for name in ("timeout", "batch_size", "in_flight", "max_message_bytes"):
-            if getattr(self, name) <= 0:
-                msg = f"{name} must be above 0"
+        for name in ("batch_size", "in_flight", "max_message_bytes"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 0 < value <= MAX_INT32:
+                msg = f"{name} is {value!r}; it must be a whole number from 1 to {MAX_INT32}"
+                raise ConfigurationError(msg, field=name)
+        for name, fits in (("timeout", self.timeout > 0), ("keepalive", 0 <= self.keepalive <= MAX_INT32 // 1000)):
+            if not fits:
+                msg = f"{name} is {getattr(self, name)!r}; so many seconds cannot be waited"
                 raise ConfigurationError(msg, field=name)
         if (self.cert is None) != (self.key is None):
             msg = "a client certificate needs both cert and key"
@@ -100,7 +109,7 @@ def address(targets: str | Sequence[str]) -> Address:
     for family, scheme in ((socket.AF_INET, "ipv4"), (socket.AF_INET6, "ipv6")):
         if all(family in found for found in families):
             dialled = [found[family] for found in families]
-            return Address(f"{scheme}:{','.join(dialled)}", several=True, loopback=all(map(_loopback, dialled)))
+            return _numbered(scheme, dialled)
     msg = f"the addresses {', '.join(names)} are not all IPv4 nor all IPv6"
     raise ConfigurationError(msg, field="targets")
 
@@ -120,6 +129,9 @@ def channel_options(where: Address, options: ConnectionOptions) -> list[tuple[st
         ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.primary_user_agent", "munjang-client"),
     ]
+    if where.loopback or where.target.startswith(("ipv4:", "ipv6:")) or (options.token and not options.secure):
+        # A proxy of the environment is not for this machine, cannot take a list, and must not see a token.
+        arguments.append(("grpc.enable_http_proxy", 0))
     if options.keepalive > 0:
         arguments += [
             ("grpc.keepalive_time_ms", round(options.keepalive * 1000)),
@@ -170,11 +182,21 @@ def plain_token(where: Address, options: ConnectionOptions) -> str:
 def _single(name: str) -> Address:
     if name.startswith(("unix:", "unix-abstract:")):
         return Address(name, several=False, loopback=True)
-    if "://" in name or name.startswith(("ipv4:", "ipv6:", "dns:", "xds:")):
-        return Address(name, several="," in name, loopback=False)
+    scheme, colon, rest = name.partition(":")
+    if colon and scheme in {"ipv4", "ipv6"}:
+        return _numbered(scheme, rest.lstrip("/").split(","))
+    if "://" in name or name.startswith(("dns:", "xds:")):
+        host = rest.rpartition("/")[2] if scheme == "dns" else ""
+        return Address(name, several="," in name, loopback=_is_loopback(host))
     host, port = _split(name)
     literal = f"[{host}]" if ":" in host else host
-    return Address(f"{literal}:{port}", several=False, loopback=host == "localhost" or _loopback(f"{literal}:{port}"))
+    return Address(f"{literal}:{port}", several=False, loopback=is_loopback(host))
+
+
+def _numbered(scheme: str, dialled: Sequence[str]) -> Address:
+    """An address of numbers."""
+    target = f"{scheme}:{','.join(dialled)}"
+    return Address(target, several=len(dialled) > 1, loopback=all(map(_is_loopback, dialled)))
 
 
 def _split(name: str) -> tuple[str, int]:
@@ -198,11 +220,10 @@ def _lookup(host: str, port: int) -> dict[int, str]:
     return dialled
 
 
-def _loopback(dialled: str) -> bool:
-    try:
-        return ipaddress.ip_address(dialled.rpartition(":")[0].strip("[]")).is_loopback
-    except ValueError:
-        return False
+def _is_loopback(dialled: str) -> bool:
+    """`is_loopback` of the host of HOST or HOST:PORT."""
+    host, _, port = dialled.rpartition(":")
+    return is_loopback(host if port.isdecimal() and not host.endswith(":") and host else dialled)
 
 
 def _pem(path: str | Path | None, field: str) -> bytes | None:
@@ -220,7 +241,7 @@ class BaseClient:
 
     Args:
         targets: HOST:PORT, or several as a list or with commas between, called in turn.
-        timeout: seconds of a call that names none of its own.
+        timeout: seconds of a call that names none of its own; None or infinity for no limit.
         retry: how often and how fast calls are retried.
         batch_size: the most texts of one call; longer lists are split. Keep it under the server's limit.
         in_flight: the most calls of one list, or batches of one stream, under way at once.
@@ -244,7 +265,7 @@ class BaseClient:
         self,
         targets: str | Sequence[str] = DEFAULT_TARGET,
         *,
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
         retry: RetryPolicy | None = None,
         batch_size: int = 256,
         in_flight: int = 4,
@@ -260,7 +281,7 @@ class BaseClient:
         health_check: bool | None = None,
     ) -> None:
         self._options = ConnectionOptions(
-            timeout=timeout,
+            timeout=math.inf if timeout is None else seconds(timeout),
             retry=retry or RetryPolicy(),
             batch_size=batch_size,
             in_flight=in_flight,
@@ -307,7 +328,21 @@ class BaseClient:
         return (("x-request-id", uuid.uuid4().hex), *_trace_context(), *token)
 
     def _deadline(self, timeout: float | None) -> float | None:
-        return None if timeout is None else time.monotonic() + timeout
+        """When a call with a timeout of its own must be answered; None for the client's own timeout of each call."""
+        return None if timeout is None else time.monotonic() + self._limit(timeout)
+
+    def _limit(self, timeout: float | None) -> float:
+        """A timeout in seconds, or the client's own.
+
+        Raises:
+            InvalidOption: it is not a number.
+            DeadlineExceeded: it is over already, as what a caller has left of a deadline may be.
+        """
+        limit = self._options.timeout if timeout is None else seconds(timeout)
+        if limit <= 0:
+            msg = "the deadline passed before the call began"
+            raise DeadlineExceeded(msg)
+        return limit
 
     def _attempts(self, deadline: float | None, version: str = "") -> Attempts:
         """The attempts of one call on a version: until `deadline`, or for the client's own timeout from now."""

@@ -6,6 +6,7 @@ it is kept are `munjang.bulk`'s. Needs redis and rq: `pip install 'munjang[jobs]
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,9 @@ from munjang.bulk.record import (
 )
 from munjang.bulk.serializer import PlainJson
 from munjang.bulk.spec import POSITIONAL, JobSpec
-from munjang.errors import InvalidJob, JobNotFound, QueueUnavailable
+from munjang.client.retry import ENDLESS_SECONDS
+from munjang.client.retry import seconds as check_seconds
+from munjang.errors import InvalidJob, InvalidOption, JobNotFound, QueueUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,20 +74,26 @@ class JobQueue:
 
         Args:
             url: redis://, rediss:// or unix://, with user and password where needed.
-            seconds: how long one answer of Redis is waited for.
+            seconds: how long one answer of Redis is waited for; infinity for no limit.
             retries: how often a failed call is tried again.
 
         Raises:
             QueueUnavailable: no URL, or one that is not valid.
+            InvalidOption: `seconds` is not a time.
         """
+        limit = check_seconds(seconds, "seconds")
+        if limit <= 0:
+            msg = f"seconds is {seconds!r}; it must be above 0"
+            raise InvalidOption(msg, field="seconds")
+        wait = None if limit == math.inf else limit
         if not url:
             msg = "no job queue: set MUNJANG_REDIS_URL to the redis:// URL that `munjang up` prints, or to your own"
             raise QueueUnavailable(msg)
         try:
             self._redis: Any = Redis.from_url(
                 url,
-                socket_timeout=seconds,
-                socket_connect_timeout=seconds,
+                socket_timeout=wait,
+                socket_connect_timeout=wait,
                 retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
             )
         except ValueError as error:
@@ -148,16 +157,18 @@ class JobQueue:
 
         Raises:
             JobNotFound, InvalidJob: as for `get`.
+            InvalidOption: `interval` or `patience` is not a time.
         """
+        pause, outage = check_seconds(interval, "interval"), check_seconds(patience, "patience")
         job = self.get(name)
         yield job
         seen = time.monotonic()
         while not job.state.ended:
-            time.sleep(interval)
+            time.sleep(max(0.0, min(pause, ENDLESS_SECONDS)))
             try:
                 now = self.get(job.id)
             except QueueUnavailable:
-                if time.monotonic() - seen > patience:
+                if time.monotonic() - seen > outage:
                     raise
                 continue
             seen = time.monotonic()

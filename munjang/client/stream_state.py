@@ -9,6 +9,7 @@ Not thread-safe: `SyncStream` guards it with a lock, `AsyncStream` keeps it on o
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -139,12 +140,12 @@ class StreamState:
         return wait
 
     def silence_left(self) -> float | None:
-        """Seconds that the server may still be silent; None where it owes no answer.
+        """Seconds that the server may still be silent; None where it owes no answer, or may for ever.
 
         Raises:
             DeadlineExceeded: it was silent for too long.
         """
-        if not self._waiting():
+        if not self._waiting() or self._timeout == math.inf:
             return None
         left = self._heard + self._timeout - time.monotonic()
         if left <= 0:
