@@ -63,6 +63,10 @@ def bench(
 
       munjang bench --rate 50,100,200 --duration 30 --json bench.json --plot bench.png
     """
+    for name, seconds in (("duration", duration), ("warmup", warmup)):
+        if not math.isfinite(seconds):
+            msg = f"--{name} is {seconds}; it must be a number of seconds"
+            raise typer.BadParameter(msg)
     plan = Plan(
         loads=_loads(concurrency, rate),
         texts=gather(None, file).items if file else built_in(long_share, seed),

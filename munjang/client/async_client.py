@@ -169,12 +169,12 @@ class AsyncClient(AsyncConnection):
 
         Args:
             items: texts, which are sent in batches of `batch_size`, or pairs of an id of yours and a list of texts.
-            version: as all that follow but the last, as in `encode`.
-            prompt_name: one of the model's prompts.
-            normalize: scale each vector to length 1.
-            dimensions: keep the first components only; 0 for all.
-            precision: float32, float16, bfloat16, int8 or ubinary.
-            truncation: "end" or "none".
+            version: as in `encode`, like all that follow but the last.
+            prompt_name: as in `encode`.
+            normalize: as in `encode`.
+            dimensions: as in `encode`.
+            precision: as in `encode`.
+            truncation: as in `encode`.
             partial_results: a text that fails does not fail its batch.
             timeout: seconds that the server may be silent while it owes an answer.
 

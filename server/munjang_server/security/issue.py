@@ -29,7 +29,7 @@ def issue(path: Path, name: str, *, admin: bool, texts_per_second: float, tokens
     if not re.fullmatch(NAME, name):
         msg = f"{name!r} cannot name a token: letters, digits, - and _ only, 64 at most"
         raise ConfigurationError(msg)
-    if path.exists() and name in read_tokens(path).tokens:
+    if path.is_file() and name in read_tokens(path).tokens:
         msg = f"{path} has a token {name!r} already; remove its lines first to replace it"
         raise ConfigurationError(msg)
     secret = PREFIX + secrets.token_urlsafe(32)
@@ -50,7 +50,7 @@ def issue(path: Path, name: str, *, admin: bool, texts_per_second: float, tokens
 def _append(path: Path, entry: str) -> None:
     """Add an entry so that a server that reads meanwhile sees the old file or the new one."""
     try:
-        old = path.read_text(encoding="utf-8").rstrip() + "\n\n" if path.exists() else ""
+        old = path.read_text(encoding="utf-8").rstrip() + "\n\n" if path.is_file() else ""
         path.parent.mkdir(parents=True, exist_ok=True)
         with output_file(path, permissions=0o600) as file:
             file.write((old + entry).encode())
