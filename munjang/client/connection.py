@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ class ConnectionOptions:
         """
         for name in ("batch_size", "in_flight", "max_message_bytes"):
             value = getattr(self, name)
-            if not isinstance(value, int) or not 0 < value <= MAX_INT32:
+            if not isinstance(value, Integral) or not 0 < int(value) <= MAX_INT32:
                 msg = f"{name} is {value!r}; it must be a whole number from 1 to {MAX_INT32}"
                 raise ConfigurationError(msg, field=name)
         for name, fits in (("timeout", self.timeout > 0), ("keepalive", 0 <= self.keepalive <= MAX_INT32 // 1000)):
@@ -129,7 +130,8 @@ def channel_options(where: Address, options: ConnectionOptions) -> list[tuple[st
         ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.primary_user_agent", "munjang-client"),
     ]
-    if where.loopback or where.target.startswith(("ipv4:", "ipv6:")) or (options.token and not options.secure):
+    listed = where.several and where.target.startswith(("ipv4:", "ipv6:"))
+    if where.loopback or listed or (options.token and not options.secure):
         # A proxy of the environment is not for this machine, cannot take a list, and must not see a token.
         arguments.append(("grpc.enable_http_proxy", 0))
     if options.keepalive > 0:

@@ -80,3 +80,4 @@ def test_a_list_of_addresses_is_dialled_directly(connect, running, proxy):
         client.encode("돌아가며")
     assert not proxy.asked
     assert is_direct("10.0.0.1:1,10.0.0.2:1")
+    assert not is_direct("ipv4:10.0.0.1:1")
