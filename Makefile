@@ -24,7 +24,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test setup lint format protos protos-baseline docs docs-site constraints bench bench-serving \
+.PHONY: help run test setup lint format client protos protos-baseline docs docs-site constraints bench bench-serving \
 	wheel clean distclean
 
 help: ## Say what there is.
@@ -68,6 +68,7 @@ lint: setup docs-site ## Check style, types, import rules, dependencies, protos,
 	$(BIN)/python -m tools.protos lint
 	$(BIN)/python -m tools.protos breaking
 	$(BIN)/python -m tools.protos stubs
+	$(BIN)/python -m tools.unasync --check
 	$(BIN)/python -m tools.settings_docs --check
 	$(BIN)/python -m tools.api_docs --check
 	$(BIN)/python -m tools.sizing --check
@@ -76,6 +77,9 @@ lint: setup docs-site ## Check style, types, import rules, dependencies, protos,
 format: setup ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+client: setup ## Generate the sync client from the async one.
+	$(BIN)/python -m tools.unasync
 
 protos: setup ## Generate munjang/v1 from protos/.
 	$(BIN)/python -m tools.protos generate

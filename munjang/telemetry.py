@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import urlsplit
 
 import structlog
 
 from munjang.errors import ConfigurationError
+from munjang.network import is_loopback
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from structlog.types import Processor
 
     from munjang.settings import Settings
+
+
+NO_PROXY: Any = (("grpc.enable_http_proxy", 0),)  # OpenTelemetry types the values as str
 
 
 def setup_logging(settings: Settings, stream: TextIO | None = None) -> None:
@@ -68,8 +73,14 @@ def setup_tracing(settings: Settings, service: str) -> TracerProvider | None:
     except ImportError as error:
         msg = "MUNJANG_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: pip install 'munjang[server]'"
         raise ConfigurationError(msg) from error
+    insecure = not settings.otlp_endpoint.startswith("https://")
+    address = urlsplit(settings.otlp_endpoint if "://" in settings.otlp_endpoint else f"//{settings.otlp_endpoint}")
+    # A proxy of the environment is not for this machine, and must not see the headers of a plain connection.
+    direct = insecure or is_loopback(address.hostname or "")
     exporter = OTLPSpanExporter(
-        endpoint=settings.otlp_endpoint, insecure=not settings.otlp_endpoint.startswith("https://")
+        endpoint=settings.otlp_endpoint,
+        insecure=insecure,
+        channel_options=NO_PROXY if direct else None,
     )
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     provider.add_span_processor(BatchSpanProcessor(exporter))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 
-from munjang.cli.stack import ports
+from munjang.cli.stack import plan as ports
 from munjang.errors import ConfigurationError
 
 FIRST, SIZE, PARTS = 12_000, 1_250, 16

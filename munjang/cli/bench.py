@@ -14,15 +14,13 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from munjang.cli import console, options
-from munjang.cli.connection import connect_async
-from munjang.cli.load import plot as plotting
-from munjang.cli.load.calls import Load
-from munjang.cli.load.stats import Run, load_name, summarise, table
-from munjang.cli.load.texts import batches, built_in
+from munjang.cli import console, load_report, options
+from munjang.cli.load_generator import Load, batches, built_in
+from munjang.cli.load_report import Run, load_name, summarise, table
 from munjang.cli.texts import gather
 from munjang.client import AsyncClient, RetryPolicy
 from munjang.errors import ConfigurationError
+from munjang.output_file import output_file
 from munjang.vectors import Precision
 
 Results = list[tuple[Run, NDArray[np.float64]]]
@@ -31,6 +29,7 @@ LATE_MS = 50.0
 """Calls that begin later than this, by the generator's own fault, are told of."""
 
 
+@options.calls_server
 def bench(
     *,
     concurrency: Annotated[
@@ -52,13 +51,7 @@ def bench(
         Path | None, typer.Option("--json", help="Write the figures to this file; - prints them.", dir_okay=False)
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw latencies into this PNG file.", dir_okay=False)] = None,
-    target: options.Target = "",
-    token: options.Token = "",
-    timeout: options.Timeout = 0,
-    tls: options.Tls = False,
-    ca: options.Ca = None,
-    cert: options.Cert = None,
-    key: options.Key = None,
+    server: options.Server,
 ) -> None:
     """Measure throughput and latency of a server under load. Nothing is tried again: each failure counts.
 
@@ -70,6 +63,10 @@ def bench(
 
       munjang bench --rate 50,100,200 --duration 30 --json bench.json --plot bench.png
     """
+    for name, seconds in (("duration", duration), ("warmup", warmup)):
+        if not math.isfinite(seconds):
+            msg = f"--{name} is {seconds}; it must be a number of seconds"
+            raise typer.BadParameter(msg)
     plan = Plan(
         loads=_loads(concurrency, rate),
         texts=gather(None, file).items if file else built_in(long_share, seed),
@@ -80,20 +77,10 @@ def bench(
         seed=seed,
     )
     if plot:
-        plotting.check_available()
+        load_report.check_plotting()
     for path in (plot, json_file):
         _check_folder(path)
-    client = connect_async(
-        RetryPolicy(attempts=1),
-        batch,
-        target=target,
-        token=token,
-        timeout=timeout,
-        tls=tls,
-        ca=ca,
-        cert=cert,
-        key=key,
-    )
+    client = server.connect_async(RetryPolicy(attempts=1), batch)
     results = asyncio.run(_run_all(client, plan))
     _report(plan, results, json_file, plot)
 
@@ -153,14 +140,15 @@ def _report(plan: Plan, results: Results, json_file: Path | None, plot: Path | N
         if str(json_file) == "-":
             console.print_json(record)
         else:
-            json_file.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+            with output_file(json_file) as file:
+                file.write(json.dumps(record, ensure_ascii=False, indent=2).encode() + b"\n")
     if str(json_file) != "-":
         console.stdout().print(table(runs, title))
     late = max((run.lag_ms for run in runs), default=0)
     if late > LATE_MS:
         console.note(f"calls began up to {late:.0f} ms late: this generator, not only the server, was at its limit")
     if plot:
-        plotting.draw(runs, [latencies for _, latencies in results], title, plot)
+        load_report.plot(runs, [latencies for _, latencies in results], title, plot)
 
 
 def _numbers(listed: str, option: str, *, whole: bool = False) -> list[float]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from munjang.errors import ConfigurationError, MunjangError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,8 +21,90 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 160
 """Columns of a table that goes to a file or pipe."""
 
-PATIENCE_SECONDS = 2.0
+PROGRESS_AFTER_SECONDS = 2.0
 """What takes longer shows a progress bar."""
+
+
+class CheckedStream:
+    """A standard stream whose trouble is told in one line, or not at all.
+
+    Args:
+        stream: the stream; None where the program was started with a closed one.
+        name: what to call it in an error; empty for a stream that nobody misses, whose trouble is passed over.
+    """
+
+    def __init__(self, stream: TextIO | None, name: str) -> None:
+        self._stream = stream
+        self._name = name
+
+    def write(self, text: str) -> int:
+        """Write text.
+
+        Raises:
+            MunjangError: the stream is closed, its disk full or its reader gone.
+        """
+        if self._stream is None:
+            self._fail("it is closed")
+        else:
+            try:
+                self._stream.write(text)
+            except OSError as error:
+                self._fail(error.strerror)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered; raises as `write` does."""
+        if self._stream is not None:
+            try:
+                self._stream.flush()
+            except OSError as error:
+                self._fail(error.strerror)
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        return self._stream is not None and self._stream.isatty()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _fail(self, reason: str | None) -> None:
+        """Send what is buffered, and what may follow, to nowhere: Python writes it once more at its end."""
+        if self._stream is not None:
+            with suppress(OSError, ValueError):  # not a file
+                number = self._stream.fileno()
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+        if self._name:
+            msg = f"{self._name} cannot be written: {reason}"
+            raise MunjangError(msg)
+
+
+@contextmanager
+def checked_streams() -> Iterator[None]:
+    """Put checked streams in the place of standard output and standard error."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = CheckedStream(sys.stdout, "standard output"), CheckedStream(sys.stderr, "")
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def read_stdin() -> bytes:
+    """All of standard input.
+
+    Raises:
+        ConfigurationError: it is closed, or cannot be read.
+    """
+    if sys.stdin is None:
+        msg = "standard input is closed"
+        raise ConfigurationError(msg)
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        msg = f"standard input cannot be read: {error.strerror}"
+        raise ConfigurationError(msg) from error
 
 
 def stdout() -> Console:
@@ -62,7 +147,7 @@ def progress(title: str, total: float | None = None) -> Iterator[Callable[[float
 
     def advance(amount: float) -> None:
         bar.advance(task, amount)
-        if console.is_terminal and not bar.live.is_started and time.monotonic() - begun > PATIENCE_SECONDS:
+        if console.is_terminal and not bar.live.is_started and time.monotonic() - begun > PROGRESS_AFTER_SECONDS:
             bar.start()
 
     try:

@@ -13,13 +13,11 @@ from rich.console import Console
 
 from munjang.cli import console
 from munjang.cli.callers import Callers
-from munjang.cli.config import read_settings
-from munjang.cli.heatmap import heat_map
+from munjang.cli.options import read_settings
 from munjang.cli.programs import spoken
-from munjang.cli.rollover import CANDIDATE
-from munjang.cli.stack.home import Home
-from munjang.cli.stack.plan import Plan, make_plan
-from munjang.cli.stack.ports import LOOPBACK
+from munjang.cli.rollover import CANDIDATE, Drill
+from munjang.cli.similarity import heat_map
+from munjang.cli.stack.plan import LOOPBACK, Home, Plan, make_plan
 from munjang.cli.stack.signals import Signals
 from munjang.cli.stack.stack import Interrupted, Stack
 from munjang.client import Client
@@ -60,7 +58,7 @@ def demo(
 ) -> None:
     """See it work in a temporary folder: encode, compare, swap the model under running calls, and go back.
 
-    With --rollover a corpus is embedded anew with another model while the first one serves; both are searched, the new
+    With --rollover a corpus is re-embedded with another model while the first one serves; both are searched, the new
     one is promoted, callers who pin the old one still get it, and it is retired. Exit status 1 if a promise is broken.
 
     Takes about two minutes, most of it for making the first model, and leaves nothing behind.
@@ -100,8 +98,7 @@ def _tour(out: Console, stack: Stack, tell: Callable[[str], None]) -> None:
 
 
 def _rollover(out: Console, stack: Stack, tell: Callable[[str], None]) -> None:
-    from munjang.cli.rollover.drill import Drill  # noqa: PLC0415 - what a tour does without
-    from munjang.client.jobs import JobQueue  # noqa: PLC0415 - redis and rq, for the same reason
+    from munjang.client.jobs import JobQueue  # noqa: PLC0415 - redis and rq, which a tour does without
 
     stack.start_queue(SWAP_SECONDS)
     with _started(out, stack, tell) as client, closing(JobQueue(stack.plan.redis_url)) as queue:

@@ -1,8 +1,11 @@
 """`munjang encode`: texts in, vectors out, as a table, JSON or a .npy file."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import TracebackType
+from typing import Annotated, Any, Self
 
 import numpy as np
 import typer
@@ -11,15 +14,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from munjang.cli import console, options
-from munjang.cli.connection import connect
-from munjang.cli.npy import NpyWriter
 from munjang.cli.texts import Texts, gather
 from munjang.client import Client, Embeddings
-from munjang.client.replies import joined
+from munjang.client.results import concatenate
+from munjang.errors import ConfigurationError
+from munjang.output_file import output_file
 from munjang.vectors import Precision
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SHOWN_COMPONENTS = 4
 """Of each vector in the table."""
@@ -28,6 +28,7 @@ ONE_CALL = 256
 """So many texts go as one call; more go as a stream."""
 
 
+@options.calls_server
 def encode(
     texts: Annotated[list[str] | None, typer.Argument(help="The texts to encode.", show_default=False)] = None,
     *,
@@ -39,15 +40,9 @@ def encode(
     normalize: Annotated[bool, typer.Option(help="Scale each vector to length 1.")] = True,
     as_json: options.Json = False,
     npy: Annotated[
-        Path | None, typer.Option(help="Write the vectors to a .npy file, float32, one row a text.", dir_okay=False)
+        Path | None, typer.Option(help="Write the vectors to a .npy file, float32, one row per text.", dir_okay=False)
     ] = None,
-    target: options.Target = "",
-    token: options.Token = "",
-    timeout: options.Timeout = 0,
-    tls: options.Tls = False,
-    ca: options.Ca = None,
-    cert: options.Cert = None,
-    key: options.Key = None,
+    server: options.Server,
 ) -> None:
     """Turn texts into vectors.
 
@@ -70,19 +65,19 @@ def encode(
         "dimensions": dimensions,
         "precision": precision,
     }
-    with connect(target=target, token=token, timeout=timeout, tls=tls, ca=ca, cert=cert, key=key) as client:
+    with server.connect() as client:
         pieces = _batches(client, given, choice)
         if npy:
-            _write(pieces, npy)
+            _write(pieces, npy, len(given.items))
             return
-        found = joined(list(pieces))
+        found = concatenate(list(pieces))
     if as_json:
         console.print_json(_json(found, precision))
     else:
         _print(given, found)
 
 
-def _batches(client: Client, given: Texts, choice: dict[str, Any]) -> "Iterator[Embeddings]":
+def _batches(client: Client, given: Texts, choice: dict[str, Any]) -> Iterator[Embeddings]:
     """The embeddings batch by batch, indices counted from the first text; many texts with a progress bar."""
     if len(given.items) <= ONE_CALL:
         with given.named_errors():
@@ -96,12 +91,12 @@ def _batches(client: Client, given: Texts, choice: dict[str, Any]) -> "Iterator[
             yield replace(found, truncated=tuple(batch.id + index for index in found.truncated))
 
 
-def _write(pieces: "Iterator[Embeddings]", path: Path) -> None:
-    with NpyWriter(path) as file:
+def _write(pieces: Iterator[Embeddings], path: Path, rows: int) -> None:
+    with NpyWriter(path, rows) as file:
         for piece in pieces:
             file.write(_as_float32(piece))
             version = piece.version
-    console.note(f"wrote {file.rows} × {file.columns} float32 to {path}, by version {version}")
+    console.note(f"wrote {rows} × {file.columns} float32 to {path}, by version {version}")
 
 
 def _as_float32(found: Embeddings) -> NDArray[np.float32]:
@@ -130,3 +125,58 @@ def _print(given: Texts, found: Embeddings) -> None:
         cut = " (cut)" if index in found.truncated else ""
         table.add_row(escape(console.shorten(text, 60)), f"{found.token_counts[index]}{cut}", f"{first}  …")
     console.stdout().print(table)
+
+
+class NpyWriter:
+    """A .npy file of float32 rows, written as the rows come; a `with` block that fails leaves what was there before.
+
+    Attributes:
+        columns: of each row; 0 before the first.
+    """
+
+    def __init__(self, path: Path, rows: int) -> None:
+        """Open the file.
+
+        Args:
+            path: a file, which is replaced at the end, or what is written into, such as a FIFO.
+            rows: how many rows will come.
+
+        Raises:
+            ConfigurationError: it cannot be written.
+        """
+        self.columns = 0
+        self._path = path
+        self._rows = rows
+        self._open = ExitStack()
+        with self._errors():
+            self._file = self._open.enter_context(output_file(path))
+
+    def write(self, rows: NDArray[np.float32]) -> None:
+        """Append rows [n, d].
+
+        Raises:
+            ConfigurationError: they cannot be written.
+        """
+        with self._errors():
+            if not self.columns:
+                self.columns = rows.shape[1]
+                header = {"shape": (self._rows, self.columns), "fortran_order": False, "descr": "<f4"}
+                np.lib.format.write_array_header_1_0(self._file, header)
+            self._file.write(np.ascontiguousarray(rows, "<f4").data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._errors():
+            self._open.__exit__(kind, error, trace)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            msg = f"{self._path} cannot be written: {error.strerror}"
+            raise ConfigurationError(msg, field="npy") from error

@@ -5,18 +5,13 @@ from typing import Annotated
 import typer
 
 from munjang.cli import console, options
-from munjang.cli.connection import connect
 
 
+@options.calls_server
 def health(
     *,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for it to serve.", min=0.1)] = 5.0,
-    target: options.Target = "",
-    token: options.Token = "",
-    tls: options.Tls = False,
-    ca: options.Ca = None,
-    cert: options.Cert = None,
-    key: options.Key = None,
+    server: options.Server,
 ) -> None:
     """Ask a server whether it can answer: exit status 0 as soon as it does, 1 if not within the time.
 
@@ -25,6 +20,6 @@ def health(
 
       munjang health --target 10.0.0.7:50051 --timeout 120
     """
-    with connect(target=target, token=token, timeout=timeout, tls=tls, ca=ca, cert=cert, key=key) as client:
+    with server.connect() as client:
         client.wait_ready(timeout)
     console.stdout().print("serving")

@@ -13,10 +13,10 @@ import typer
 from munjang import __version__
 from munjang.cli import console, jobs, programs, versions
 from munjang.cli.bench import bench
-from munjang.cli.config import read_settings
 from munjang.cli.demo import demo
 from munjang.cli.encode import encode
 from munjang.cli.health import health
+from munjang.cli.options import read_settings
 from munjang.cli.programs import spoken
 from munjang.cli.similarity import similarity
 from munjang.cli.up import up
@@ -63,8 +63,21 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in {"utf-8", "utf8"}:
             stream.reconfigure(errors="backslashreplace")
+    with console.checked_streams():
+        return _run(arguments)
+
+
+def run() -> None:
+    """Run the command of this process and exit."""
+    sys.exit(main())
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
-        app(arguments, prog_name="munjang")
+        try:
+            app(arguments, prog_name="munjang")
+        finally:
+            sys.stdout.flush()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except KeyboardInterrupt:
@@ -80,8 +93,3 @@ def main(arguments: list[str] | None = None) -> int:
         if read_settings(Settings).log_level == "debug":
             traceback.print_exc()
     return 1
-
-
-def run() -> None:
-    """The entry point of the `munjang` command."""
-    sys.exit(main())

@@ -1,11 +1,25 @@
-"""The options that several commands share, each defined once."""
+"""The options that several commands share, each defined once, and the settings and clients that follow from them."""
 
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
+from pydantic import ValidationError
+
+from munjang.client import AsyncClient, Client, RetryPolicy
+from munjang.errors import ConfigurationError
+from munjang.settings import ClientSettings, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SERVER = "Server"
+
+_Settings = TypeVar("_Settings", bound=Settings)
 
 Target = Annotated[
     str,
@@ -41,7 +55,7 @@ Key = Annotated[
     Path | None, typer.Option(help="The private key of --cert (PEM).", dir_okay=False, rich_help_panel=SERVER)
 ]
 
-File = Annotated[str, typer.Option("--file", "-f", help="Read one text a line; - is standard input.", metavar="FILE")]
+File = Annotated[str, typer.Option("--file", "-f", help="Read one text per line; - is standard input.", metavar="FILE")]
 Version = Annotated[
     str, typer.Option("--version", "-v", help="A version number or an alias. Default: stable.", show_default=False)
 ]
@@ -66,3 +80,79 @@ RedisUrl = Annotated[
         rich_help_panel=SERVER,
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server that the options name; empty, 0 or None where they say nothing, and settings decide."""
+
+    target: Target = ""
+    token: Token = ""
+    timeout: Timeout = 0
+    tls: Tls = False
+    ca: Ca = None
+    cert: Cert = None
+    key: Key = None
+
+    def connect(self) -> Client:
+        """A client of the server.
+
+        Raises:
+            ConfigurationError: an option or setting that cannot work.
+        """
+        return Client(**self.client_options())
+
+    def connect_async(self, retry: RetryPolicy, batch_size: int) -> AsyncClient:
+        """The same for an event loop, with retries and a size of calls of its own."""
+        return AsyncClient(retry=retry, batch_size=batch_size, **self.client_options())
+
+    def client_options(self) -> dict[str, Any]:
+        """What a client is made with: the options first, then the settings."""
+        settings = read_settings(ClientSettings)
+        given = {name: value or getattr(settings, name) or None for name, value in asdict(self).items()}
+        target = given.pop("target")
+        return {"targets": target, "server_name": settings.server_name} | {
+            name: value for name, value in given.items() if value is not None
+        }
+
+
+def calls_server(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `Server`, which it takes as one argument, `server`.
+
+    An option that the command defines itself is its own; `Server` gets its value too.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    own = [parameter for name, parameter in inspect.signature(command).parameters.items() if name != "server"]
+    shared = get_type_hints(Server, include_extras=True)
+
+    def run(**given: Any) -> None:
+        server = Server(**{name: given[name] for name in shared})
+        command(**{parameter.name: given[parameter.name] for parameter in own}, server=server)
+
+    added = [
+        inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default)
+        for option in fields(Server)
+        if option.name not in hints
+    ]
+    annotations = shared | {name: hint for name, hint in hints.items() if name != "server"}
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # functions may have one
+        [parameter.replace(annotation=annotations[parameter.name]) for parameter in (*own, *added)]
+    )
+    run.__annotations__ = annotations
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run
+
+
+def read_settings(kind: type[_Settings]) -> _Settings:
+    """The settings of a program.
+
+    Raises:
+        ConfigurationError: a variable has a value that it cannot have.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "MUNJANG_" + "_".join(map(str, first["loc"])).upper()
+        msg = f"{name} is {first['input']!r}: {first['msg']}"
+        raise ConfigurationError(msg, field=name) from error

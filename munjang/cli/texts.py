@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from munjang.cli import console
 from munjang.errors import ConfigurationError, EmptyText, InvalidRequest, InvalidText, MunjangError, NoTexts
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def gather(arguments: list[str] | None, file: str) -> Texts:
     if arguments:
         return Texts(_checked_all(arguments), "")
     name = "standard input" if file == "-" else file
-    items = _lines(sys.stdin.buffer.read() if file == "-" else _bytes(file), name)
+    items = _lines(console.read_stdin() if file == "-" else _bytes(file), name)
     return Texts(items, name)
 
 

@@ -4,16 +4,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
+from munjang.bulk import EMBED_FILE, QUEUE
 from munjang.cli import console
-from munjang.cli.config import read_settings
-from munjang.cli.stack.home import Home
-from munjang.cli.stack.plan import make_plan
+from munjang.cli.options import read_settings
+from munjang.cli.programs import spoken
+from munjang.cli.stack.plan import Home, Plan, make_plan
 from munjang.cli.stack.signals import Signals
 from munjang.cli.stack.stack import ChildDied, Interrupted, Stack
-from munjang.cli.up_print import ready_message
 from munjang.client import Client
+from munjang.client.connection import DEFAULT_TARGET
 from munjang.settings import UpSettings
+
+EXAMPLE = '"밀짚모자를 쓴 남자가 드럼을 쳤다." "남자가 음악을 연주하고 있다." "남자가 바이올린을 연주하고 있다."'
 
 
 def up(
@@ -77,3 +81,40 @@ def _client(settings: UpSettings, target: str) -> Client:
         key=settings.key or None,
         server_name=settings.server_name,
     )
+
+
+def ready_message(plan: Plan) -> Text:
+    """The message that `munjang up` ends its start with."""
+    target = "" if plan.target == DEFAULT_TARGET else f" --target {plan.target}"
+    munjang = spoken("munjang")
+    lines = [
+        ("gRPC", plan.target),
+        ("try it", f"{munjang} similarity {EXAMPLE}{target}"),
+        ("in Python", "from munjang.client import Client"),
+        ("", f'with Client("{plan.target}") as client:'),
+        ("", '    print(client.encode(["안녕하세요"]).vectors.shape)'),
+        ("queue", plan.redis_url),
+        *_worker(plan),
+        ("metrics", _page(plan.metrics)),
+        ("models", f"{plan.registry}   ({munjang} versions list --registry {plan.registry})"),
+        ("logs", str(plan.home.logs)),
+    ]
+    text = Text("munjang is ready. Ctrl-C ends everything.\n", style="bold green")
+    for label, line in lines:
+        text.append(f"\n  {label:<10}", style="bold cyan")
+        text.append(line, style="default")
+    return text.append("\n")
+
+
+def _worker(plan: Plan) -> list[tuple[str, str]]:
+    if not plan.worker:
+        return [("", "no worker runs here: jobs wait until one does")]
+    rq = f"{spoken('rq')} enqueue --url {plan.redis_url} --queue {QUEUE}"
+    return [
+        ("bulk jobs", f"{rq} {EMBED_FILE} INPUT OUTPUT   # absolute paths"),
+        ("", f"worker metrics {_page(plan.worker_metrics)}"),
+    ]
+
+
+def _page(address: tuple[str, int]) -> str:
+    return f"http://{address[0]}:{address[1]}/metrics"

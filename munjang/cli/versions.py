@@ -1,19 +1,23 @@
-"""`munjang versions …`: what the registry holds, and moving aliases. What is printed is in `versions_print`."""
+"""`munjang versions …`: what the registry holds, moving aliases, and how both are printed as tables and JSON."""
 
 import getpass
 import socket
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from munjang.cli import console, options, versions_print
-from munjang.cli.config import read_settings
-from munjang.cli.connection import connect
+from munjang.cli import console, options
+from munjang.cli.options import read_settings
 from munjang.cli.programs import spoken
+from munjang.client import AliasInfo, VersionInfo
 from munjang.errors import MunjangError, RegistryError
-from munjang.registry import DEFAULT, Registry
+from munjang.registry import DEFAULT, AliasRecord, Manifest, Registry
 from munjang.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, publish, promote, roll back, verify and remove model versions.")
@@ -21,19 +25,16 @@ app = typer.Typer(no_args_is_help=True, help="List, publish, promote, roll back,
 Name = Annotated[str, typer.Argument(help="A version number or an alias.")]
 Alias = Annotated[str, typer.Option(help="The alias to move.")]
 
+MEBIBYTE = 1 << 20
+
 
 @app.command("list")
+@options.calls_server
 def list_versions(
     *,
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
-    target: options.Target = "",
-    token: options.Token = "",
-    timeout: options.Timeout = 0,
-    tls: options.Tls = False,
-    ca: options.Ca = None,
-    cert: options.Cert = None,
-    key: options.Key = None,
+    server: options.Server,
 ) -> None:
     """List the versions of the registry, newest first; with --target also how they stand in that server.
 
@@ -44,10 +45,10 @@ def list_versions(
     """
     found = _open(registry)
     serving = None
-    if target:
-        with connect(target=target, token=token, timeout=timeout, tls=tls, ca=ca, cert=cert, key=key) as client:
-            serving = versions_print.Serving({info.version: info for info in client.versions()}, client.aliases())
-    listing = versions_print.Listing.of(found, serving)
+    if server.target:
+        with server.connect() as client:
+            serving = Serving({info.version: info for info in client.versions()}, client.aliases())
+    listing = Listing.of(found, serving)
     if as_json:
         console.print_json(listing.json())
     else:
@@ -69,9 +70,9 @@ def show(name: Name = DEFAULT, *, registry: options.RegistryUrl = "", as_json: o
     manifest = found.manifest(found.resolve(name))
     aliases = [alias for alias, record in found.aliases().items() if record.version == manifest.version]
     if as_json:
-        console.print_json(versions_print.manifest_json(manifest, aliases))
+        console.print_json(_manifest_json(manifest, aliases))
     else:
-        console.stdout().print(versions_print.manifest_table(manifest, aliases))
+        console.stdout().print(_manifest_table(manifest, aliases))
 
 
 @app.command()
@@ -108,7 +109,7 @@ def publish(
     if promote:
         found.promote(alias, manifest.version, _who())
     if as_json:
-        console.print_json(versions_print.manifest_json(manifest, [alias] if promote else []))
+        console.print_json(_manifest_json(manifest, [alias] if promote else []))
         return
     moved = (
         f", and {alias} names it now"
@@ -134,7 +135,7 @@ def promote(
       munjang versions promote 8 --alias canary
     """
     found = _open(registry)
-    versions_print.moved(alias, found.promote(alias, found.resolve(name), _who()), as_json=as_json)
+    _print_alias(alias, found.promote(alias, found.resolve(name), _who()), as_json=as_json)
 
 
 @app.command()
@@ -144,7 +145,7 @@ def rollback(*, alias: Alias = DEFAULT, registry: options.RegistryUrl = "", as_j
     Example:
       munjang versions rollback
     """
-    versions_print.moved(alias, _open(registry).rollback(alias, _who()), as_json=as_json)
+    _print_alias(alias, _open(registry).rollback(alias, _who()), as_json=as_json)
 
 
 @app.command()
@@ -170,7 +171,7 @@ def verify(
                 found.verify(number, progress=advance)
         except RegistryError as error:
             problems[number] = str(error)
-    versions_print.verified(numbers, problems, as_json=as_json)
+    _print_verdicts(numbers, problems, as_json=as_json)
     if problems:
         raise typer.Exit(1)
 
@@ -194,7 +195,7 @@ def remove(
     found = _open(registry)
     numbers = [found.manifest(found.resolve(name)).version for name in names]
     listed = ", ".join(map(str, numbers))
-    if sys.stdin.isatty() and not yes:
+    if sys.stdin is not None and sys.stdin.isatty() and not yes:
         typer.confirm(f"Remove {listed} from {found.url} for ever?", abort=True)
     for number in numbers:
         found.remove(number, force=force)
@@ -214,3 +215,150 @@ def _who() -> str:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):  # a user id without a name, as in some containers
         return socket.gethostname()
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How versions and aliases stand in a server."""
+
+    versions: Mapping[int, VersionInfo]
+    aliases: Mapping[str, AliasInfo]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The versions of a registry, newest first, and its aliases; `broken` are those whose manifest cannot be read."""
+
+    url: str
+    manifests: Sequence[Manifest]
+    broken: Mapping[int, str]
+    aliases: Mapping[str, AliasRecord]
+    serving: Serving | None
+
+    @classmethod
+    def of(cls, registry: Registry, serving: Serving | None) -> "Listing":
+        """Read a registry."""
+        manifests, broken = [], {}
+        for number in reversed(registry.versions()):
+            try:
+                manifests.append(registry.manifest(number))
+            except RegistryError as error:
+                broken[number] = str(error)
+        return cls(registry.url, manifests, broken, registry.aliases(), serving)
+
+    def json(self) -> dict[str, Any]:
+        """The listing as JSON."""
+        return {
+            "registry": self.url,
+            "versions": [
+                _manifest_json(manifest, self._names(manifest.version), files=False) | self._state(manifest.version)
+                for manifest in self.manifests
+            ],
+            "broken": {str(number): reason for number, reason in self.broken.items()},
+            "aliases": {
+                name: record.model_dump(mode="json") | self._served(name) for name, record in self.aliases.items()
+            },
+        }
+
+    def table(self) -> Table:
+        """The listing as a table."""
+        table = Table(title=f"models in {escape(self.url)}", title_justify="left")
+        for name in ("version", "aliases", "published", "dimensions", "tokens", "MiB", "base model", "metrics"):
+            table.add_column(name, justify="right" if name in {"version", "dimensions", "tokens", "MiB"} else "left")
+        if self.serving:
+            table.add_column("state")
+        for manifest in self.manifests:
+            table.add_row(*_cells(manifest, self._names(manifest.version)), *self._state_cell(manifest.version))
+        for number, reason in self.broken.items():
+            table.add_row(str(number), "", f"[red]{escape(reason)}[/]")
+        return table
+
+    def _names(self, version: int) -> list[str]:
+        return sorted(name for name, record in self.aliases.items() if record.version == version)
+
+    def _state(self, version: int) -> dict[str, Any]:
+        if not self.serving:
+            return {}
+        info = self.serving.versions.get(version)
+        return {"state": info.state, "reason": info.reason} if info else {"state": "unknown", "reason": ""}
+
+    def _state_cell(self, version: int) -> list[str]:
+        state = self._state(version)
+        return [escape(": ".join(filter(None, (state["state"], state["reason"]))))] if state else []
+
+    def _served(self, alias: str) -> dict[str, Any]:
+        if not self.serving:
+            return {}
+        info = self.serving.aliases.get(alias)
+        return {"serving": info.serving if info else 0}
+
+
+def _manifest_json(manifest: Manifest, aliases: Sequence[str], *, files: bool = True) -> dict[str, Any]:
+    """A manifest as JSON, without the probe vectors."""
+    content = manifest.model_dump(mode="json", exclude={"probes"} if files else {"probes", "files"})
+    return content | {"aliases": list(aliases), "size_bytes": manifest.size_bytes}
+
+
+def _manifest_table(manifest: Manifest, aliases: Sequence[str]) -> Table:
+    """A manifest as a table of two columns."""
+    table = Table(title=f"version {manifest.version}", title_justify="left", show_header=False)
+    rows = {
+        "aliases": ", ".join(aliases),
+        "published": f"{manifest.created_at:%Y-%m-%d %H:%M:%S %Z}",
+        "dimensions": str(manifest.dimensions),
+        "shorter dimensions": ", ".join(map(str, manifest.matryoshka_dimensions)),
+        "max tokens": str(manifest.max_tokens),
+        "similarity": manifest.similarity,
+        "prompts": "\n".join(f"{name}: {prompt!r}" for name, prompt in manifest.prompts.items()),
+        "default prompt": manifest.default_prompt,
+        "int8 scale": f"{manifest.int8_scale:.6g}" if manifest.int8_scale else "none",
+        "languages": ", ".join(manifest.languages),
+        "base model": manifest.base_model,
+        "recipe": manifest.recipe,
+        "data": manifest.data_fingerprint,
+        "metrics": "\n".join(f"{name}: {value:.4f}" for name, value in manifest.metrics.items()),
+        "probes": f"{len(manifest.probes)} texts with their vectors",
+        "libraries": ", ".join(f"{name} {version}" for name, version in manifest.libraries.items()),
+        "files": "\n".join(f"{entry.path}  {entry.size:,}  {entry.sha256[:12]}" for entry in manifest.files),
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, escape(value))
+    return table
+
+
+def _print_alias(alias: str, record: AliasRecord, *, as_json: bool) -> None:
+    """Say where an alias points now."""
+    if as_json:
+        console.print_json({"alias": alias} | record.model_dump(mode="json"))
+        return
+    before = f"; it named version {record.previous} before" if record.previous else ""
+    console.stdout().print(f"{alias} names version {record.version} now{before}", markup=False)
+
+
+def _print_verdicts(numbers: Sequence[int], problems: Mapping[int, str], *, as_json: bool) -> None:
+    """Say of each version whether it is as published."""
+    if as_json:
+        verdicts = [
+            {"version": number, "ok": number not in problems, "problem": problems.get(number, "")} for number in numbers
+        ]
+        console.print_json({"verified": verdicts})
+        return
+    out = console.stdout()
+    for number in numbers:
+        verdict = f"[red]{escape(problems[number])}[/]" if number in problems else "[green]as published[/]"
+        out.print(f"version {number}: {verdict}", soft_wrap=True)
+
+
+def _cells(manifest: Manifest, aliases: Sequence[str]) -> list[str]:
+    metrics = ", ".join(f"{name} {value:.3f}" for name, value in manifest.metrics.items())
+    return [
+        str(manifest.version),
+        ", ".join(aliases),
+        f"{manifest.created_at:%Y-%m-%d %H:%M}",
+        str(manifest.dimensions),
+        str(manifest.max_tokens),
+        f"{manifest.size_bytes / MEBIBYTE:.0f}",
+        escape(manifest.base_model),
+        escape(metrics),
+    ]

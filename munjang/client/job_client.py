@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import grpc
 
 from munjang.bulk.job import Job, JobState
-from munjang.client.base import BaseClient
-from munjang.client.failures import from_call
+from munjang.client.grpc_errors import from_call
 from munjang.client.job_messages import job_of, spec_message
+from munjang.client.sync_client import Connection
 from munjang.v1 import job_service_pb2 as pb2
 from munjang.v1 import job_service_pb2_grpc
 
@@ -19,38 +19,20 @@ if TYPE_CHECKING:
 
     from munjang.bulk.job import JobSpec
 
-LOOK_SECONDS = 0.5
-"""The pause before a watch that ended early is begun again."""
+REOPEN_SECONDS = 0.5
+"""The pause before a watch that ended early is opened again."""
 
 
-class JobClient(BaseClient):
+class JobClient(Connection):
     """Submits and follows jobs through a server; use it in a `with` statement, or close it.
 
-    Every method raises the classes of `munjang.errors`: what the server said, `ServerUnreachable` where none answered,
-    and `DeadlineExceeded` where time ran out.
+    Every method raises the classes of `munjang.errors`: what the server said, `ServerUnreachable` if none answered,
+    and `DeadlineExceeded` if time ran out.
     """
 
-    def _start(self) -> None:
-        target = self._address.target
-        self._channel = (
-            grpc.secure_channel(target, self._credentials, options=self._arguments)
-            if self._credentials
-            else grpc.insecure_channel(target, options=self._arguments)
-        )
-        self._stub = job_service_pb2_grpc.JobServiceStub(self._channel)
-        self._closing = threading.Event()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the connection; calls under way fail."""
-        self._closed = True
-        self._closing.set()
-        self._channel.close()
+    @cached_property
+    def _stub(self) -> job_service_pb2_grpc.JobServiceStub:
+        return job_service_pb2_grpc.JobServiceStub(self._channel)
 
     def submit(self, spec: JobSpec) -> tuple[Job, bool]:
         """Put a job into the queue; the job, and whether the same work was queued or running already."""
@@ -95,19 +77,7 @@ class JobClient(BaseClient):
                     if job != last:
                         last = job
                         yield job
-                self._closing.wait(LOOK_SECONDS)
-            except grpc.RpcError as error:
-                failure = from_call(error)
-                pause = attempts.wait_after(failure)
-                if pause is None or self._closing.wait(pause):
-                    raise failure from error
-
-    def _call(self, method: Any, request: Any) -> Any:
-        """One call with its retries."""
-        attempts, metadata = self._attempts(None), self._metadata()
-        while True:
-            try:
-                return method(request, timeout=attempts.remaining(), metadata=metadata)
+                self._closing.wait(REOPEN_SECONDS)
             except grpc.RpcError as error:
                 failure = from_call(error)
                 pause = attempts.wait_after(failure)

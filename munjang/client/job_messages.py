@@ -1,4 +1,4 @@
-"""Jobs between the protos' terms and the core's, both ways. Checks nothing: requests are checked by the server."""
+"""Converts jobs between the protos' terms and the core's. Checks nothing: the server checks requests."""
 
 from __future__ import annotations
 
@@ -11,14 +11,8 @@ from munjang.errors import JobError
 from munjang.v1 import job_service_pb2 as pb2
 from munjang.v1 import resources_pb2
 
-STATES: Final = {
-    pb2.JOB_STATE_QUEUED: JobState.QUEUED,
-    pb2.JOB_STATE_RUNNING: JobState.RUNNING,
-    pb2.JOB_STATE_SUCCEEDED: JobState.SUCCEEDED,
-    pb2.JOB_STATE_FAILED: JobState.FAILED,
-    pb2.JOB_STATE_CANCELLED: JobState.CANCELLED,
-}
-STATE_NUMBERS: Final = {state: number for number, state in STATES.items()}
+STATE_NUMBERS: Final = {state: pb2.JobState.Value(f"JOB_STATE_{state.name}") for state in JobState}
+STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
 
 
 def spec_message(spec: JobSpec) -> pb2.JobSpec:

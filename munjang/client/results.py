@@ -1,18 +1,27 @@
-"""What the client hands back: frozen records with numpy arrays in them. `replies` reads them off the wire."""
+"""What the client returns: frozen records with numpy arrays in them, and how they are read from reply messages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from munjang.client.grpc_errors import from_text_error, shift_index
+from munjang.errors import InternalError
+from munjang.v1 import embedding_service_pb2, resources_pb2
+from munjang.vectors import Precision, unpack
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from munjang.client.requests import Part
     from munjang.errors import MunjangError
+    from munjang.v1 import model_service_pb2
 
 
 @dataclass(frozen=True)
@@ -20,7 +29,7 @@ class Embeddings:
     """The vectors of some texts, all made by one model version.
 
     Attributes:
-        vectors: one row a text, in the order of the texts. float32 [n, d] for float32 and bfloat16, float16 [n, d],
+        vectors: one row per text, in the order of the texts. float32 [n, d] for float32 and bfloat16, float16 [n, d],
             int8 [n, d], or uint8 [n, ceil(d / 8)] for ubinary. May be read-only.
         version: the number of the model version that made them.
         dimensions: d, which the shape of packed bits does not tell.
@@ -152,3 +161,113 @@ class AliasInfo:
     version: int
     previous: int
     serving: int
+
+
+def read_embeddings(response: embedding_service_pb2.EncodeResponse, part: Part, start: int = 0) -> Embeddings:
+    """The embeddings of one call's texts; indices count from `start`.
+
+    Raises:
+        InternalError: the reply does not hold one row for each text.
+    """
+    packed = response.vectors
+    if packed.count != len(part.texts) or len(response.token_counts) != len(part.texts):
+        msg = f"the server answered {packed.count} vectors for {len(part.texts)} texts"
+        raise InternalError(msg)
+    precision = Precision[resources_pb2.Precision.Name(packed.precision).removeprefix("PRECISION_")]
+    try:
+        vectors = unpack(packed.data, packed.count, packed.dimensions, precision)
+    except ValueError as error:
+        msg = f"the server's vectors are not as it describes them: {error}"
+        raise InternalError(msg) from error
+    by_index = {failed.index: from_text_error(failed) for failed in response.errors}
+    by_index |= part.refused  # the server saw an empty text instead
+    return Embeddings(
+        vectors=vectors,
+        version=response.version,
+        dimensions=packed.dimensions,
+        token_counts=np.array(response.token_counts, np.uint32),
+        truncated=tuple(start + index for index in response.truncated),
+        errors=tuple(shift_index(by_index[index], start) for index in sorted(by_index)),
+        scale=packed.scale,
+    )
+
+
+def concatenate(pieces: Sequence[Embeddings]) -> Embeddings:
+    """The pieces of one list, in order, as one.
+
+    Raises:
+        InternalError: they are not of one version and shape.
+    """
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    if any((piece.version, piece.dimensions) != (first.version, first.dimensions) for piece in pieces):
+        msg = f"parts of one list were answered by versions {sorted({piece.version for piece in pieces})}"
+        raise InternalError(msg)
+    return Embeddings(
+        vectors=np.concatenate([piece.vectors for piece in pieces]),
+        version=first.version,
+        dimensions=first.dimensions,
+        token_counts=np.concatenate([piece.token_counts for piece in pieces]),
+        truncated=tuple(index for piece in pieces for index in piece.truncated),
+        errors=tuple(error for piece in pieces for error in piece.errors),
+        scale=first.scale,
+    )
+
+
+def read_scores(
+    response: embedding_service_pb2.SimilarityResponse, mode: embedding_service_pb2.SimilarityMode.ValueType
+) -> Scores:
+    """The scores of a similarity call in `mode`.
+
+    Raises:
+        InternalError: the reply does not hold as many scores as it says.
+    """
+    cells = response.rows * response.columns
+    top_k = mode == embedding_service_pb2.SimilarityMode.SIMILARITY_MODE_TOP_K
+    if len(response.scores) != 4 * cells or len(response.indices) != (cells if top_k else 0):
+        msg = f"the server answered {len(response.scores)} bytes for {response.rows} × {response.columns} scores"
+        raise InternalError(msg)
+    table = np.frombuffer(response.scores, "<f4").reshape(response.rows, response.columns)
+    pairwise = mode == embedding_service_pb2.SimilarityMode.SIMILARITY_MODE_PAIRWISE
+    return Scores(
+        scores=table.reshape(-1) if pairwise else table,
+        version=response.version,
+        function=_function(response.similarity_function),
+        indices=np.array(response.indices, np.int64).reshape(table.shape) if top_k else None,
+        query_token_counts=np.array(response.query_token_counts, np.uint32),
+        candidate_token_counts=np.array(response.candidate_token_counts, np.uint32),
+        truncated_queries=tuple(response.truncated_queries),
+        truncated_candidates=tuple(response.truncated_candidates),
+    )
+
+
+def read_version(version: resources_pb2.ModelVersion) -> VersionInfo:
+    """A version as the caller sees it."""
+    return VersionInfo(
+        version=version.version,
+        state=resources_pb2.VersionState.Name(version.state).removeprefix("VERSION_STATE_").lower(),
+        reason=version.reason,
+        aliases=tuple(version.aliases),
+        dimensions=version.dimensions,
+        max_tokens=version.max_tokens,
+        function=_function(version.similarity_function),
+        prompts=dict(version.prompts),
+        default_prompt=version.default_prompt_name,
+        matryoshka_dimensions=tuple(version.matryoshka_dimensions),
+        int8_scale=version.int8_scale,
+        languages=tuple(version.languages),
+        base_model=version.base_model,
+        metrics=dict(version.metrics),
+        created_at=version.created_at.ToDatetime(UTC),
+        size_bytes=version.size_bytes,
+    )
+
+
+def read_aliases(aliases: Iterable[model_service_pb2.Alias]) -> dict[str, AliasInfo]:
+    """The aliases by name."""
+    return {a.name: AliasInfo(a.name, a.version, a.previous, a.serving) for a in aliases}
+
+
+def _function(value: resources_pb2.SimilarityFunction.ValueType) -> str:
+    return resources_pb2.SimilarityFunction.Name(value).removeprefix("SIMILARITY_FUNCTION_").lower()

@@ -22,8 +22,8 @@ import psutil
 import pytest
 
 from munjang.bulk.job import JobSpec
-from munjang.cli.rollover.whiten import add_whitening
-from munjang.cli.stack.ports import answers, free_port
+from munjang.cli.stack.plan import answers, free_port
+from munjang.cli.whitening import add_whitening
 from munjang.client import Client
 from munjang.client.jobs import JobQueue
 from munjang.korean import PARAGRAPH, SENTENCES

@@ -1,19 +1,94 @@
-"""What a stack will be: its addresses, and the environment that tells its programs. Starts nothing."""
+"""What a stack will be: its folder, its ports and addresses, and the environment of its programs. Starts nothing."""
 
 from __future__ import annotations
 
+import errno
+import json
+import os
+import socket
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from munjang.cli.programs import installed
-from munjang.cli.stack.ports import LOOPBACK, check_free, dial, free_port
 from munjang.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-    from munjang.cli.stack.home import Home
     from munjang.settings import UpSettings
+
+LOOPBACK = "127.0.0.1"
+_EVERYWHERE = {"": LOOPBACK, "0.0.0.0": LOOPBACK, "::": "::1"}
+
+
+@dataclass(frozen=True)
+class Home:
+    """One folder."""
+
+    folder: Path
+
+    @property
+    def logs(self) -> Path:
+        """The folder of logs."""
+        return self.folder / "logs"
+
+    @property
+    def redis(self) -> Path:
+        """The folder of Valkey's data."""
+        return self.folder / "redis"
+
+    def log(self, name: str) -> Path:
+        """A fresh log; the last run's is kept as NAME.log.1."""
+        path = self.logs / f"{name}.log"
+        if path.exists():
+            path.replace(path.with_name(f"{name}.log.1"))
+        path.touch()
+        return path
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make the folders and hold the lock.
+
+        Raises:
+            ConfigurationError: another `up` runs in this folder, or it cannot be written.
+        """
+        try:
+            for folder in (self.folder, self.logs, self.redis):
+                folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / "up.lock")
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            msg = (
+                f"another `munjang up` runs in {self.folder}{self._other()}; end it, or choose another folder by --home"
+            )
+            raise ConfigurationError(msg, field="home") from error
+        except OSError as error:
+            msg = f"the folder {self.folder} cannot be used: {error.strerror or error}"
+            raise ConfigurationError(msg, field="home") from error
+        try:
+            yield
+        finally:
+            self._note.unlink(missing_ok=True)
+            lock.release()
+
+    def note(self, address: str) -> None:
+        """Say who runs here, and where, for the one who tries it next."""
+        self._note.write_text(json.dumps({"pid": os.getpid(), "address": address}))
+
+    @property
+    def _note(self) -> Path:
+        return self.folder / "up.json"
+
+    def _other(self) -> str:
+        try:
+            other = json.loads(self._note.read_text())
+        except (OSError, ValueError):
+            return ""
+        return f" (process {other['pid']}, at {other['address']})"
 
 
 @dataclass(frozen=True)
@@ -105,3 +180,54 @@ def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, worker:
         worker=worker and installed("munjang_worker"),
         drain_seconds=settings.drain_seconds,
     )
+
+
+def free_port(host: str = LOOPBACK) -> int:
+    """A port that nobody listens on now."""
+    with closing(_bound(host, 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def check_free(host: str, port: int) -> None:
+    """Refuse a port that another program listens on.
+
+    Raises:
+        ConfigurationError: it is taken, or may not be taken, or the host is none of this machine's.
+    """
+    try:
+        _bound(host, port).close()
+    except OSError as error:
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {error.strerror or error}"
+        msg = f"port {port} on {host} {reason}; choose another with --port"
+        raise ConfigurationError(msg, field="port") from error
+
+
+def dial(host: str, port: int) -> str:
+    """HOST:PORT by which this machine reaches a program that listens on `host`."""
+    name = _EVERYWHERE.get(host, host)
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection((_EVERYWHERE.get(host, host), port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, proto, _, address = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, proto)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from munjang.child_process import ChildProcess, OrphanReaper
 from munjang.child_process import stop as stop_children
 from munjang.cli.stack import first, valkey
-from munjang.cli.stack.ports import answers
+from munjang.cli.stack.plan import answers
 from munjang.errors import DeadlineExceeded, MunjangError
 from munjang.registry import DEFAULT
 

@@ -8,7 +8,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from munjang.cli.stack.ports import LOOPBACK
+from munjang.cli.stack.plan import LOOPBACK
 from munjang.errors import ConfigurationError
 
 _MACHINES = {"amd64": "x86_64"}

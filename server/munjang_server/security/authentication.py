@@ -17,10 +17,8 @@ import hashlib
 import hmac
 import ipaddress
 import json
-import os
 import re
 import secrets
-import tempfile
 import time
 import tomllib
 from dataclasses import dataclass, field
@@ -32,6 +30,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from munjang.errors import ConfigurationError, PermissionDenied, RateLimited, Unauthenticated
+from munjang.output_file import output_file
 from munjang_server.security import file_stamp
 
 if TYPE_CHECKING:
@@ -307,7 +306,7 @@ def create_token(path: Path, name: str, *, admin: bool, texts_per_second: float,
     if not re.fullmatch(NAME_PATTERN, name):
         msg = f"{name!r} cannot name a token: letters, digits, - and _ only, 64 at most"
         raise ConfigurationError(msg)
-    if path.exists() and name in read_tokens(path).tokens:
+    if path.is_file() and name in read_tokens(path).tokens:
         msg = f"{path} has a token {name!r} already; remove its lines first to replace it"
         raise ConfigurationError(msg)
     secret = PREFIX + secrets.token_urlsafe(32)
@@ -328,13 +327,10 @@ def create_token(path: Path, name: str, *, admin: bool, texts_per_second: float,
 def _append(path: Path, entry: str) -> None:
     """Add an entry so that a server that reads meanwhile sees the old file or the new one."""
     try:
-        old = path.read_text(encoding="utf-8").rstrip() + "\n\n" if path.exists() else ""
+        old = path.read_text(encoding="utf-8").rstrip() + "\n\n" if path.is_file() else ""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as file:
-            file.write(old + entry)
-        if old:
-            os.chmod(file.name, path.stat().st_mode)  # noqa: PTH101 - the name is a string here
-        os.replace(file.name, path)  # noqa: PTH105 - the same
+        with output_file(path, permissions=0o600) as file:
+            file.write((old + entry).encode())
     except OSError as error:
         msg = f"cannot write the token file {path}: {error.strerror}"
         raise ConfigurationError(msg) from error

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from munjang.cli.load.calls import Load
-from munjang.cli.load.stats import summarise
-from munjang.cli.load.texts import batches
+from munjang.cli.load_generator import Load, batches
+from munjang.cli.load_report import summarise
 from munjang.errors import DeadlineUnreachable
 from tests.bench.serving.samples import failures
 from tests.bench.serving.serving import client, run, serving

@@ -6,15 +6,14 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from munjang.cli.load.calls import Load
-from munjang.cli.load.texts import batches
+from munjang.cli.load_generator import Load, batches
 from tests.bench.serving import metrics, samples
 from tests.bench.serving.serving import client, run, serving
 from tests.bench.speed import texts
 from tests.bench.speed.stats import interleave, ratio
 
 if TYPE_CHECKING:
-    from munjang.cli.load.calls import Sample
+    from munjang.cli.load_generator import Sample
     from tests.bench.serving.serving import Serving
     from tests.bench.speed.context import Context
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from munjang.cli.load.calls import Load
-from munjang.cli.load.stats import summarise
-from munjang.cli.load.texts import batches
+from munjang.cli.load_generator import Load, batches
+from munjang.cli.load_report import summarise
 from munjang.errors import DeadlineExceeded, DeadlineUnreachable, Overloaded
 from tests.bench.serving import metrics
 from tests.bench.serving.callers import GivenUp, Leaving
@@ -21,7 +20,7 @@ from tests.bench.speed import texts
 from tests.bench.speed.stats import summary
 
 if TYPE_CHECKING:
-    from munjang.cli.load.calls import Sample
+    from munjang.cli.load_generator import Sample
     from tests.bench.serving.serving import Serving
     from tests.bench.speed.context import Context
 

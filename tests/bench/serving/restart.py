@@ -7,9 +7,8 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from munjang.cli.load.calls import Load
-from munjang.cli.load.texts import batches
-from munjang.cli.stack.ports import free_port
+from munjang.cli.load_generator import Load, batches
+from munjang.cli.stack.plan import free_port
 from tests.bench.serving import samples
 from tests.bench.serving.serving import client, run, serving
 from tests.bench.speed import texts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from munjang.cli.load.calls import Sample
+    from munjang.cli.load_generator import Sample
 
 Window = tuple[float, float]
 """Seconds of the run from which and to which."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.request import urlopen
 
-from munjang.cli.stack.ports import free_port
+from munjang.cli.stack.plan import free_port
 from munjang.client import AsyncClient, RetryPolicy
 from tests.bench.serving.metrics import Page, parse
 from tests.bench.speed import servers

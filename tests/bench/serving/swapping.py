@@ -6,15 +6,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from munjang.cli.load.calls import Load
-from munjang.cli.load.stats import summarise
-from munjang.cli.load.texts import batches
+from munjang.cli.load_generator import Load, batches
+from munjang.cli.load_report import summarise
 from tests.bench.serving.callers import Keeping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from munjang.cli.load.calls import Sample
+    from munjang.cli.load_generator import Sample
     from munjang.client import AsyncClient
     from tests.bench.serving.samples import Window
     from tests.bench.serving.serving import Serving

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from munjang.cli.rollover.whiten import add_whitening
+from munjang.cli.whitening import add_whitening
 from munjang.encoder.encode import encode
 from munjang.publishing import publish_model
 from munjang.registry import Registry

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from munjang.bulk.job import JobSpec
 from munjang.cli.stack import valkey
-from munjang.cli.stack.ports import free_port
+from munjang.cli.stack.plan import free_port
 from munjang.client.jobs import JobQueue
 from munjang.encoder.encode import encode
 from munjang_worker.plan_job import BLOCK_ROWS

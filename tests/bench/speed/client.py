@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 import numpy as np
 
-from munjang.cli.load.calls import Load
-from munjang.cli.load.stats import summarise
-from munjang.cli.load.texts import batches
+from munjang.cli.load_generator import Load, batches
+from munjang.cli.load_report import summarise
 from munjang.client import AsyncClient, RetryPolicy
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from munjang.cli.stack.ports import free_port
+from munjang.cli.stack.plan import free_port
 from tests.bench.speed.client import SPEAKERS
 
 if TYPE_CHECKING:

@@ -1,5 +1,7 @@
 import json
+import os
 import sys
+import threading
 
 import pytest
 
@@ -66,3 +68,19 @@ def test_figures_that_could_not_be_written_are_refused_before_the_load(run, targ
     done = run("bench", "--target", target, "--json", tmp_path / "없음" / "x.json")
     assert done.status == 1
     assert "there is no folder" in done.err
+
+
+def test_figures_follow_a_link_and_go_into_a_pipe(run, target, tmp_path):
+    real, link, pipe, read = tmp_path / "real.json", tmp_path / "link.json", tmp_path / "pipe", []
+    real.write_text("old")
+    link.symlink_to(real)
+    assert run("bench", "--target", target, *QUICK, "--concurrency", "1", "--json", link).status == 0
+    assert link.is_symlink()
+    assert json.loads(real.read_text())["runs"]
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    assert run("bench", "--target", target, *QUICK, "--concurrency", "1", "--json", pipe).status == 0
+    reader.join(30)
+    assert json.loads(read[0])["runs"]
+    assert pipe.is_fifo()

@@ -147,7 +147,7 @@ def test_looking_at_a_job_at_the_moment_that_a_worker_takes_it_changes_nothing(
         bench.redis.zadd(JOBS, {spec.job_id: 1})
         return new_fields(spec, rq_id, now)
 
-    monkeypatch.setattr("munjang.client.job_store.new_fields", fields)
+    monkeypatch.setattr("munjang.client.jobs.new_fields", fields)
     assert bench.queue.get(rq_id).state == "running"
     [job] = bench.queue.recent()
     assert job.state == "running"

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from munjang.cli.load.calls import Sample
+from munjang.cli.load_generator import Sample
 from munjang.client.results import Embeddings
 from munjang.errors import Overloaded
 from tests.bench.serving import metrics, samples

@@ -21,14 +21,14 @@ def test_what_is_quick_shows_no_bar(screen):
 
 
 def test_what_takes_longer_shows_a_bar(screen, monkeypatch):
-    monkeypatch.setattr(console, "PATIENCE_SECONDS", -1)
+    monkeypatch.setattr(console, "PROGRESS_AFTER_SECONDS", -1)
     with console.progress("느림", 3) as advance:
         advance(1)
     assert "느림" in screen.getvalue()
 
 
 def test_a_pipe_gets_no_bar(monkeypatch, capsys):
-    monkeypatch.setattr(console, "PATIENCE_SECONDS", -1)
+    monkeypatch.setattr(console, "PROGRESS_AFTER_SECONDS", -1)
     with console.progress("느림", 3) as advance:
         advance(1)
     assert not capsys.readouterr().err

@@ -51,7 +51,7 @@ def test_an_interrupt_is_quiet(monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("munjang.cli.encode.connect", interrupted)
+    monkeypatch.setattr("munjang.cli.options.Server.connect", interrupted)
     assert main(["encode", "글"]) == 130
     assert not capsys.readouterr().err
 
@@ -60,7 +60,7 @@ def test_a_mistake_of_our_own_is_no_traceback(monkeypatch, capsys):
     def broken(*_, **__):
         return 1 / 0
 
-    monkeypatch.setattr("munjang.cli.encode.connect", broken)
+    monkeypatch.setattr("munjang.cli.options.Server.connect", broken)
     assert main(["encode", "글"]) == 1
     assert capsys.readouterr().err.startswith("error: this should not have happened: ZeroDivisionError")
 

@@ -12,5 +12,5 @@ def test_importing_the_client_loads_nothing_that_it_does_not_need():
     code = "import json, sys; import munjang.client; print(json.dumps(sorted(sys.modules)))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout
     loaded = set(json.loads(output))
-    assert "munjang.client.sync" in loaded
+    assert "munjang.client.sync_client" in loaded
     assert not loaded.intersection(HEAVY)

@@ -38,7 +38,10 @@ def test_a_pin_is_one_plain_version_that_any_machine_has(line: str) -> None:
 
 
 def test_the_first_step_of_the_setup_installs_the_torch_that_the_project_needs() -> None:
-    assert torch() in CONSTRAINTS
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "TORCH := $(shell sed -n '/^torch==/p' constraints.txt)" in makefile
+    assert [line for line in CONSTRAINTS if line.startswith("torch==")] == [f"torch=={PINNED['torch']}"]
+    assert Requirement(torch()).specifier.contains(PINNED["torch"])
 
 
 def test_pins_leave_out_local_tags_and_what_one_build_of_torch_needs() -> None:

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from munjang.cli.stack.home import Home
+from munjang.cli.stack.plan import Home
 from munjang.errors import ConfigurationError
 
 

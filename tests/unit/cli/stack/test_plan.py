@@ -4,9 +4,8 @@ import pytest
 
 from munjang.bulk import EMBED_FILE
 from munjang.cli.programs import installed
-from munjang.cli.stack.home import Home
-from munjang.cli.stack.plan import make_plan
-from munjang.cli.up_print import ready_message
+from munjang.cli.stack.plan import Home, make_plan
+from munjang.cli.up import ready_message
 from munjang.errors import ConfigurationError
 from munjang.settings import UpSettings
 

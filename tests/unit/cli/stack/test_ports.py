@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from munjang.cli.stack.ports import answers, check_free, dial, free_port
+from munjang.cli.stack.plan import answers, check_free, dial, free_port
 from munjang.errors import ConfigurationError
 
 

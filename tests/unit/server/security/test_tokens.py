@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 
 import pytest
 
@@ -154,3 +156,32 @@ def test_a_name_is_given_once(path):
     with pytest.raises(ConfigurationError, match="already"):
         make(path, "search")
     assert path.read_text() == before
+
+
+def test_a_linked_token_file_stays_a_link(path, tmp_path):
+    real = tmp_path / "secrets" / "tokens.toml"
+    real.parent.mkdir()
+    make(real, "first")
+    path.symlink_to(real)
+    make(path, "second")
+    assert path.is_symlink()
+    assert set(read_tokens(real).tokens) == {"first", "second"}
+
+
+def test_a_new_token_file_is_for_its_owner_and_an_old_one_keeps_its_permissions(path):
+    make(path, "first")
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)
+    make(path, "second")
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_pipe_is_written_into_and_stays_a_pipe(path):
+    os.mkfifo(path)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(path.read_text(encoding="utf-8")))
+    reader.start()
+    make(path, "first")
+    reader.join(30)
+    assert read[0].startswith("[tokens.first]")
+    assert path.is_fifo()

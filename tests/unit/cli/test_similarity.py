@@ -1,0 +1,36 @@
+import io
+
+import numpy as np
+from rich.console import Console
+
+from munjang.cli.similarity import heat_map
+
+
+def printed(texts, scores, *, terminal=False):
+    console = Console(
+        file=io.StringIO(), width=160, force_terminal=terminal, color_system="truecolor" if terminal else None
+    )
+    console.print(heat_map(texts, np.array(scores, np.float32), "제목"))
+    return console.file.getvalue()
+
+
+def test_a_few_texts_are_a_matrix_of_numbers():
+    lines = printed(["드럼", "[b]음악[/b]"], [[1, 0.25], [0.25, 1]]).splitlines()
+    assert lines[2].split() == ["1", "드럼", "1.000", "0.250"]
+    assert lines[3].split() == ["2", "[b]음악[/b]", "0.250", "1.000"]
+
+
+def test_a_pipe_gets_no_colours_and_a_terminal_does():
+    assert "\x1b[" not in printed(["가", "나"], [[1, 0.5], [0.5, 1]])
+    assert "\x1b[" in printed(["가", "나"], [[1, 0.5], [0.5, 1]], terminal=True)
+
+
+def test_one_text_alone_is_shown():
+    assert "1.000" in printed(["혼자"], [[1]])
+
+
+def test_many_texts_show_the_nearest_of_each_but_not_itself():
+    count = 20
+    scores = 1 - np.abs(np.arange(count)[:, None] - np.arange(count)) / count
+    row = next(line for line in printed([f"글{i}" for i in range(count)], scores).splitlines() if "글0" in line)
+    assert "0.950  글1" in row
