@@ -9,7 +9,7 @@ from threading import Barrier
 from typing import TYPE_CHECKING
 
 from munjang.encoder.contract import Tokens
-from munjang.encoder.layout import SHORT
+from munjang.encoder.sequence_packing import SHORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from munjang.encoder.contract import ModelInfo, Tokens
-from munjang.encoder.layout import computed
+from munjang.encoder.sequence_packing import computed
 from munjang.errors import VersionNotFound
 from munjang.settings import BatchSettings
 from munjang_server.batching import Batcher, Lane, Work

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rq.timeouts import BaseTimeoutException
 
-from munjang.encoder.plan import plan
+from munjang.encoder.sequence_packing import plan
 from munjang.errors import EngineUnavailable
 from munjang_worker.preparing import failure
 from munjang_worker.reading.block import Problem

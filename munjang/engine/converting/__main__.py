@@ -33,7 +33,7 @@ def main() -> None:
 
 def _do(order: Order) -> Outcome:
     try:
-        from munjang.encoder.converting import convert  # noqa: PLC0415 - seconds of import, at the priority set above
+        from munjang.encoder.openvino_runtime.convert import convert  # noqa: PLC0415 - seconds of import, at this priority
 
         convert(order.folder, order.options())
     except Exception as error:  # noqa: BLE001 - whatever it is, the program is told
