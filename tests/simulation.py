@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from munjang.encoder.contract import Tokens
-from munjang.encoder.layout import computed
+from munjang.encoder.sequence_packing import computed
 from munjang.errors import TryLater
 from munjang.testing import FakeEncoder
 from munjang_server.scheduling.admission import Admission

@@ -22,7 +22,7 @@ CACHE_VERSIONS = 32
 
 def convert_here(_: ModelConverter, folder: Path, options: LoadOptions, *, gently: bool) -> None:
     """Convert as `ModelConverter.convert` does, without a process."""
-    from munjang.encoder.converting import convert  # noqa: PLC0415 - seconds of import, which few tests need
+    from munjang.encoder.openvino_runtime.convert import convert  # noqa: PLC0415 - seconds of import, which few tests need
 
     convert(folder, options)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from munjang.encoder.plan import plan
+from munjang.encoder.sequence_packing import plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,148 +1,25 @@
-"""A sentence-transformers folder becomes an encoder: choose device, number format and runtime, and load."""
+"""A sentence-transformers folder becomes an encoder: choose device, number format and runtime, and load.
+
+Only this module imports both runtimes, each where it is needed: torch takes seconds to import, OpenVINO is optional.
+"""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
 
+from munjang.encoder.sentence_encoder import ComputeType, LoadOptions, Runtime, SentenceEncoder
 from munjang.errors import ConfigurationError, ModelLoadFailed
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+__all__ = ["ComputeType", "LoadOptions", "Runtime", "SentenceEncoder", "computes_in_bfloat16", "load_encoder"]
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from munjang.encoder.contract import Cancellation, ModelInfo, Tokens
-    from munjang.encoder.mapped import Mapped
-
-ComputeType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
-Runtime = Literal["auto", "torch", "openvino"]
+DEFAULTS = LoadOptions()
 
 _log = logging.getLogger(__name__)
 
 
-class Forward(Protocol):
-    """What a runtime makes of a model."""
-
-    @property
-    def streams(self) -> int:
-        """See `Encoder.streams`."""
-
-    @property
-    def packs(self) -> bool:
-        """See `Encoder.packs`."""
-
-    def __call__(
-        self, batch: Sequence[Tokens], *, share: bool, cancellation: Cancellation | None
-    ) -> NDArray[np.float32]:
-        """See `Encoder.forward`. Called from any thread; it limits by itself how many run at the same time."""
-
-    def computed(self, lengths: Sequence[int]) -> int:
-        """See `Encoder.computed`."""
-
-
-@dataclass
-class SentenceEncoder:
-    """An `Encoder` of one sentence-transformers model.
-
-    Attributes:
-        info: what callers may know of the model.
-        runtime: what computes the forward: "torch" or "openvino".
-        compute_type: the number format that it computes in.
-    """
-
-    info: ModelInfo
-    runtime: str
-    compute_type: str
-    _tokenize: Callable[[Sequence[str], str], list[Tokens]]
-    _forward: Forward | None
-    _file: Mapped | None = None
-
-    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
-        """See `Encoder.tokenize`."""
-        return self._tokenize(texts, prompt_name)
-
-    @property
-    def streams(self) -> int:
-        """See `Encoder.streams`."""
-        return self._open().streams
-
-    @property
-    def packs(self) -> bool:
-        """See `Encoder.packs`."""
-        return self._open().packs
-
-    def forward(
-        self, batch: Sequence[Tokens], *, share: bool = False, cancellation: Cancellation | None = None
-    ) -> NDArray[np.float32]:
-        """See `Encoder.forward`."""
-        return self._open()(batch, share=share, cancellation=cancellation)
-
-    def computed(self, lengths: Sequence[int]) -> int:
-        """See `Encoder.computed`."""
-        return self._open().computed(lengths)
-
-    def tidy(self) -> None:
-        """See `Encoder.tidy`."""
-        if self._file is not None:
-            self._file.let_go(tables=True)
-
-    def close(self) -> None:
-        """See `Encoder.close`."""
-        self._forward = self._file = None
-
-    def _open(self) -> Forward:
-        if self._forward is None:
-            msg = "the encoder is closed"
-            raise RuntimeError(msg)
-        return self._forward
-
-
-class Converter(Protocol):
-    """Makes the export that `LoadOptions.export` and `compute_type` name, out of a sentence-transformers folder."""
-
-    def __call__(self, folder: Path, options: LoadOptions) -> None:
-        """Make it and keep it.
-
-        Raises:
-            ModelError: the folder cannot be loaded, or OpenVINO cannot run it.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """How a model shall run.
-
-    Attributes:
-        device: cpu, cuda, cuda:1, mps, or auto.
-        compute_type: the number format of the transformer; auto is float32 on a CPU, bfloat16 on a GPU that has it.
-            int8 is for OpenVINO, and inexact.
-        runtime: auto takes OpenVINO on a CPU for the models that it can run, and torch for the others.
-        threads: threads of a forward on a CPU; 0 leaves the runtime's own choice.
-        int8_scale: the calibration that the version was published with; 0 if none.
-        export: where the OpenVINO form of this very model is kept; it is made there if it is missing. None keeps none.
-        exports_kept: how many such forms stay beside each other: the ones that were used last.
-        interactive: whether callers wait for single texts, so that one has all threads, or a stream of its own; else a
-            CPU computes several frames of a list at a time.
-        converter: makes an export that is missing, so that this process needs no torch; None: this process does.
-    """
-
-    device: str = "auto"
-    compute_type: ComputeType = "auto"
-    runtime: Runtime = "auto"
-    threads: int = 0
-    int8_scale: float = 0.0
-    export: Path | None = None
-    exports_kept: int = 4
-    interactive: bool = False
-    converter: Converter | None = None
-
-
-def load_encoder(folder: Path, options: LoadOptions = LoadOptions()) -> SentenceEncoder:
+def load_encoder(folder: Path, options: LoadOptions = DEFAULTS) -> SentenceEncoder:
     """Load a sentence-transformers folder, from disk only, safetensors only, without running code from it.
 
     Raises:
@@ -153,7 +30,7 @@ def load_encoder(folder: Path, options: LoadOptions = LoadOptions()) -> Sentence
         encoder = _with_openvino(folder, options)
         if encoder is not None:
             return encoder
-    from munjang.encoder.torch_load import load_torch  # noqa: PLC0415 - seconds of import, not for a cached export
+    from munjang.encoder.torch_runtime.load import load_torch  # noqa: PLC0415 - seconds of import, not for a cached export
 
     return load_torch(folder, options)
 
@@ -162,7 +39,7 @@ def computes_in_bfloat16(options: LoadOptions) -> bool:
     """Whether these options mean OpenVINO on a processor that computes in bfloat16 by itself, about twice as fast."""
     if not _wants_openvino(options):
         return False
-    from munjang.encoder.compiled import supported  # noqa: PLC0415 - an optional library
+    from munjang.encoder.openvino_runtime.compiled import supported  # noqa: PLC0415 - an optional library
 
     return supported("bfloat16")
 
@@ -180,7 +57,7 @@ def _wants_openvino(options: LoadOptions) -> bool:
 
 def _with_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder | None:
     """The model by OpenVINO, or None where torch should run it."""
-    from munjang.encoder.openvino_load import load_openvino  # noqa: PLC0415 - an optional library
+    from munjang.encoder.openvino_runtime.load import load_openvino  # noqa: PLC0415 - an optional library
 
     try:
         return load_openvino(folder, options)
@@ -198,6 +75,6 @@ def _has_gpu() -> bool:
     """Whether torch would find a GPU; without importing torch where there is not even a device file."""
     if not any(any(Path("/dev").glob(pattern)) for pattern in ("nvidia[0-9]*", "dxg", "kfd")):
         return False
-    from munjang.encoder.torch_load import pick_device  # noqa: PLC0415
+    from munjang.encoder.torch_runtime.load import pick_device  # noqa: PLC0415
 
     return pick_device("auto").type != "cpu"

@@ -5,19 +5,19 @@ Padding is left to the batch, so whatever a tokenizer.json carries of padding an
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from tokenizers import Tokenizer
 
 from munjang.encoder.contract import Tokens
-from munjang.encoder.text import normalize
-from munjang.errors import UnknownPrompt
+from munjang.errors import InvalidText, UnknownPrompt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from munjang.encoder.rules import Rules
+    from munjang.encoder.model_rules import Rules
 
 
 def tokenizer_for(rules: Rules) -> TextTokenizer:
@@ -89,3 +89,23 @@ def prompt_text(prompts: Mapping[str, str], name: str, default: str) -> str:
     known = ", ".join(sorted(prompts)) or "none"
     msg = f"the model has no prompt {chosen!r}; it has: {known}"
     raise UnknownPrompt(msg, field="options.prompt_name")
+
+
+def normalize(texts: Sequence[str]) -> list[str]:
+    """Compose each text to NFC, so that decomposed Hangul (NFD, as macOS file names have it) equals composed Hangul.
+
+    Raises:
+        InvalidText: a text holds an unpaired surrogate, which no encoding can carry; `index` says which.
+    """
+    return [_normalize(text, index) for index, text in enumerate(texts)]
+
+
+def _normalize(text: str, index: int) -> str:
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        msg = f"the text is not valid Unicode at character {error.start}: {error.reason}"
+        raise InvalidText(msg, field="texts", index=index) from error
+    return unicodedata.normalize("NFC", text)

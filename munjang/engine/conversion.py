@@ -181,7 +181,7 @@ def main() -> None:
 
 def _convert(request: ConversionRequest) -> ConversionResult:
     try:
-        from munjang.encoder.converting import convert  # noqa: PLC0415 - seconds of import, at the priority set above
+        from munjang.encoder.openvino_runtime.convert import convert  # noqa: PLC0415 - seconds of import, at the priority set above
 
         convert(request.folder, request.options())
     except Exception as error:  # noqa: BLE001 - whatever it is, the program is told

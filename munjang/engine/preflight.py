@@ -16,8 +16,8 @@ import numpy as np
 
 from munjang.encoder.contract import Tokens
 from munjang.encoder.encode import DEFAULT_BUDGET, encode
-from munjang.encoder.layout import SHORT
 from munjang.encoder.postprocess import normalized
+from munjang.encoder.sequence_packing import SHORT
 from munjang.errors import ModelLoadFailed, ProbeMismatch
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from munjang.encoder.layout import SHORT
+from munjang.encoder.sequence_packing import SHORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

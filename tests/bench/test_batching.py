@@ -1,7 +1,7 @@
-"""What the batcher costs and what its policy does under load; writes docs/bench/batching.json and batching.md.
+"""What the scheduler costs and what its policy does under load; writes docs/bench/batching.json and batching.md.
 
-The policy is measured on a simulated clock (`server.batching.simulation`), so its figures are the same on any machine;
-the costs of the batcher itself are measured on real threads around an encoder that takes no time.
+The policy is measured on a simulated clock (`tests.simulation`), so its figures are the same on any machine;
+the costs of the scheduler itself are measured on real threads around an encoder that takes no time.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from munjang.encoder.contract import ModelInfo, Tokens
-from munjang.encoder.layout import computed
+from munjang.encoder.sequence_packing import computed
 from munjang.errors import VersionNotFound
 from munjang.settings import BatchSettings
 from munjang_server.scheduling import Lane, Scheduler, Work
 from munjang_server.scheduling.latency_model import BatchLimits, Latencies
 from munjang_server.scheduling.request import Request
+from munjang_server.scheduling.request_queue import Lanes
 from tests.simulation import Call, Simulation
 
 OUT = Path(__file__).parents[2] / "docs" / "bench"
@@ -70,7 +71,7 @@ def overload(engine: tuple[float, float, float], load: float) -> dict[str, float
     }
 
 
-def beside(engine: tuple[float, float, float], callers: int, *, streams: int, parts: int) -> dict[str, float]:
+def beside(engine: tuple[float, float, float], callers: int, *, streams: int, beside: int) -> dict[str, float]:
     """Short calls in a closed loop beside streams of mixed lengths that keep the engine full."""
     source, latencies, done = random.Random(3), [], [0]  # noqa: S311 - simulated traffic
 
@@ -88,7 +89,7 @@ def beside(engine: tuple[float, float, float], callers: int, *, streams: int, pa
     def stream(at: float) -> Call:
         return Call(at, [mixed(source) for _ in range(256)], "stream", Lane.BULK)
 
-    simulation = Simulation(BatchSettings(), engine[0], engine[1], parts=parts, on_end=ended)
+    simulation = Simulation(BatchSettings(), engine[0], engine[1], streams=beside, on_end=ended)
     for number in range(callers):
         simulation.add(short(number / 100, f"caller {number}"))
     for _ in range(streams):
@@ -97,7 +98,7 @@ def beside(engine: tuple[float, float, float], callers: int, *, streams: int, pa
     return {
         "callers": callers,
         "streams": streams,
-        "parts_of_a_forward": parts,
+        "forwards_beside_each_other": beside,
         "p50_ms": 1e3 * quantile(latencies, 0.5),
         "p99_ms": 1e3 * quantile(latencies, 0.99),
         "bulk_tokens_per_second": done[0] / 60,
@@ -125,8 +126,9 @@ class FreeEncoder:
     """An encoder that takes no time."""
 
     info = ModelInfo(384, 512)
-    parts = 1
+    streams = 1
     packs = False
+    on_cpu = True
 
     def __init__(self) -> None:
         self._rows = np.ones((4096, 384), np.float32)
@@ -202,7 +204,8 @@ async def own_cost() -> dict[str, float]:
 def forming(queued: int) -> dict[str, float]:
     """Microseconds to form one batch of 4,096 tokens from a queue of so many texts by 50 callers."""
     source, settings = random.Random(1), BatchSettings(queue_tokens=1 << 30)  # noqa: S311 - simulated traffic
-    queue = Queue(BatchLimits(settings, Latencies()), settings.bulk_share)
+    latencies = Latencies()
+    queue = Lanes(BatchLimits(settings, latencies), latencies, settings.bulk_share)
     for number in range(queued):
         work = Work(Lease(), [Tokens((0,) * source.randint(8, 128))], f"caller {number % 50}")
         queue.add(Request(work, None, 0.0))  # type: ignore[arg-type]  # nobody awaits it
@@ -230,9 +233,9 @@ def measure() -> dict:
             name: {
                 "open_loop": [overload(engine, load) for load in loads],
                 "beside_bulk": [
-                    beside(engine, callers, streams=streams, parts=parts)
+                    beside(engine, callers, streams=streams, beside=runs)
                     for callers in (1, 8)
-                    for streams, parts in ((0, 1), (2, 1), (2, 6))
+                    for streams, runs in ((0, 2), (2, 1), (2, 2))
                 ],
                 "greedy_caller": greedy(engine),
             }

@@ -26,9 +26,8 @@ from redis import Redis
 
 from munjang.bulk.job import JobSpec, JobState
 from munjang.client.jobs import JobQueue
-from munjang.encoder.layout import Frame, lay_out
 from munjang.encoder.load import LoadOptions, load_encoder
-from munjang.encoder.plan import plan
+from munjang.encoder.sequence_packing import Frame, lay_out, plan
 from munjang.engine.version_loader import VersionLoader
 from munjang.registry import Registry, fetch
 from munjang.settings import WorkerSettings
@@ -184,7 +183,7 @@ def model_time(path: Path, folder: Folder, registry: str, encoder) -> float:
 
 
 def file_order(lengths, budget, *, packs):
-    """What `munjang.encoder.plan.plan` does where texts share no rows, without its sorting."""
+    """What `munjang.encoder.sequence_packing.plan` does where texts share no rows, without its sorting."""
     batch: list[int] = []
     width = 0
     for position, length in enumerate(lengths):
@@ -201,7 +200,7 @@ def padding(registry: str, encoder, patch: pytest.MonkeyPatch):
     """The same model, which gives each text a row."""
     reader = Registry(registry)
     folder = fetch(reader, 1, Path())
-    patch.setattr("munjang.encoder.packing.packing", lambda modules, rules, attention: rules)
+    patch.setattr("munjang.encoder.openvino_runtime.convert.find_packing", lambda modules, rules, attention: rules)
     return load_encoder(folder, LoadOptions(device="cpu", compute_type=encoder.compute_type))
 
 
@@ -247,7 +246,9 @@ def test_bulk(tmp_path, redis_url, starter_registry, monkeypatch) -> None:
         ("padded_file_order", padded, file_order),
     ):
         monkeypatch.setattr("munjang_worker.encoding.plan", order)
-        monkeypatch.setattr("munjang.encoder.streams.lay_out", lay_out if runs is encoder else one_frame)
+        monkeypatch.setattr(
+            "munjang.encoder.openvino_runtime.compiled.lay_out", lay_out if runs is encoder else one_frame
+        )
         seconds, found[name] = run_shards(mixed, Folder(str(tmp_path / name)), starter_registry, runs)
         rows_a_second[name] = MIXED / seconds
     for each in (encoder, padded):

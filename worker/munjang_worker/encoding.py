@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from rq.timeouts import BaseTimeoutException
 
-from munjang.encoder.plan import plan
+from munjang.encoder.sequence_packing import plan
 from munjang.errors import EngineUnavailable, UnknownPrompt
 from munjang_worker.block import Problem, Rows, is_valid_text
 

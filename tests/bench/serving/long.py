@@ -120,7 +120,7 @@ async def _swap(client: AsyncClient, registry: Registry) -> dict[str, Any]:
     begun = time.monotonic()
     await asyncio.to_thread(registry.promote, "stable", 2, "benchmark")
     while (await client.encode("바뀌었나요?")).version != 2:
-        await asyncio.sleep(0.1)
+        pass  # each call takes a moment
     return {"seconds": time.monotonic() - begun}
 
 

@@ -10,9 +10,9 @@ import threading
 import numpy as np
 import pytest
 
-from munjang.encoder import export as exports
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.encoder.openvino_runtime import export as exports
 from munjang.encoder.postprocess import normalized
 from munjang.engine import conversion
 from munjang.engine.conversion import NICENESS, ConversionRequest, ConversionResult, ModelConverter

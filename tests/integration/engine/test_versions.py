@@ -302,7 +302,7 @@ def test_bfloat16_serves_only_where_it_gives_the_recorded_vectors(house, cache, 
     loader = VersionLoader(house.registry, EngineSettings(cache=cache, device="cpu", batch_tokens=128))
     monkeypatch.setattr("pathlib.Path.touch", lambda _: None)  # the cache is also others', whom nothing is too far for
     monkeypatch.setattr("munjang.engine.version_loader.computes_in_bfloat16", lambda _: True)
-    monkeypatch.setattr("munjang.encoder.openvino_load.supported", lambda _: True)
+    monkeypatch.setattr("munjang.encoder.openvino_runtime.load.supported", lambda _: True)
     assert loader(1)[1].compute_type == "bfloat16"
 
     def probe_that_rounding_fails(encoder, manifest, *, least, budget):
@@ -380,7 +380,7 @@ def test_what_bfloat16_was_too_far_for_is_not_tried_in_it_again(house, models, t
         return 1.0
 
     monkeypatch.setattr("munjang.engine.version_loader.computes_in_bfloat16", lambda _: True)
-    monkeypatch.setattr("munjang.encoder.openvino_load.supported", lambda _: True)
+    monkeypatch.setattr("munjang.encoder.openvino_runtime.load.supported", lambda _: True)
     monkeypatch.setattr("munjang.engine.version_loader.probe", probe_that_rounding_fails)
     loader = VersionLoader(house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128))
     assert [loader(1)[1].compute_type for _ in range(2)] == ["float32", "float32"]

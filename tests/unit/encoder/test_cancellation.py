@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from munjang.encoder import compiled
-from munjang.encoder.compiled import CompiledRequest
 from munjang.encoder.contract import Cancellation, ForwardCancelled, Tokens
 from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.encoder.openvino_runtime import compiled
+from munjang.encoder.openvino_runtime.compiled import CompiledRequest
 from munjang.testing import FakeEncoder
 from munjang.testing_models import tiny_model
 

@@ -6,7 +6,7 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-from munjang.encoder.compiled import CompiledRequest, compile_graph
+from munjang.encoder.openvino_runtime.compiled import CompiledRequest, compile_graph
 
 GIVEN = {"input_ids": np.ones((2, 4), np.int64), "state": np.full((2, 4), 3.0, np.float32)}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from munjang.encoder import export as exports
 from munjang.encoder.load import LoadOptions, load_encoder
-from munjang.encoder.nodes import attentions, kind
+from munjang.encoder.openvino_runtime import export as exports
+from munjang.encoder.openvino_runtime.passes import attentions, kind
 from munjang.testing_models import tiny_model
 
 

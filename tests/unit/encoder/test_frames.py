@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from munjang.encoder.contract import Tokens
-from munjang.encoder.frames import arrays, in_frames
-from munjang.encoder.layout import Frame, lay_out
-from munjang.encoder.rules import Rules
+from munjang.encoder.model_inputs import arrays, in_frames
+from munjang.encoder.model_rules import Rules
+from munjang.encoder.sequence_packing import Frame, lay_out
 
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=20)
 

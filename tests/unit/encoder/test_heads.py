@@ -7,7 +7,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from munjang.encoder.heads import join_heads
+from munjang.encoder.openvino_runtime.passes import join_heads
 from tests.graphs import first_output
 
 HEADS, SIZE = 2, 4

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from munjang.encoder import converting
-from munjang.encoder import export as exports
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.encoder.openvino_runtime import convert
+from munjang.encoder.openvino_runtime import export as exports
 from munjang.encoder.postprocess import normalized
 from munjang.errors import ConfigurationError
 from munjang.korean import SENTENCES
@@ -60,7 +60,7 @@ def test_it_is_kept_beside_the_exact_export_and_not_made_again(folder, export, e
         msg = "made again"
         raise AssertionError(msg)
 
-    monkeypatch.setattr(converting, "convert", refuse)
+    monkeypatch.setattr(convert, "convert", refuse)
     again = load_encoder(folder, LoadOptions(device="cpu", compute_type="int8", export=export))
 
     assert {path.name for path in export.parent.iterdir()} == {"tiny", "tiny-int8"}

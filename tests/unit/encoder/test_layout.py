@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from munjang.encoder import layout
-from munjang.encoder.layout import Frame, computed, lay_out
+from munjang.encoder import sequence_packing
+from munjang.encoder.sequence_packing import Frame, computed, lay_out
 
 LENGTHS = st.lists(st.integers(1, 600), min_size=1, max_size=150)
 SENTENCES = st.lists(st.integers(4, 64), min_size=60, max_size=300)
@@ -46,21 +46,21 @@ def test_what_is_computed_is_every_place_of_every_row(lengths, packs):
 
 @given(SENTENCES)
 def test_of_packed_sentences_at_most_a_tenth_is_padding_beside_one_row(lengths):
-    assert total(lay_out(lengths, packs=True)) <= sum(lengths) / 0.9 + layout.SHARED_WIDTHS[-1]
+    assert total(lay_out(lengths, packs=True)) <= sum(lengths) / 0.9 + sequence_packing.SHARED_WIDTHS[-1]
 
 
 @given(st.lists(st.one_of(st.integers(4, 64), st.integers(65, 512)), min_size=1, max_size=200))
 def test_apart_texts_waste_no_more_than_another_frame_would_cost(lengths):
     for frame in lay_out(lengths, packs=False):
         own = sum(lengths[position] for position in frame.texts)
-        assert frame.tokens - own <= max(layout.START, 8)
+        assert frame.tokens - own <= max(sequence_packing.START, 8)
 
 
 @given(st.integers(1, 2000))
 def test_a_single_text_has_a_row_of_its_own_width(length):
     [frame] = lay_out([length], packs=True)
 
-    assert frame == Frame(layout.round_up(length), ((0,),))
+    assert frame == Frame(sequence_packing.round_up(length), ((0,),))
     assert 0 <= frame.width - length < 8
 
 
@@ -68,7 +68,7 @@ def test_a_single_text_has_a_row_of_its_own_width(length):
 def test_texts_of_one_length_are_not_padded_but_to_the_next_width(length, texts):
     frames = lay_out([length] * texts, packs=True)
 
-    assert total(frames) <= layout.round_up(length) * texts
+    assert total(frames) <= sequence_packing.round_up(length) * texts
 
 
 @given(LENGTHS, st.integers(100, 2000))
@@ -88,4 +88,4 @@ def test_a_few_words_share_one_row():
 
 
 def test_there_are_few_widths_for_a_runtime_to_prepare():
-    assert len({layout.round_up(length) for length in range(1, 513)}) <= 72
+    assert len({sequence_packing.round_up(length) for length in range(1, 513)}) <= 72

@@ -9,7 +9,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from munjang.encoder.mapped import Mapped
+from munjang.encoder.openvino_runtime.export import MappedWeights
 from tests.smaps import needs_smaps, resident
 
 ROW = mmap.PAGESIZE // 4  # float32 in a page
@@ -46,7 +46,7 @@ def read(mapped):
 
 
 def test_all_is_let_go_of_a_graph_without_tables_and_read_again(file):
-    mapped = Mapped(file)
+    mapped = MappedWeights(file)
     before = read(mapped)
     assert pages(file) == 8
     mapped.let_go()
@@ -56,7 +56,7 @@ def test_all_is_let_go_of_a_graph_without_tables_and_read_again(file):
 
 @pytest.mark.parametrize("tables", [[(0, 3)], [(5, 3)], [(2, 2), (6, 1)], [(1, 2), (3, 1)], [(0, 8)]])
 def test_tables_stay_wherever_they_lie_until_they_are_let_go_too(file, tables):
-    mapped = Mapped(file)
+    mapped = MappedWeights(file)
     mapped.keep_tables(graph_of(mapped, *tables))
     before = read(mapped)
     mapped.let_go()
@@ -69,7 +69,7 @@ def test_tables_stay_wherever_they_lie_until_they_are_let_go_too(file, tables):
 
 def test_a_table_that_lies_elsewhere_keeps_nothing_of_the_file(file, tmp_path):
     (tmp_path / "other.bin").write_bytes(file.read_bytes())
-    mapped, other = Mapped(file), Mapped(tmp_path / "other.bin")
+    mapped, other = MappedWeights(file), MappedWeights(tmp_path / "other.bin")
     mapped.keep_tables(graph_of(other, (0, 8)))
     read(mapped)
     mapped.let_go()

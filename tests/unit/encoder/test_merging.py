@@ -7,8 +7,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from munjang.encoder.merging import merge_projections
-from munjang.encoder.nodes import is_product
+from munjang.encoder.openvino_runtime.passes import is_product, merge_projections
 from tests.graphs import first_output
 
 HEADS, SIZE = 2, 4

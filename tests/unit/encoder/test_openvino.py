@@ -17,10 +17,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer
 
-from munjang.encoder import export as exports
-from munjang.encoder import openvino_load
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.encoder.openvino_runtime import export as exports
+from munjang.encoder.openvino_runtime import load as openvino_load
 from munjang.encoder.postprocess import normalized
 from munjang.encoder.tokenizer import tokenizer_for
 from munjang.errors import ConfigurationError, ModelLoadFailed
@@ -62,6 +62,19 @@ def test_vectors_equal_those_of_sentence_transformers_one_by_one_and_together(fo
     alone = np.concatenate([encode(encoder, [text], prompt_name=prompt_name) for text in TEXTS])
     assert cosines(together, expected).min() >= 0.9999
     assert cosines(alone, expected).min() >= 0.9999
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "xlm-roberta", "electra"])
+def test_padding_that_is_written_in_a_text_is_read_as_by_sentence_transformers(tmp_path, architecture):
+    folder = tiny_model(tmp_path / "m", architecture=architecture)
+    texts = ["남자가 [PAD] 바이올린을 [PAD][PAD] 켠다.", "[PAD]", *TEXTS[:3]]
+    expected = SentenceTransformer(str(folder), device="cpu").encode(texts, batch_size=1)
+    encoder = load_encoder(folder, LoadOptions(device="cpu"))
+
+    assert encoder.packs
+    assert 0 in encoder.tokenize(texts[:1])[0].ids[1:-1]
+    assert cosines(encode(encoder, texts), expected).min() >= 0.9999
+    assert cosines(encode(encoder, texts[:1]), expected[:1]).min() >= 0.9999
 
 
 def test_an_export_serves_without_torch(export, folder):
@@ -167,28 +180,51 @@ def test_a_number_format_that_the_processor_lacks_is_refused(folder, monkeypatch
 
 
 def test_only_the_exports_that_were_used_last_are_kept(tmp_path, export):
-    for number in range(5):
-        shutil.copytree(export, tmp_path / "exports" / str(number))
-    found = exports.read(tmp_path / "exports" / "0")
+    names = [str(number) * 32 for number in range(5)]
+    for name in names:
+        shutil.copytree(export, tmp_path / "exports" / name)
+    found = exports.read(tmp_path / "exports" / names[0])
     assert found is not None
-    exports.write(found, tmp_path / "exports" / "new", 3)
+    exports.write(found, tmp_path / "exports" / ("a" * 32), 3)
 
     kept = {path.name for path in (tmp_path / "exports").iterdir()}
     assert len(kept) == 3
-    assert {"0", "new"} <= kept
+    assert {names[0], "a" * 32} <= kept
+
+
+def test_nothing_is_deleted_beside_an_export_that_is_not_one(tmp_path, export):
+    cache = tmp_path / "exports"
+    strangers = ["thesis", ".draft-of-a-letter", "b" * 32, "model-1"]
+    for name in strangers:
+        (cache / name).mkdir(parents=True)
+        (cache / name / "precious.txt").write_text("mine", "utf-8")
+        os.utime(cache / name, (0, 0))
+    shutil.copytree(export, cache / "model-2")
+    (cache / ("c" * 32)).symlink_to(export)
+    found = exports.read(export)
+    assert found is not None
+    exports.write(found, cache / ("a" * 32), 1)
+    exports.write(found, cache / ("d" * 32), 1)
+
+    left = {path.name for path in cache.iterdir()}
+    assert left == {*strangers, "model-2", "c" * 32, "d" * 32}
+    assert all((cache / name / "precious.txt").read_text("utf-8") == "mine" for name in strangers)
 
 
 def test_what_a_killed_process_left_of_an_export_goes_with_the_next_one(tmp_path, export):
-    shutil.copytree(export, tmp_path / "exports" / ".draft-left")
-    shutil.copytree(export, tmp_path / "exports" / ".draft-of-another")
-    os.utime(tmp_path / "exports" / ".draft-left", (0, 0))
+    shutil.copytree(export, tmp_path / "exports" / ".munjang-draft-left")
+    shutil.copytree(export, tmp_path / "exports" / ".munjang-draft-of-another")
+    os.utime(tmp_path / "exports" / ".munjang-draft-left", (0, 0))
     found = exports.read(export)
     assert found is not None
     exports.write(found, tmp_path / "exports" / "new", 3)
-    assert {path.name for path in (tmp_path / "exports").iterdir()} == {".draft-of-another", "new"}
+    assert {path.name for path in (tmp_path / "exports").iterdir()} == {".munjang-draft-of-another", "new"}
 
 
 def test_openvino_tells_its_makers_nothing():
-    code = "import munjang.encoder.export; from openvino.tools.ovc import telemetry_utils; print(telemetry_utils.tm)"
+    code = (
+        "import munjang.encoder.openvino_runtime.export; "
+        "from openvino.tools.ovc import telemetry_utils; print(telemetry_utils.tm)"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "telemetry_stub" in said

@@ -8,13 +8,12 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from munjang.encoder.encode import encode
-from munjang.encoder.flat_model import FlatForward
 from munjang.encoder.load import LoadOptions, load_encoder
-from munjang.encoder.packing import packing
-from munjang.encoder.pipeline import Attention
 from munjang.encoder.postprocess import normalized
 from munjang.encoder.tokenizer import TextTokenizer
-from munjang.encoder.torch_load import load_model, plain_rules
+from munjang.encoder.torch_runtime.forward import FlatForward
+from munjang.encoder.torch_runtime.load import load_model, plain_rules
+from munjang.encoder.torch_runtime.pipeline import Attention, find_packing
 from munjang.testing_models import tiny_model
 
 PACKED = ("bert", "roberta", "electra", "distilbert")
@@ -48,7 +47,7 @@ def loaded(folder):
 
 def flat(folder):
     modules, rules = loaded(folder)
-    rules = packing(modules, rules, Attention.VARLEN)
+    rules = find_packing(modules, rules, Attention.VARLEN)
     assert rules.packs
     return FlatForward(modules, rules, torch.device("cpu"))(TextTokenizer(rules)(TEXTS))
 
@@ -91,10 +90,10 @@ def test_an_architecture_that_cannot_be_packed_is_served_one_text_a_row(tmp_path
 
 def test_roberta_counts_its_positions_from_behind_the_padding_and_bert_from_zero(tmp_path):
     modules, rules = loaded(tiny_model(tmp_path / "r", architecture="roberta"))
-    assert packing(modules, rules, Attention.ROWS).first_position == modules[0].model.config.pad_token_id + 1
+    assert find_packing(modules, rules, Attention.ROWS).first_position == modules[0].model.config.pad_token_id + 1
 
     modules, rules = loaded(tiny_model(tmp_path / "b"))
-    assert packing(modules, rules, Attention.ROWS).first_position == 0
+    assert find_packing(modules, rules, Attention.ROWS).first_position == 0
 
 
 def test_a_model_whose_tokens_look_past_their_text_is_not_packed(tmp_path, monkeypatch):
@@ -104,12 +103,12 @@ def test_a_model_whose_tokens_look_past_their_text_is_not_packed(tmp_path, monke
         modules[0].model, "forward", lambda attention_mask=None, **given: usual(attention_mask=None, **given)
     )
 
-    assert not packing(modules, rules, Attention.ROWS).packs
+    assert not find_packing(modules, rules, Attention.ROWS).packs
 
 
 def test_trying_leaves_the_model_as_it_was(tmp_path):
     modules, rules = loaded(tiny_model(tmp_path / "m"))
-    packing(modules, rules, Attention.VARLEN)
+    find_packing(modules, rules, Attention.VARLEN)
 
     assert modules[0].model.config._attn_implementation == "sdpa"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from munjang.encoder.layout import SHARED_WIDTHS, computed, round_up
-from munjang.encoder.plan import plan
+from munjang.encoder.sequence_packing import SHARED_WIDTHS, computed, plan, round_up
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=200)
 SENTENCES = st.lists(st.integers(4, 64), min_size=300, max_size=600)

@@ -7,8 +7,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from munjang.encoder.nodes import attentions
-from munjang.encoder.scale import fold_scale
+from munjang.encoder.openvino_runtime.passes import attentions, fold_scale
 from tests.graphs import first_output
 
 SCALE = 0.37

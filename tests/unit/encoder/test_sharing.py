@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from munjang.encoder.compiled import CompiledRequest
 from munjang.encoder.contract import Tokens
 from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.encoder.openvino_runtime.compiled import CompiledRequest
 from munjang.testing_models import tiny_model
 
 

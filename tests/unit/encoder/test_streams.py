@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from munjang.encoder import compiled
-from munjang.encoder.compiled import CompiledRequest
 from munjang.encoder.contract import Tokens
 from munjang.encoder.load import LoadOptions, load_encoder
+from munjang.encoder.openvino_runtime import compiled
+from munjang.encoder.openvino_runtime.compiled import CompiledRequest
 from munjang.testing_models import tiny_model
 
 LENGTHS = [3, 120, 17, 60, 5, 9, 120, 33, 64, 40, 4, 100] * 4

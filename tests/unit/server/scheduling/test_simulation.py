@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from munjang.encoder.layout import computed
+from munjang.encoder.sequence_packing import computed
 from munjang.settings import BatchSettings
 from munjang_server.scheduling.api import Lane
 from tests.simulation import Call, Simulation

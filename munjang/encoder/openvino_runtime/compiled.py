@@ -1,7 +1,7 @@
 """An exported graph compiled by OpenVINO for this processor, and the two ways its forwards run.
 
 `InteractiveForward` is for servers: a forward has all threads, or one stream while others run at the same time.
-`ListForward` is for whole lists: the pieces of a batch run on all streams. What a forward reads is in `frames`.
+`ListForward` is for whole lists: the pieces of a batch run on all streams. What a forward reads is in `model_inputs`.
 
 Where all threads work on one frame, each operation takes as long as its slowest thread. Streams wait for nobody.
 """
@@ -22,17 +22,16 @@ import openvino.properties as props
 import openvino.properties.hint as hints
 
 from munjang.encoder.contract import Cancellation, ForwardCancelled, Tokens
-from munjang.encoder.frames import arrays, in_frames, in_order
-from munjang.encoder.layout import Frame, computed, lay_out
+from munjang.encoder.model_inputs import arrays, in_frames, in_order
+from munjang.encoder.sequence_packing import Frame, computed, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.export import Export
-    from munjang.encoder.mapped import Mapped
-    from munjang.encoder.rules import Rules
+    from munjang.encoder.model_rules import Rules
+    from munjang.encoder.openvino_runtime.export import Export, MappedWeights
 
 FORMATS = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16, "float16": openvino.Type.f16}
 CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
@@ -93,7 +92,7 @@ class CompiledRequest:
         file: where its weights were read from, if that is a file, which must outlive it.
     """
 
-    def __init__(self, graph: openvino.CompiledModel, file: Mapped | None) -> None:
+    def __init__(self, graph: openvino.CompiledModel, file: MappedWeights | None) -> None:
         self._request = graph.create_infer_request()
         self._names = set[str]().union(*(place.get_names() for place in graph.inputs))
         self._file = file
@@ -262,9 +261,9 @@ class ListForward:
 
     def __init__(self, export: Export, *, compute_type: str, threads: int) -> None:
         self._rules = export.rules
-        graph, self._width = _in_streams(export, compute_type, threads)
+        graph, self._parallel = _in_streams(export, compute_type, threads)
         # Half of the requests wait for their turn, so that no stream waits for the next piece.
-        self._requests = [CompiledRequest(graph, export.file) for _ in range(2 * self._width)]
+        self._requests = [CompiledRequest(graph, export.file) for _ in range(2 * self._parallel)]
         self._turn = threading.Lock()
 
     @property
@@ -292,7 +291,7 @@ class ListForward:
 
     def _pieces_of(self, tokens: int) -> int:
         """Into how many pieces to cut a frame: as many for each stream."""
-        return self._width * -(-tokens // (self._width * PIECE_TOKENS))
+        return self._parallel * -(-tokens // (self._parallel * PIECE_TOKENS))
 
     def _run(self, pieces: Iterable[Inputs], cancellation: Cancellation | None) -> list[NDArray[np.float32]]:
         """The vectors of each piece, in their order."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
-from munjang.encoder import export as exports
-from munjang.encoder.compiled import InteractiveForward, ListForward, supported
-from munjang.encoder.load import LoadOptions, SentenceEncoder
+from munjang.encoder.openvino_runtime import export as exports
+from munjang.encoder.openvino_runtime.compiled import InteractiveForward, ListForward, supported
+from munjang.encoder.sentence_encoder import LoadOptions, SentenceEncoder
 from munjang.encoder.tokenizer import tokenizer_for
 from munjang.errors import ConfigurationError
 
@@ -34,7 +35,10 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
     runtime = InteractiveForward if options.interactive else ListForward
     forward = runtime(export, compute_type=compute_type, threads=options.threads)
     info = export.rules.info(options.int8_scale)
-    return SentenceEncoder(info, "openvino", compute_type, tokenizer_for(export.rules), forward, export.file)
+    tidy = partial(export.file.let_go, tables=True) if export.file else None
+    return SentenceEncoder(
+        info, "openvino", compute_type, on_cpu=True, _tokenize=tokenizer_for(export.rules), _forward=forward, _tidy=tidy
+    )
 
 
 def _export(folder: Path, options: LoadOptions) -> exports.Export:
@@ -47,6 +51,6 @@ def _export(folder: Path, options: LoadOptions) -> exports.Export:
         if found := exports.read(kept):
             return found
         _log.warning("the converted model could not be kept in the cache; it is made again in this process")
-    from munjang.encoder.converting import convert  # noqa: PLC0415 - torch, only where there is no export
+    from munjang.encoder.openvino_runtime.convert import convert  # noqa: PLC0415 - torch, only where there is no export
 
     return convert(folder, options)

@@ -1,4 +1,4 @@
-"""A batch of tokenised texts frame by frame through a model, as the arrays that `pipeline` reads. Pure numpy."""
+"""The arrays that a model reads, made of a batch of tokenised texts, frame by frame. Pure numpy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from munjang.encoder.layout import START, lay_out
+from munjang.encoder.sequence_packing import START, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from munjang.encoder.contract import Tokens
-    from munjang.encoder.layout import Frame
-    from munjang.encoder.rules import Rules
+    from munjang.encoder.model_rules import Rules
+    from munjang.encoder.sequence_packing import Frame
 
 
 def in_frames(
@@ -63,6 +63,8 @@ def arrays(frame: Frame, batch: Sequence[Tokens], rules: Rules) -> dict[str, NDA
         "input_ids": _spread(_chained([tokens.ids for tokens in texts]), placed.places, shape, rules.pad_id),
         **placed.arrays,
     }
+    if first == rules.pad_id + 1 and first and any(rules.pad_id in tokens.ids for tokens in texts):
+        found["position_ids"] = _positions(found["input_ids"], placed, first)
     if rules.wants_type_ids:
         kinds = _chained([tokens.type_ids or (0,) * len(tokens) for tokens in texts])
         found["token_type_ids"] = _spread(kinds, placed.places, shape, rules.pad_type_id)
@@ -95,6 +97,14 @@ def _place(frame: Frame, lengths: tuple[int, ...], first_position: int | None, l
         positions = np.broadcast_to(steps, real.shape)[real] + first_position
         found["position_ids"] = _spread(positions, places, shape, first_position)
     return Placed(found, places)
+
+
+def _positions(ids: NDArray[np.int64], placed: Placed, first: int) -> NDArray[np.int64]:
+    """Positions as RoBERTa and its kin count them, where a text holds the id of padding, `first` - 1."""
+    index, mask = placed.arrays["index"], placed.arrays["mask"]
+    counted = mask * (ids.reshape(-1)[index] != first - 1)
+    positions = first - 1 + np.cumsum(counted, axis=1) * counted
+    return _spread(positions[mask > 0], placed.places, ids.shape, first)
 
 
 _place_one = lru_cache(maxsize=128)(_place)

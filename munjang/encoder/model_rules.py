@@ -28,7 +28,7 @@ class Rules(BaseModel):
         pad_type_id: its token type id.
         pads_left: whether it is put before the text.
         wants_type_ids: whether the transformer takes token type ids.
-        packs: whether several texts may share a row, see `pipeline`.
+        packs: whether several texts may share a row, see `torch_runtime.pipeline`.
         first_position: the position of a text's first token, where it packs.
     """
 

@@ -1,8 +1,12 @@
-"""A sentence-transformers folder in torch: any model that the library loads, on any device."""
+"""A sentence-transformers folder in torch: any model that the library loads, on any device.
+
+What is no plain transformer over token ids runs as a `GenericModel`, by the library's own preprocessing.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,18 +14,23 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers.utils import logging as transformers_logging
 
-from munjang.encoder.flat_model import FlatForward
-from munjang.encoder.generic import GenericModel
-from munjang.encoder.load import ComputeType, LoadOptions, SentenceEncoder
-from munjang.encoder.packing import packing
-from munjang.encoder.pipeline import Attention
-from munjang.encoder.rules import Rules, info_of, rules_of
-from munjang.encoder.tokenizer import TextTokenizer
-from munjang.encoder.torch_model import TorchForward
+from munjang.encoder.contract import Tokens
+from munjang.encoder.model_rules import Rules, info_of, rules_of
+from munjang.encoder.sentence_encoder import ComputeType, LoadOptions, SentenceEncoder
+from munjang.encoder.sequence_packing import computed, lay_out
+from munjang.encoder.tokenizer import TextTokenizer, normalize, prompt_text
+from munjang.encoder.torch_runtime.forward import FlatForward, StoppableLayers, TorchForward
+from munjang.encoder.torch_runtime.pipeline import Attention, find_packing
 from munjang.errors import ConfigurationError, ModelLoadFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from munjang.encoder.contract import Cancellation
 
 
 def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
@@ -31,12 +40,12 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
         torch.set_num_threads(options.threads)
     dtype = pick_dtype(options.compute_type, chosen)
     model = load_model(folder, chosen, dtype)
-    name = str(dtype).removeprefix("torch.")
+    name, on_cpu = str(dtype).removeprefix("torch."), chosen.type == "cpu"
     rules = plain_rules(model)
     if rules is None:
         info = info_of(model, options.int8_scale)
         generic = GenericModel(model, info.prompts, info.default_prompt)
-        return SentenceEncoder(info, "torch", name, generic.tokenize, generic)
+        return SentenceEncoder(info, "torch", name, on_cpu, generic.tokenize, generic)
     rules = _packed(list(model), rules, chosen)
     forward = (
         FlatForward(list(model), rules, chosen)
@@ -44,7 +53,7 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
         else TorchForward(list(model), rules, chosen, _streams(model[0].model.config, chosen, options))
     )
     info = rules.info(options.int8_scale)
-    return SentenceEncoder(info, "torch", name, TextTokenizer(rules), forward)
+    return SentenceEncoder(info, "torch", name, on_cpu, TextTokenizer(rules), forward)
 
 
 def _streams(config: Any, device: torch.device, options: LoadOptions) -> int:
@@ -60,7 +69,7 @@ def _packed(modules: list[Any], rules: Rules, device: torch.device) -> Rules:
     """How to pack, on a GPU that has the kernel for it; else as given."""
     if device.type != "cuda" or not rules.pools_prompt:
         return rules
-    return packing(modules, rules, Attention.VARLEN)
+    return find_packing(modules, rules, Attention.VARLEN)
 
 
 def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
@@ -135,3 +144,69 @@ def pick_dtype(compute_type: ComputeType, device: torch.device) -> torch.dtype:
             return torch.float16
         case _:
             return torch.float32
+
+
+class GenericModel:
+    """Any model that is not a plain transformer over token ids: static embeddings, slow tokenizers, routers.
+
+    It runs through sentence-transformers' own preprocessing, text by text, which every model of that library has.
+    Slower, and it cannot say whether a text was cut. `Tokens.text` carries the text to the forward.
+    """
+
+    def __init__(self, model: Any, prompts: Mapping[str, str], default_prompt: str) -> None:
+        self._model = model
+        self._prompts = prompts
+        self._default = default_prompt
+        self._layers = StoppableLayers(model)
+        self._turn = threading.Lock()
+
+    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
+        """Tokens that carry the text and, where the model has token ids, how many there are.
+
+        Raises:
+            UnknownPrompt: there is no prompt of that name.
+            InvalidText: a text is not valid Unicode.
+        """
+        prompt = prompt_text(self._prompts, prompt_name, self._default)
+        return [self._tokens(text, prompt) for text in normalize(texts)]
+
+    streams = 1
+    packs = False
+
+    def __call__(
+        self,
+        batch: Sequence[Tokens],
+        *,
+        share: bool = False,  # noqa: ARG002 - the library's tokenizers are not for several threads
+        cancellation: Cancellation | None = None,
+    ) -> NDArray[np.float32]:
+        """See `Encoder.forward`."""
+        rows: list[Any] = [None] * len(batch)
+        with self._turn, self._layers.stopped_by(cancellation), torch.inference_mode():
+            for prompt, members in self._groups(batch):
+                texts = [batch[row].text for row in members]
+                vectors = self._model.encode(
+                    texts, prompt=prompt or None, batch_size=len(texts), convert_to_tensor=True
+                )
+                for row, vector in zip(members, vectors.float().cpu(), strict=True):
+                    rows[row] = vector
+        vectors_out: NDArray[np.float32] = torch.stack(rows).numpy()
+        return vectors_out
+
+    def computed(self, lengths: Sequence[int]) -> int:
+        """See `Encoder.computed`."""
+        return computed(lengths, packs=False)
+
+    @staticmethod
+    def _groups(batch: Sequence[Tokens]) -> Iterator[tuple[str, list[int]]]:
+        """Prompts and rows of texts that have like lengths and one prompt."""
+        for frame in lay_out([len(tokens) for tokens in batch], packs=False):
+            by_prompt: dict[str, list[int]] = {}
+            for row in frame.texts:
+                by_prompt.setdefault(batch[row].prompt, []).append(row)
+            yield from by_prompt.items()
+
+    def _tokens(self, text: str, prompt: str) -> Tokens:
+        ids = self._model.preprocess([text], prompt=prompt or None).get("input_ids")
+        flat = tuple(ids.flatten().tolist()) if ids is not None else (0,)
+        return Tokens(ids=flat or (0,), text=text, prompt=prompt)

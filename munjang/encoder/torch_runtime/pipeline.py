@@ -1,0 +1,246 @@
+"""A transformer with its pooling as one torch module over the arrays of a frame, and whether it can read packed rows.
+
+Rows may hold several texts. That needs attention that keeps them apart, and positions that begin anew with each text.
+`find_packing` tries it on a few texts and assumes nothing of an architecture. Where a model does not take both, or
+gives other vectors then, each text has a row of its own.
+
+Attention of variable length (`Attention.VARLEN`) is torch's own kernel (FlashAttention) on a GPU; elsewhere each text
+is run by itself, which is right and slow.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface
+
+from munjang.encoder.contract import Tokens
+from munjang.encoder.model_inputs import arrays
+from munjang.encoder.sequence_packing import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from munjang.encoder.model_rules import Rules
+
+LENGTHS = (200, 33, 9, 5, 3, 2)
+"""Tokens of the texts that are tried, as far as the model reads them."""
+
+SAME, ROUNDED = 0.9999, 0.995
+"""The least cosine between a text's two vectors where the model computes in float32, and where in a shorter format."""
+
+NAME = "munjang_varlen"
+
+
+class Attention(StrEnum):
+    """How the texts of a frame are kept apart."""
+
+    PADDED = "padded"  # one text a row; its padding is masked
+    ROWS = "rows"  # a mask among the texts of each row
+    VARLEN = "varlen"  # one row of all texts, without padding, and attention of variable length
+
+
+class Pipeline(torch.nn.Module):
+    """The modules of a sentence-transformers model whose first one is a transformer.
+
+    The transformer computes in its own number format, pooling and what follows in float32.
+    """
+
+    def __init__(self, modules: Sequence[Any], attention: Attention) -> None:
+        super().__init__()
+        self.transformer = modules[0].model
+        self.rest = torch.nn.ModuleList(module.float() for module in modules[1:])
+        self._attention = attention
+        self._has_kinds = hasattr(getattr(self.transformer, "embeddings", None), "token_type_embeddings")
+
+    def forward(  # noqa: PLR0917 - tracing hands the inputs over by place
+        self,
+        input_ids: torch.Tensor,
+        segments: torch.Tensor,
+        index: torch.Tensor,
+        mask: torch.Tensor,
+        position_ids: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Vectors float32 [texts, dimensions] of a frame; see `model_inputs.arrays` for its inputs."""
+        given: dict[str, Any] = {"input_ids": input_ids} | self._apart(segments, mask)
+        if position_ids is not None:
+            given["position_ids"] = position_ids
+        if token_type_ids is not None:
+            given["token_type_ids"] = token_type_ids
+        elif self._has_kinds:  # all of the first one, said once for all tokens
+            given["token_type_ids"] = input_ids.new_zeros((1, 1))
+        hidden = self.transformer(**given).last_hidden_state
+        tokens = hidden.reshape(-1, hidden.shape[-1])[index].float()
+        features = {"token_embeddings": tokens, "attention_mask": mask}
+        for module in self.rest:
+            features = module(features)
+        vectors: torch.Tensor = features["sentence_embedding"]
+        return vectors
+
+    def _apart(self, segments: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
+        """What tells the transformer which tokens belong together."""
+        match self._attention:
+            case Attention.PADDED:
+                return {"attention_mask": (segments > 0).long()}
+            case Attention.ROWS:
+                dtype = self.transformer.dtype
+                same = segments[:, None, :, None] == segments[:, None, None, :]
+                return {"attention_mask": torch.where(same, 0.0, torch.finfo(dtype).min).to(dtype)}
+            case Attention.VARLEN:
+                return _bounds(mask, segments.shape[1])
+
+
+def tensors(found: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Arrays as tensors on the CPU that share their memory."""
+    return {name: torch.from_numpy(array) for name, array in found.items()}
+
+
+def find_packing(modules: Sequence[Any], rules: Rules, attention: Attention) -> Rules:
+    """The rules and how to pack, if a model of these modules can by this attention; else the rules as given."""
+    transformer = modules[0].model
+    if rules.pads_left or _looks_through_a_window(transformer.config):
+        return rules
+    texts = sample(rules.max_tokens)
+    expected = alone(modules, texts, rules)
+    row = Frame(sum(map(len, texts)) + 3, (tuple(range(len(texts))),))
+    best, nearest = rules, SAME if transformer.dtype == torch.float32 else ROUNDED
+    for first in _first_positions(transformer):
+        tried = rules.model_copy(update={"packs": True, "first_position": first})
+        try:
+            found = _vectors(modules, row, texts, tried, attention)
+        except Exception:  # noqa: BLE001, S112 - whatever an architecture says of such a row, it is a no
+            continue
+        cosine = least_cosine(expected, found)
+        if cosine >= nearest:
+            best, nearest = tried, cosine
+    return best
+
+
+def sample(most: int) -> list[Tokens]:
+    """Texts of several lengths up to `most` tokens, of token ids that any vocabulary has."""
+    return [
+        Tokens(tuple(5 + (7 * number + step) % 90 for step in range(min(length, most))))
+        for number, length in enumerate(LENGTHS)
+    ]
+
+
+def alone(modules: Sequence[Any], texts: Sequence[Tokens], rules: Rules) -> torch.Tensor:
+    """The model's own vectors, float32 [texts, dimensions]."""
+    frame = Frame(max(map(len, texts)), tuple((number,) for number in range(len(texts))))
+    return _vectors(modules, frame, texts, rules, Attention.PADDED)
+
+
+def least_cosine(left: torch.Tensor, right: torch.Tensor) -> float:
+    """Between vectors row by row; NaN where there is one."""
+    return float(torch.nn.functional.cosine_similarity(left, right).min())
+
+
+def _looks_through_a_window(config: Any) -> bool:
+    """Whether tokens attend to their neighbours alone in some layers, which a mask of ours would undo."""
+    return any(getattr(config, name, None) for name in ("sliding_window", "local_attention"))
+
+
+def _first_positions(transformer: Any) -> list[int]:
+    """Where positions may begin: at 0, or behind the padding's own, as RoBERTa and its kin have it."""
+    padding = getattr(getattr(transformer, "embeddings", None), "padding_idx", None)
+    return [0] if padding is None else [0, padding + 1]
+
+
+def _vectors(
+    modules: Sequence[Any], frame: Frame, texts: Sequence[Tokens], rules: Rules, attention: Attention
+) -> torch.Tensor:
+    pipeline = Pipeline(modules, attention)
+    device = pipeline.transformer.device
+    given = {name: tensor.to(device) for name, tensor in tensors(arrays(frame, texts, rules)).items()}
+    with torch.inference_mode(), _varlen_used_by(pipeline.transformer, on=attention is Attention.VARLEN):
+        found: torch.Tensor = pipeline(**given)
+    return found
+
+
+def _bounds(mask: torch.Tensor, width: int) -> dict[str, Any]:
+    """What `_attend` needs: where each text begins and ends, int32, the row's end last; and the longest one's tokens.
+
+    Args:
+        mask: int64 [texts, longest], 1 for a token.
+        width: tokens of the row. What lies behind the last text, at most as much as the longest, is a text of its own.
+    """
+    ends = functional.pad(mask.sum(1).cumsum(0), (1, 1))
+    ends[-1] = width
+    return {"attention_mask": None, "bounds": ends.to(torch.int32), "longest": mask.shape[1]}
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,  # noqa: ARG001 - the library's signature; the bounds say it all
+    *,
+    bounds: torch.Tensor,
+    longest: int,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """The attention of one layer, as transformers calls it: [1, heads, T, d] each, to [1, T, heads, d].
+
+    Raises:
+        NotImplementedError: the layer looks through a sliding window.
+    """
+    if sliding_window:
+        msg = "texts are not packed for layers with a sliding window"
+        raise NotImplementedError(msg)
+    causal = bool(getattr(module, "is_causal", False))
+    if query.is_cuda:
+        from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - not every torch that runs on a CPU has it
+
+        queries, keys, values = (part[0].transpose(0, 1) for part in (query, key, value))
+        window = (-1, 0) if causal else (-1, -1)
+        found = varlen_attn(
+            queries,
+            keys,
+            values,
+            bounds,
+            bounds,
+            longest,
+            longest,
+            scale=scaling,
+            window_size=window,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        return torch.as_tensor(found)[None], None
+    sizes = bounds.diff().tolist()
+    apart = zip(*(torch.split(part, sizes, dim=2) for part in (query, key, value)), strict=True)
+    texts = [_attend_alone(*parts, scaling=scaling, causal=causal) for parts in apart]
+    return torch.cat(texts, dim=2).transpose(1, 2), None
+
+
+def _attend_alone(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scaling: float | None, causal: bool
+) -> torch.Tensor:
+    return functional.scaled_dot_product_attention(
+        query, key, value, is_causal=causal, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
+    )
+
+
+@contextmanager
+def _varlen_used_by(transformer: Any, *, on: bool = True) -> Iterator[None]:
+    """Let a transformer attend this way for a while, if `on`."""
+    usual = transformer.config._attn_implementation  # noqa: SLF001 - there is no other way to ask
+    if on:
+        use_varlen(transformer)
+    try:
+        yield
+    finally:
+        transformer.set_attn_implementation(usual)
+
+
+def use_varlen(transformer: Any) -> None:
+    """Let a transformer attend this way from now on."""
+    AttentionInterface.register(NAME, _attend)
+    transformer.set_attn_implementation(NAME)
