@@ -38,7 +38,7 @@ class FakeEncoder:
             engine.
         failing: set it to make every forward raise RuntimeError.
         streams: how many forwards with `share` can run at the same time; it only says so.
-        on_cpu: whether its forwards compute on the thread that calls them.
+        on_cpu: whether it claims to compute on a CPU.
         packs: whether batches are planned as for a model whose texts share rows.
         batches: the size of every batch that was run, for tests to read.
     """

@@ -132,7 +132,7 @@ class Encoder(Protocol):
 
     @property
     def on_cpu(self) -> bool:
-        """Whether a forward computes on the thread that calls it, so that the thread's CPU time shows its progress."""
+        """Whether forwards compute on this machine's processors, so that their time shows progress."""
 
     @property
     def packs(self) -> bool:

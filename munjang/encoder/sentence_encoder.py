@@ -89,7 +89,7 @@ class SentenceEncoder:
         info: what callers may know of the model.
         runtime: what computes the forward: "torch" or "openvino".
         compute_type: the number format that it computes in.
-        on_cpu: whether it computes on a CPU, on the thread that calls it.
+        on_cpu: whether it computes on a CPU.
     """
 
     info: ModelInfo

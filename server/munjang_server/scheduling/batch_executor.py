@@ -8,7 +8,9 @@ sixteen forwards of ever fewer texts, between which others have their turn, and 
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,9 @@ _log = logging.getLogger(__name__)
 PROBE_TEXT = "문장이 벡터가 됩니다."
 """What a probe's forward reads."""
 
+RUNNER = "munjang-runner"
+"""How the names of runner threads begin."""
+
 _CALIBRATION_TOKENS = (64, 256, 1024)
 _CALIBRATION_SECONDS = 0.5  # a forward that is expected to take longer is left to callers
 _MATRIX = 2
@@ -43,14 +48,20 @@ class UnusableRows(Exception):
     """A forward returned something else than one vector a text."""
 
 
-def _cpu_clock() -> Callable[[], float]:
-    """The processor seconds of this thread, to be read by any thread; always 0 where the system does not tell."""
-    if not hasattr(time, "pthread_getcpuclockid"):
-        return float
-    import threading  # noqa: PLC0415
+def compute_seconds() -> float:
+    """Processor seconds of what computes forwards in this process; always 0 where the system does not tell.
 
-    clock = time.pthread_getcpuclockid(threading.get_ident())
-    return lambda: time.clock_gettime(clock)
+    Those are all threads that Python did not start, and the runners: a forward with all threads computes on the thread
+    that calls it and on others, one on a stream on a thread of the runtime's own.
+    """
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return 0.0
+    seconds = time.process_time()
+    for thread in threading.enumerate():
+        if not thread.name.startswith(RUNNER) and thread.ident is not None:
+            with suppress(OSError):  # it has just ended
+                seconds -= time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+    return seconds
 
 
 @dataclass(slots=True, eq=False)
@@ -61,10 +72,9 @@ class Running:
         expected: seconds that it is expected to take.
         tokens: of its texts, without padding.
         batch: the batch that it carries; None for a probe's.
-        on_cpu: whether it computes on the thread that runs it, so that processor time shows progress.
+        on_cpu: whether it computes on this machine's processors, so that their time shows progress.
         started: when, by `time.monotonic()`.
         cancellation: ends it early.
-        cpu: processor seconds of its thread.
     """
 
     expected: float
@@ -73,7 +83,6 @@ class Running:
     on_cpu: bool
     started: float = 0.0
     cancellation: Cancellation = field(default_factory=Cancellation)
-    cpu: Callable[[], float] = field(default_factory=_cpu_clock)
 
     @property
     def left(self) -> float:

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from munjang_server.scheduling.batch_executor import RUNNER
 from munjang_server.scheduling.request import Batch
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class RunnerPool:
 
     def _start(self, number: int) -> threading.Thread:
         """Start a thread; a daemon, since a stuck forward cannot be ended and must not keep the process."""
-        thread = threading.Thread(target=self._main, args=[number], name=f"munjang-runner-{number}", daemon=True)
+        thread = threading.Thread(target=self._main, args=[number], name=f"{RUNNER}-{number}", daemon=True)
         thread.start()
         return thread
 

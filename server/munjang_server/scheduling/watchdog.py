@@ -2,7 +2,7 @@
 
 A stuck forward cannot be ended, since it runs in a thread of this process. So callers are answered and new ones refused
 until it comes back by itself and a probe succeeds. A forward that is slow but makes progress is not stuck, however long
-its texts are: its thread uses the processor. Needs no traffic for any of this.
+its texts are: what computes uses the processor. Needs no traffic for any of this.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from munjang.errors import MunjangError
+from munjang_server.scheduling.batch_executor import compute_seconds
 from munjang_server.scheduling.request import Probe
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SLACK = 4.0  # a forward may be stuck when it takes so many times longer than expected, and stall_seconds at least
-_LIMIT = 10.0  # times that: then it is stuck though its thread seems to work
-_PROGRESS = 0.05  # of the time awake that a thread that computes has the processor at least
+_LIMIT = 10.0  # times that: then it is stuck though something computes
+_PROGRESS = 0.2  # of a processor is what a forward that makes progress uses at least
 _LOOKS = 8  # times in stall_seconds or probe_seconds that the watchdog looks
 
 
@@ -53,10 +54,9 @@ class AwakeTime:
 
 @dataclass(slots=True)
 class _Watched:
-    """What is known of a forward: seconds awake since it began, and when its thread last made progress."""
+    """What is known of a forward: seconds awake since it began, and when there was progress last."""
 
     awake: float
-    cpu: float
     progressed: float = 0.0
 
 
@@ -65,22 +65,29 @@ class StallDetector:
 
     Args:
         floor: seconds that any forward may take.
+        computed: processor seconds of what computes forwards.
     """
 
-    def __init__(self, floor: float) -> None:
+    def __init__(self, floor: float, computed: Callable[[], float] = compute_seconds) -> None:
         self._floor = floor
+        self._computed = computed
+        self._last = computed()
         self._watched: dict[Running, _Watched] = {}
 
     def look(self, running: Iterable[Running], awake: float) -> list[Running]:
-        """Those that are stuck of the forwards that run now. `awake`: seconds awake since the last look."""
-        before, self._watched = self._watched, {}
+        """Those that are stuck of the forwards that run now. `awake`: seconds awake since the last look.
+
+        Of several that run, a look cannot tell which computes; one that is stuck beside others is found by `_LIMIT`
+        at the latest, or when those have ended.
+        """
+        before, self._watched, computed = self._watched, {}, self._computed()
+        progress = computed - self._last > _PROGRESS * awake
+        self._last = computed
         for one in running:
-            cpu = one.cpu() if one.on_cpu else 0.0
-            seen = self._watched[one] = before.get(one) or _Watched(-awake, cpu)
+            seen = self._watched[one] = before.get(one) or _Watched(-awake)
             seen.awake += awake
-            if cpu - seen.cpu > _PROGRESS * awake:
+            if progress and one.on_cpu:
                 seen.progressed = seen.awake
-            seen.cpu = cpu
         return [one for one, seen in self._watched.items() if self._stuck(one, seen)]
 
     def _stuck(self, one: Running, seen: _Watched) -> bool:

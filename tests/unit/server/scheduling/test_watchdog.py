@@ -2,104 +2,123 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from munjang.errors import EngineUnavailable
 from munjang.testing import FakeEncoder
-from munjang_server.scheduling.batch_executor import Running
+from munjang_server.scheduling.batch_executor import Running, compute_seconds
 from munjang_server.scheduling.watchdog import AwakeTime, StallDetector
 
 QUICK = {"probe_seconds": 0.02, "stall_seconds": 0.05}
 CALM = {"probe_seconds": 0.02, "stall_seconds": 30}
 
 
-def forward(expected, cpu=None):
-    """A forward whose thread has had `cpu()` seconds of the processor."""
-    return Running(expected, 10, None, on_cpu=cpu is not None, cpu=cpu or float)
+def forward(expected):
+    return Running(expected, 10, None, on_cpu=True)
 
 
-def looks(detector, running, seconds, step=0.25):
+def detector(computed=lambda: 0.0):
+    """Of forwards that may take three seconds; `computed()` is the processor time that they have had."""
+    return StallDetector(3.0, computed)
+
+
+class Works:
+    """Processor time that goes up by a share of every quarter of a second."""
+
+    def __init__(self, share):
+        self.share, self.seconds = share, 0.0
+
+    def __call__(self):
+        self.seconds += 0.25 * self.share
+        return self.seconds
+
+
+def looks(watching, running, seconds, step=0.25):
     """Whether one of some forwards that go on for so long is found stuck."""
-    return any(detector.look(running, step) for _ in range(int(seconds / step) + 1))
+    return any(watching.look(running, step) for _ in range(int(seconds / step) + 1))
 
 
 def test_a_forward_is_stuck_after_the_floor_however_short_it_should_be():
     running = forward(0.01)
 
-    assert not looks(StallDetector(3.0), [running], 3.0)
-    assert looks(StallDetector(3.0), [running], 3.5)
+    assert not looks(detector(), [running], 3.0)
+    assert looks(detector(), [running], 3.5)
 
 
 def test_a_forward_that_is_expected_to_take_long_is_given_time():
     running = forward(2.0)
 
-    assert not looks(StallDetector(3.0), [running], 8.0)
-    assert looks(StallDetector(3.0), [running], 8.5)
+    assert not looks(detector(), [running], 8.0)
+    assert looks(detector(), [running], 8.5)
 
 
 def test_a_slow_forward_that_makes_progress_is_not_stuck_however_long_it_takes():
-    """The thread of a text of 8,192 tokens works on, though the model was expected to be ten times faster."""
-    cpu = [0.0]
-
-    def work():
-        cpu[0] += 0.1  # of every quarter of a second
-        return cpu[0]
-
-    slow = forward(2.0, work)
-    assert not looks(StallDetector(3.0), [slow], 75.0)
+    """A text of 8,192 tokens is worked on, though the model was expected to be ten times faster."""
+    assert not looks(detector(Works(0.4)), [forward(2.0)], 75.0)
 
 
 def test_a_forward_that_has_ceased_to_make_progress_is_stuck_after_the_floor():
-    detector, cpu = StallDetector(3.0), [0.0]
-
-    def work():
-        cpu[0] += 0.1
-        return cpu[0]
-
-    one = forward(1.0, work)
-    assert not looks(detector, [one], 20.0)
-    one.cpu = lambda: cpu[0]
-    assert not looks(detector, [one], 2.5)
-    assert looks(detector, [one], 1.0)
+    works = Works(0.4)
+    watching, one = detector(works), forward(1.0)
+    assert not looks(watching, [one], 20.0)
+    works.share = 0.1  # what answers and refuses calls meanwhile
+    assert not looks(watching, [one], 2.5)
+    assert looks(watching, [one], 1.0)
 
 
 def test_a_forward_that_only_seems_to_work_is_given_up_after_ten_times_what_it_may_take():
-    cpu = [0.0]
+    one = forward(0.01)
+    watching = detector(Works(1.0))
 
-    def work():
-        cpu[0] += 0.25
-        return cpu[0]
+    assert not looks(watching, [one], 29.0)
+    assert looks(watching, [one], 2.0)
 
-    spinning = forward(0.01, work)
-    assert not looks(StallDetector(3.0), [spinning], 29.0)
-    assert looks(StallDetector(3.0), [spinning := forward(0.01, work)], 31.0)
+
+def test_what_computes_is_told_from_what_python_does():
+    """A product of matrices in numpy's own threads counts, a loop of Python's in another thread does not."""
+    end, before = threading.Event(), compute_seconds()
+
+    def spin():
+        while not end.is_set():
+            pass
+
+    spinning = threading.Thread(target=spin)
+    spinning.start()
+    used = time.pthread_getcpuclockid(spinning.ident)
+    while time.clock_gettime(used) < 0.3:
+        time.sleep(0)
+    mine = time.thread_time()
+    assert compute_seconds() - before < 0.1 + time.thread_time() - mine
+    end.set()
+    spinning.join()
 
 
 def test_many_forwards_one_after_the_other_are_not_one_that_is_stuck():
-    detector = StallDetector(3.0)
+    watching = detector()
 
-    assert not any(detector.look([forward(0.01)], 1.0) for number in range(100))
+    assert not any(watching.look([forward(0.01)], 1.0) for number in range(100))
 
 
 def test_a_forward_that_is_stuck_beside_others_is_found_and_named():
-    detector = StallDetector(3.0)
+    watching = detector()
     stuck = forward(0.05)
 
-    found = [detector.look([forward(0.05), stuck], 1.0) for number in range(6)]
+    found = [watching.look([forward(0.05), stuck], 1.0) for number in range(6)]
 
     assert found == [[], [], [], [], [stuck], [stuck]]
 
 
 def test_an_idle_engine_is_not_stuck():
-    detector = StallDetector(3.0)
+    watching = detector()
 
-    assert not looks(detector, [], 100)
+    assert not looks(watching, [], 100)
 
 
 def test_an_engine_is_found_stuck_within_five_seconds_by_default():
-    detector = StallDetector(3.0)
-
-    assert looks(detector, [forward(0.05)], 4.0, step=1 / 8)
+    assert looks(detector(), [forward(0.05)], 4.0, step=1 / 8)
 
 
 def test_time_in_which_the_process_was_stopped_is_not_counted():
