@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from munjang.encoder.sequence_packing import SHARED_WIDTHS, computed, plan, round_up
+from munjang.encoder import sequence_packing
+from munjang.encoder.sequence_packing import SHARED_WIDTHS, Frame, Rows, arrange, computed, plan, round_up
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=200)
 SENTENCES = st.lists(st.integers(4, 64), min_size=300, max_size=600)
@@ -78,3 +84,44 @@ def test_a_text_longer_than_the_budget_runs_alone() -> None:
 def test_no_texts_are_no_batches() -> None:
     assert not list(plan([], 100, packs=False))
     assert not list(plan([], 100, packs=True))
+
+
+def text_by_text(
+    runs: list[tuple[int, list[int]]], short: list[int], lengths: list[int]
+) -> tuple[list[Frame], list[int]]:
+    """What `_filled` does, by the slow way of trying each text in each run."""
+    frames = []
+    for width, run in runs:
+        rows = Rows(width)
+        for position in run:
+            rows.begin(position, lengths[position])
+        short = [position for position in short if not rows.fit(position, lengths[position])]
+        frames.append(rows.frame())
+    return frames, short
+
+
+@given(st.lists(st.one_of(st.integers(1, 64), st.integers(65, 8192)), min_size=1, max_size=300))
+def test_short_texts_fill_rows_as_if_each_were_tried_in_each_run(lengths: list[int]) -> None:
+    found = arrange(lengths, packs=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sequence_packing, "_filled", text_by_text)
+        assert found == arrange(lengths, packs=True)
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_a_long_list_is_planned_in_few_steps_a_text(packs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = random.Random(1)  # noqa: S311 - lengths, no secrets
+    lengths = [source.randint(1, 8192) if source.random() < 0.5 else source.randint(1, 64) for _ in range(100_000)]
+    steps = Counter[str]()
+    for name in ("fit", "begin"):
+        method = getattr(Rows, name)
+
+        def counted(rows: Rows, position: int, length: int, method: Any = method, name: str = name) -> Any:
+            steps[name] += 1
+            return method(rows, position, length)
+
+        monkeypatch.setattr(Rows, name, counted)
+    batches = list(plan(lengths, 16_384, packs=packs))
+
+    assert sorted(position for batch in batches for position in batch) == list(range(len(lengths)))
+    assert steps.total() <= 20 * len(lengths)
