@@ -11,7 +11,7 @@ import unicodedata
 from itertools import groupby
 
 PIECE_CHARS = 4096
-"""A text is composed in pieces of about so many characters, a few milliseconds each, between which other threads run."""
+"""A text is composed in pieces of about so many characters; other threads run between two pieces."""
 
 LONG_RUN = 32
 """Runs of at least so many marks are put in order here; insertion is fast enough for shorter ones."""

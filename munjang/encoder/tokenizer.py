@@ -95,7 +95,7 @@ def prompt_text(prompts: Mapping[str, str], name: str, default: str) -> str:
 
 
 def in_pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Consecutive texts to tokenise at a time: few enough that a caller who has gone, or a lack of memory, costs little.
+    """Consecutive texts to tokenise at a time: few, so that those of a caller who has gone cost little.
 
     Whoever tokenises many texts asks the tokenizer for one piece after the other. A text takes up to ten microseconds
     and a kilobyte for each of its characters.
