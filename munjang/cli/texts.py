@@ -40,7 +40,7 @@ class Texts:
             raise InvalidRequest(msg, field=error.field, index=start + error.index) from error
 
 
-def gather(arguments: list[str] | None, file: str) -> Texts:
+def read_texts(arguments: list[str] | None, file: str) -> Texts:
     """The texts of a command.
 
     Raises:

@@ -40,9 +40,9 @@ async def test_a_call_without_a_deadline_gets_the_servers(run_server, failure):
 async def test_a_call_that_was_cancelled_leaves_the_queue(server):
     waiting = await stuck(server)
     gone = server.embedding.Encode(REQUEST, timeout=30)
-    await server.until(lambda: server.batcher.load.queued_texts["interactive"] == 1)
+    await server.until(lambda: server.scheduler.load.queued_texts["interactive"] == 1)
     gone.cancel()
-    await server.until(lambda: server.batcher.load.queued_texts["interactive"] == 0)
+    await server.until(lambda: server.scheduler.load.queued_texts["interactive"] == 0)
     await server.until(lambda: ended(server, "CANCELLED") == 1)
     server.encoder.gate.set()
     await waiting
@@ -93,9 +93,9 @@ async def test_a_list_that_cannot_be_answered_in_time_is_refused_before_it_is_to
     monkeypatch.setattr(server.encoder, "tokenize", lambda *given: tokenized.append(given) or honest(*given))
     waiting = await stuck(server)
     tokenized.clear()
-    many = pb2.EncodeRequest(texts=["가"] * 256)
+    many = pb2.EncodeRequest(texts=["가"] * 640)
     queued = [server.embedding.Encode(many, timeout=30) for _ in range(8)]
-    await server.until(lambda: sum(server.batcher.load.queued_texts.values()) == 8 * 256)
+    await server.until(lambda: sum(server.scheduler.load.queued_texts.values()) == 8 * 640)
     assert len(tokenized) == 8
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await server.embedding.Encode(many, timeout=1)
