@@ -9,24 +9,25 @@ from __future__ import annotations
 import re
 import unicodedata
 from itertools import groupby
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PIECE_CHARS = 4096
 """A text is composed in pieces of about so many characters; other threads run between two pieces."""
 
 LONG_RUN = 32
-"""Runs of at least so many marks are put in order here; insertion is fast enough for shorter ones."""
+"""Runs of at least so many marks are always put in order here; insertion is fast enough for shorter ones."""
 
-_JOINING = "".join(
-    character
-    for character in map(chr, range(0x300, 0x20000))
-    if "\u1160" <= character <= "\u11ff" or unicodedata.category(character)[0] == "M"
-)
-"""All characters that can join what stands before them, in order or by composition: marks, medial and final jamo."""
+_JOINING = "".join(mark for mark in map(chr, range(0x300, 0x20000)) if unicodedata.category(mark)[0] == "M")
+"""All characters but jamo that can join what stands before them, by order or by composition; no others are above."""
 
 _MARKS = frozenset(mark for mark in _JOINING if unicodedata.combining(unicodedata.normalize("NFD", mark)[0]))
 """Those that are ordered among themselves: their decompositions begin with a canonical combining class."""
 
-_PIECE = re.compile(f"(?s:.{{1,{PIECE_CHARS}}})[{_JOINING}]*")
+_PIECE = re.compile(f"(?s:.{{1,{PIECE_CHARS}}})[\u1161-\u1175]?[\u11a8-\u11c2]?[{_JOINING}]*")
+"""What follows a piece joins none of it: a medial jamo joins an initial one alone, a final jamo those two."""
 
 
 def nfc(text: str) -> str:
@@ -37,18 +38,14 @@ def nfc(text: str) -> str:
 
 
 def _in_order(text: str) -> str:
-    """The text with its long runs of marks decomposed and in canonical order."""
+    """The text with its marks decomposed and in canonical order, where it has long runs of them."""
     if _MARKS.isdisjoint(text[::LONG_RUN]):  # a long run would have a mark there
         return text
-    return "".join(
-        [_ordered("".join(run)) if marks else "".join(run) for marks, run in groupby(text, _MARKS.__contains__)]
-    )
+    return "".join([_ordered(run) if marks else "".join(run) for marks, run in groupby(text, _MARKS.__contains__)])
 
 
-def _ordered(run: str) -> str:
+def _ordered(run: Iterator[str]) -> str:
     """Marks by their combining class, those of one class as they stood."""
-    if len(run) < LONG_RUN:
-        return run
     by_class: dict[int, list[str]] = {}
     for character in run:
         for mark in unicodedata.normalize("NFD", character):

@@ -29,7 +29,7 @@ ODD = (
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Cut and put in order even short texts."""
-    pattern = normalization._PIECE.pattern.replace(str(normalization.PIECE_CHARS), "3")
+    pattern = normalization._PIECE.pattern.replace(str(normalization.PIECE_CHARS), "2")
     monkeypatch.setattr(normalization, "_PIECE", re.compile(pattern))
     monkeypatch.setattr(normalization, "LONG_RUN", 2)
 

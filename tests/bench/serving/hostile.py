@@ -53,7 +53,7 @@ def measure(context: Context) -> dict[str, Any]:
         "latency_ms": {name: samples.latencies(itertools.chain(*each)) for name, each in short_calls.items()},
         "hostile_ms": samples.latencies(hostile_calls),
         "p99_over_alone": over_alone(short_calls),
-        "failed": samples.failures(call for each in short_calls.values() for found in each for call in found),
+        "failed_short": samples.failures(call for each in short_calls.values() for found in each for call in found),
         "failed_hostile": samples.failures(hostile_calls),
         "health_turned": turned,
     }

@@ -137,7 +137,7 @@ def hostile(found: dict[str, Any]) -> str:
             ),
             table(("", "calls", "p50 ms", "p99 ms", "max ms", "p99 over alone"), rows),
             (
-                f"Failed: {_counts(found['failed'])}. Of the hostile texts {ended['calls']:,} were answered, in "
+                f"Failed: {_counts(found['failed_short'])}. Of the hostile texts {ended['calls']:,} were answered, in "
                 f"{number(ended['p50'])} ms at the median; failed: {_counts(found['failed_hostile'])}. Health "
                 f"{'turned' if found['health_turned'] else 'did not turn'}."
             ),

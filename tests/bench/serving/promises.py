@@ -61,7 +61,7 @@ def _overload(found: dict[str, Any]) -> Iterator[Promise]:
 def _hostile(found: dict[str, Any]) -> Iterator[Promise]:
     (times,) = found["p99_over_alone"].values()
     yield _most("short calls beside hostile texts: p99 over that alone", times, 3.0)
-    yield _most("short calls beside hostile texts: failed", sum(found["failed"].values()), 0)
+    yield _most("short calls beside hostile texts: failed", sum(found["failed_short"].values()), 0)
     yield _most("hostile texts: times that health turned", int(found["health_turned"]), 0)
 
 

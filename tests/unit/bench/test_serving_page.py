@@ -96,7 +96,7 @@ FIGURES = {
         "latency_ms": {"alone": LATENCY, "beside hostile texts": LATENCY},
         "hostile_ms": LATENCY,
         "p99_over_alone": {"beside hostile texts": 2.5},
-        "failed": {"OVERLOADED": 1},
+        "failed_short": {"OVERLOADED": 1},
         "failed_hostile": {},
         "health_turned": False,
     },
