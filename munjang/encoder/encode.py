@@ -57,5 +57,5 @@ def check_vector(text: str, vector: NDArray[np.float32]) -> None:
     finite = bool(np.isfinite(vector).all())
     if not finite or not vector.any():
         what = "all zeros" if finite else "not finite (NaN or infinity)"
-        msg = f"the vector that the model makes of {text[:20]!r} ({len(text)} characters) is {what}"
+        msg = f"the model makes vectors that are {what}, of {text[:20]!r} ({len(text)} characters) for one"
         raise ModelLoadFailed(msg)

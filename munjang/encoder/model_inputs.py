@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from munjang.encoder.sequence_packing import START, lay_out
+from munjang.encoder.sequence_packing import START, Frame, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from munjang.encoder.contract import Tokens
     from munjang.encoder.model_rules import Rules
-    from munjang.encoder.sequence_packing import Frame
 
 
 def in_frames(
@@ -54,6 +53,8 @@ def arrays(frame: Frame, batch: Sequence[Tokens], rules: Rules) -> dict[str, NDA
     Of each text, [texts, longest], or for a lone text [1, width]: `index`, where its tokens are among all tokens of all
     rows; `mask`, 1 for a token.
     """
+    if not rules.packs and frame.width > rules.max_tokens:  # padding has positions too there, and the model so many
+        frame = Frame(rules.max_tokens, frame.rows)
     texts = [batch[position] for position in frame.texts]
     place = _place_one if len(texts) == 1 else _place
     first = rules.first_position if rules.packs else None

@@ -182,8 +182,8 @@ class VersionLoader:
             if isinstance(error, ProbeMismatch):
                 with suppress(OSError):  # without this note the next load tries again
                     too_far.touch()
-            told = (manifest.version, type(error).__name__, error)
-            _log.warning("version %d is loaded in float32; in the faster number format: %s: %s", *told)
+            why = f"{type(error).__name__}: {error}"  # not the error itself, whose frames hold the encoder in memory
+            _log.warning("version %d is loaded in float32; in the faster number format %s", manifest.version, why)
         return self._probed(folder, manifest, attempt, replace(options, compute_type="float32"))
 
     def _probed(
