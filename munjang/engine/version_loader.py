@@ -193,8 +193,8 @@ class VersionLoader:
         attempt.wrong = False
         encoder = load_encoder(folder, options)
         if encoder.info.max_tokens < manifest.max_tokens:
-            told = (manifest.version, manifest.max_tokens, encoder.info.max_tokens)
-            _log.warning("version %d was published for texts of %d tokens; it has positions for %d", *told)
+            limits = (manifest.version, manifest.max_tokens, encoder.info.max_tokens)
+            _log.warning("version %d was published for texts of %d tokens; it has positions for %d", *limits)
         try:
             least = LEAST_COSINE[encoder.compute_type] if least is None else least
             throttled, budget = self._throttled(encoder, DEFAULT_BUDGET)

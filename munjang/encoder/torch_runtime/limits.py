@@ -131,7 +131,7 @@ def _positions(module: Any) -> dict[str, int]:
     table = _table(module, POSITIONS)
     if table is not None:
         named = {"positions in the weights": table.num_embeddings - _first_position(module, table)}
-    return {name: int(value) for name, value in named.items() if _is_limit(value)}
+    return {name: int(value) for name, value in named.items() if value is not None and _is_limit(value)}
 
 
 def _first_position(module: Any, table: Any) -> int:
