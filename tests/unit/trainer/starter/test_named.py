@@ -48,7 +48,7 @@ def test_a_folder_is_published_and_promoted_where_there_is_no_stable_yet(registr
     assert (outcome.version, outcome.new, outcome.alias) == (1, True, "stable")
     manifest = registry.manifest(registry.alias("stable").version)
     assert manifest.base_model == "우리-모델"
-    assert manifest.prompts == {"query": "질문: "}
+    assert manifest.prompts == {"query": "질문: ", "document": ""}
 
 
 def test_the_published_model_gives_the_vectors_of_the_folder(registry, folder):
