@@ -59,6 +59,13 @@ def test_the_published_model_gives_the_vectors_of_the_folder(registry, folder):
     assert (before == after).all()
 
 
+def test_a_folder_of_another_kind_is_not_made_dense(registry, folder):
+    path = folder / "config_sentence_transformers.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_type": "CrossEncoder"}))
+    with pytest.raises(UnsupportedModel, match="cross-encoder"):
+        publish_named(registry, Silent(), str(folder))
+
+
 def test_the_same_model_is_not_published_twice(registry, folder):
     publish_named(registry, Silent(), str(folder))
     again = publish_named(registry, Silent(), str(folder))
