@@ -41,6 +41,7 @@ class TextTokenizer:
 
     def __init__(self, rules: Rules) -> None:
         self._tokenizer: Tokenizer = Tokenizer.from_str(rules.tokenizer)
+        self._tokenizer.encode_special_tokens = rules.splits_special_tokens
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(rules.max_tokens, direction=rules.truncation_side)
         self.rules = rules
@@ -76,6 +77,11 @@ class TextTokenizer:
 
 
 _living: WeakSet[TextTokenizer] = WeakSet()
+
+
+def prompt_names(prompts: Mapping[str, str]) -> list[str]:
+    """A name for each way to prompt: "", and every prompt that has words."""
+    return ["", *sorted(name for name, text in prompts.items() if text)]
 
 
 def prompt_text(prompts: Mapping[str, str], name: str, default: str) -> str:

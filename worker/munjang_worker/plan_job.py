@@ -142,7 +142,7 @@ def check_options(spec: JobSpec, manifest: Manifest) -> None:
     """
     info = ModelInfo(manifest.dimensions, manifest.max_tokens, int8_scale=manifest.int8_scale)
     OutputOptions(spec.dimensions, spec.normalize, spec.precision).check(info)
-    if spec.prompt_name and not manifest.prompts.get(spec.prompt_name):
+    if spec.prompt_name and spec.prompt_name not in manifest.prompts:
         known = ", ".join(sorted(manifest.prompts)) or "none"
         msg = f"version {manifest.version} has no prompt {spec.prompt_name!r}; it has: {known}"
         raise UnknownPrompt(msg, field="prompt_name")
