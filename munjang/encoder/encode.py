@@ -22,7 +22,10 @@ DEFAULT_BUDGET = 4096
 """Tokens of one forward, padding included, where nobody says otherwise."""
 
 LONGEST = 8192
-"""Tokens of the longest text that a model is tried with: one of more takes hours on a CPU."""
+"""Tokens of the longest text that a model is tried with when it is published: one of more takes hours on a CPU."""
+
+LONGEST_AT_LOAD = 1024
+"""The same at each load, where a minute of a large model's forward would be a minute of every start and swap."""
 
 
 def encode(
@@ -40,12 +43,12 @@ def forward_all(encoder: Encoder, tokens: Sequence[Tokens], *, budget: int = DEF
     return rows
 
 
-def longest_text(encoder: Encoder) -> str:
-    """Korean sentences of as many tokens as the model reads, or of `LONGEST` if that is less."""
+def longest_text(encoder: Encoder, bound: int = LONGEST) -> str:
+    """Korean sentences of as many tokens as the model reads, or of `bound` if that is less."""
     length, most = len(encoder.tokenize([PARAGRAPH])[0]), encoder.info.max_tokens
     if most >= UNLIMITED_TOKENS:  # no length is a strain for it
         return PARAGRAPH
-    return " ".join([PARAGRAPH] * -(-min(most, LONGEST) // length))
+    return " ".join([PARAGRAPH] * -(-min(most, bound) // length))
 
 
 def check_vector(text: str, vector: NDArray[np.float32]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from munjang.encoder.encode import check_vector, encode, forward_all, longest_text
+from munjang.encoder.encode import LONGEST_AT_LOAD, check_vector, encode, forward_all, longest_text
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
 from munjang.encoder.tokenizer import prompt_names
@@ -60,7 +60,7 @@ def describe(folder: Path) -> Description:
 
 def _describe(encoder: SentenceEncoder) -> Description:
     try:
-        texts = list(dict.fromkeys([*PROBES, longest_text(encoder)]))
+        texts = list(dict.fromkeys([*PROBES, longest_text(encoder, LONGEST_AT_LOAD), longest_text(encoder)]))
         vectors = encode(encoder, texts)
         scale = calibrate(encoder)
     except KeyError as error:
@@ -81,7 +81,7 @@ def _describe(encoder: SentenceEncoder) -> Description:
         prompts=dict(info.prompts),
         default_prompt=info.default_prompt,
         int8_scale=scale,
-        probes=tuple(Probe.of(text, vector) for text, vector in zip(texts, vectors, strict=True)),
+        probes=tuple(Probe.of(*probe) for probe in list(zip(texts, vectors, strict=True))[: len(PROBES) + 1]),
         libraries={name: metadata.version(name) for name in LIBRARIES},
     )
 
