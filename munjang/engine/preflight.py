@@ -41,7 +41,8 @@ SAMPLE = "새로운 문장 임베딩 모델을 서비스하기 전에 한 번씩
 def probe(encoder: Encoder, manifest: Manifest, *, least: float, budget: int = DEFAULT_BUDGET) -> float:
     """Encode the manifest's probe texts, and compare; the least cosine to a recorded vector.
 
-    A text that fills the model, or of `LONGEST_AT_LOAD` tokens, is run too, if none of those does. `budget` is the most tokens of one forward.
+    A text that fills the model, or of `LONGEST_AT_LOAD` tokens, is run too, if none of those does. `budget` is the most
+    tokens of one forward.
 
     Raises:
         ModelLoadFailed: the model has other dimensions than its manifest, or makes values that are not finite.
