@@ -137,7 +137,7 @@ class Plan(Record):
     format: str
     header: tuple[str, ...] = ()
     text_column: str
-    id_column: str
+    id_column: str | None
     columns: str
     block_rows: int
     shard_rows: int
@@ -156,7 +156,7 @@ class Plan(Record):
     def chosen(self) -> Columns:
         """The columns that the job reads."""
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.columns)))
-        return Columns(self.text_column, self.id_column, schema)
+        return Columns(self.text_column, self.id_column or None, schema)  # "" in plans of older releases
 
     @property
     def options(self) -> OutputOptions:

@@ -212,7 +212,7 @@ def _identity(
         "encoding": spec.encoding,
         "quoting": spec.quoting,
         "text_column": columns.text,
-        "id_column": columns.id,
+        "id_column": columns.id or "",
         "carry_columns": columns.carried,
         "version": manifest.version,
         "model": model_digest(manifest),

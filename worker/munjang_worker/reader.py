@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 
 from munjang.errors import InvalidJob
-from munjang_worker.block import ROW_NUMBER, SAMPLE, Block, Problem, choose_columns, infer_types, make_block
+from munjang_worker.block import ROW_NUMBER, SAMPLE, Block, Problem, choose_columns, infer_types, make_block, output_columns
 from munjang_worker.parquet_input import ParquetSplitter, read_parquet
 from munjang_worker.plan import STAGED, InputFile, Segment
 from munjang_worker.sources import HashingStream, decompressed, open_source
@@ -49,6 +49,7 @@ def split_input(
         return parquet.columns, [], files
     kind = text_format(sources[0].format, spec)
     columns, header = _text_columns(sources, kind, spec)
+    columns = output_columns(columns, spec, sources[0].url)
     text = _TextSplitter(kind, shards, folder, poll)
     return columns, header, [text.split(source, number) for number, source in enumerate(sources)]
 

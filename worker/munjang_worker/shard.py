@@ -14,6 +14,7 @@ from munjang.bulk.job import ShardProgress
 from munjang.encoder.postprocess import packed
 from munjang.errors import InvalidJob
 from munjang.vectors import unpack
+from munjang_worker.column_types import json_value
 from munjang_worker.encoding import BlockEncoder, BlockTokenizer, join_blocks
 from munjang_worker.interrupts import Interrupted, Reason
 from munjang_worker.plan import Record
@@ -96,7 +97,7 @@ class ShardCounts:
         self.truncated += encoded.truncated
         ids = encoded.table.column("id")
         for position, problem in sorted(encoded.problems.items()):
-            row_id = ids[position].as_py()
+            row_id = json_value(ids, position)
             row = {"row": encoded.first + position, "id": row_id, "reason": problem.reason}
             self.errors.append(row | {"message": problem.message})
 
