@@ -63,7 +63,7 @@ class ParquetSplitter:
             rows, footer = self._describe(source, "")
         with open_source(source.url) as opened:
             raw = HashingStream(opened, self._poll)
-            plain = decompressed(raw, source.compression)
+            plain = decompressed(raw, source.compression, source.url)
             if staged:
                 with self._folder.create(staged) as path, path.open("wb") as target:
                     shutil.copyfileobj(plain, target, CHUNK)

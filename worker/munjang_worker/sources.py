@@ -5,10 +5,14 @@ What the bytes mean is left to the formats.
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import hashlib
 import io
 import os
 import re
+import zlib
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,6 +22,7 @@ from fsspec.utils import glob_translate
 
 from munjang.bulk import ERRORS, MANIFEST
 from munjang.bulk.job import absolute
+from munjang.encodings import SAMPLE_BYTES, better_encoding, is_line_wise
 from munjang.errors import InvalidJob
 from munjang_worker.storage import CHUNK, confine, open_fs
 from munjang_worker.writers import part_names
@@ -40,6 +45,12 @@ FORMATS = {
 }
 
 COMPRESSIONS = {"gz": "gzip", "zst": "zstd", "zstd": "zstd"}
+
+ZSTD_WINDOW_MIB = 128
+"""The largest window that zstd decompresses unless it is told otherwise."""
+
+INVALID = "munjang.invalid"
+"""How decoding handles bytes that are not valid: each is marked by an unpaired surrogate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,22 +161,52 @@ class HashingStream(io.RawIOBase):
         super().close()
 
 
-def decompressed(stream: HashingStream, compression: str) -> IO[bytes]:
-    """The plain bytes of a file, buffered.
+def stream_encoding(encoding: str) -> str:
+    """The encoding of the bytes that `open_text` and staged segments give."""
+    return encoding if is_line_wise(encoding) else "utf-8"
+
+
+def open_text(source: Source, encoding: str, poll: Callable[[], None] = lambda: None) -> tuple[IO[bytes], HashingStream]:
+    """The plain bytes of a text file in its `stream_encoding`, and the stream of the file as it is stored.
+
+    Raises:
+        InvalidJob: it cannot be opened, or does not look like that encoding; reading raises it as `decompressed` does.
+    """
+    raw = HashingStream(open_source(source.url), poll)
+    with ExitStack() as stack:
+        stream = stack.enter_context(decompressed(raw, source.compression, source.url))
+        likely = better_encoding(stream.peek(SAMPLE_BYTES), encoding)
+        if likely:
+            msg = f"encoding: {source.url!r} does not look like {encoding}; it looks like {likely}"
+            msg = f"{msg}: write encoding={likely}, or --encoding {likely}"
+            raise InvalidJob(msg, field="encoding")
+        if not is_line_wise(encoding):
+            stream = io.BufferedReader(_Transcoder(stream, encoding), CHUNK)
+        stack.pop_all()
+    return stream, raw
+
+
+def decompressed(stream: HashingStream, compression: str, name: str) -> io.BufferedReader:
+    """The plain bytes of a file, buffered; `name` is told in errors.
 
     Reading it raises InvalidJob where the compressed data is damaged or breaks off in the middle.
     """
     buffered = io.BufferedReader(stream, CHUNK)
-    return io.BufferedReader(_Decompressor(stream, buffered, compression), CHUNK) if compression else buffered
+    return io.BufferedReader(_Decompressor(stream, buffered, compression, name), CHUNK) if compression else buffered
 
 
 class _Decompressor(io.RawIOBase):
-    """What pyarrow decompresses, as a Python stream; pyarrow's own cannot read lines."""
+    """Decompressed bytes as a Python stream: gzip by Python, which allows zeros at the end, zstd by pyarrow."""
 
-    def __init__(self, raw: HashingStream, buffered: IO[bytes], compression: str) -> None:
+    def __init__(self, raw: HashingStream, buffered: IO[bytes], compression: str, name: str) -> None:
         self._raw = raw
         self._buffered = buffered
-        self._plain = pa.CompressedInputStream(pa.PythonFile(buffered, mode="r"), compression)
+        self._name = name
+        self._plain: Any = (
+            gzip.GzipFile(fileobj=buffered)
+            if compression == "gzip"
+            else pa.CompressedInputStream(pa.PythonFile(buffered, mode="r"), compression)
+        )
 
     def readable(self) -> bool:
         return True
@@ -173,10 +214,15 @@ class _Decompressor(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         try:
             data = self._plain.read(len(buffer))
-        except OSError as error:
+        except (OSError, EOFError, zlib.error) as error:
             if self._raw.failure:
                 raise self._raw.failure from error
-            msg = f"input: a compressed file is damaged or incomplete: {error}"
+            msg = f"input: the compressed file {self._name!r} is damaged or incomplete: {error}"
+            if "too much memory" in str(error):
+                msg = (
+                    f"input: {self._name!r} needs a zstd window of more than {ZSTD_WINDOW_MIB} MiB: compress it again "
+                    f"without --long and --ultra ({error})"
+                )
             raise InvalidJob(msg, field="input") from error
         buffer[: len(data)] = data
         return len(data)
@@ -184,6 +230,42 @@ class _Decompressor(io.RawIOBase):
     def close(self) -> None:
         self._buffered.close()
         super().close()
+
+
+class _Transcoder(io.RawIOBase):
+    """Text of any encoding as UTF-8. Bytes that are not valid become one that is not valid in UTF-8 either."""
+
+    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)(INVALID)
+        self._ready = b""
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        while not self._ready and not self._ended:
+            data = self._stream.read(CHUNK)
+            self._ended = not data
+            self._ready = self._decoder.decode(data, self._ended).encode("utf-8", "surrogateescape")
+        count = min(len(buffer), len(self._ready))
+        buffer[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _mark_invalid(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\udcff", error.end
+
+
+codecs.register_error(INVALID, _mark_invalid)
 
 
 def _list(fs: Any, path: str) -> tuple[list[str], bool]:

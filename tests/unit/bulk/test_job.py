@@ -47,7 +47,7 @@ def test_a_version_may_be_a_number_or_nothing() -> None:
         ((IN, OUT), {"truncation": "middle"}, "truncation"),
         ((IN, OUT), {"max_error_rate": 1.5}, "max_error_rate"),
         ((IN, OUT), {"format": "xlsx"}, "format"),
-        ((IN, OUT), {"encoding": "utf-16"}, "encoding"),
+        ((IN, OUT), {"encoding": "base64"}, "encoding"),
         ((IN, OUT), {"encoding": "no-such"}, "encoding"),
         ((IN, OUT), {"carry_columns": "a,a"}, "carry_columns"),
         ((IN, OUT), {"carry_columns": "vector"}, "carry_columns"),
