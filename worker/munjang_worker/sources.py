@@ -11,9 +11,12 @@ import hashlib
 import io
 import os
 import re
+import stat
+import unicodedata
 import zlib
+from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -24,11 +27,13 @@ from munjang.bulk import ERRORS, MANIFEST
 from munjang.bulk.job import absolute
 from munjang.encodings import SAMPLE_BYTES, better_encoding, is_line_wise
 from munjang.errors import InvalidJob
-from munjang_worker.storage import CHUNK, confine, open_fs
+from munjang_worker.block import is_valid_text
+from munjang_worker.plan import LeftOut
+from munjang_worker.storage import CHUNK, confine, is_local, open_fs
 from munjang_worker.writers import part_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from munjang.bulk.job import JobSpec
 
@@ -49,6 +54,8 @@ COMPRESSIONS = {"gz": "gzip", "zst": "zstd", "zstd": "zstd"}
 ZSTD_WINDOW_MIB = 128
 """The largest window that zstd decompresses unless it is told otherwise."""
 
+HIDDEN = "its name begins with . or _"
+
 INVALID = "munjang.invalid"
 """How decoding handles bytes that are not valid: each is marked by an unpaired surrogate."""
 
@@ -62,8 +69,13 @@ class Source:
     compression: str
 
 
-def find_sources(spec: JobSpec, roots: tuple[str, ...]) -> list[Source]:
-    """The files of a job, sorted by name; of a folder those with a known suffix, hidden ones left out.
+def find_sources(spec: JobSpec, roots: tuple[str, ...], left_out: list[LeftOut] | None = None) -> list[Source]:
+    """The files of a job, sorted by name; of a folder those with a known suffix, or all if the job names the format.
+
+    Args:
+        spec: the job.
+        roots: where its files must lie, see `confine`.
+        left_out: gets what a folder or glob holds and the job does not read.
 
     Raises:
         InvalidJob: there are none, they are outside of the roots, of unknown or different formats, or hold the output.
@@ -71,26 +83,41 @@ def find_sources(spec: JobSpec, roots: tuple[str, ...]) -> list[Source]:
     confine(_fixed_part(spec.input), roots, "input")
     fs, path = open_fs(spec.input, "input")
     try:
-        urls, chosen = _list(fs, path)
-    except FileNotFoundError:
-        urls, chosen = [], True
+        found = _find_local(spec.input, roots) if is_local(fs) else _find_remote(fs, path)
     except PermissionError as error:
         msg = f"input: {spec.input!r} cannot be listed: {error}"
         raise InvalidJob(msg, field="input") from error
-    for url in urls:
+    for url in found.urls:
         confine(url, roots, "input")
-    if _takes_output(spec, folder=not chosen):
+    if _takes_output(spec, found):
         msg = f"the input holds the output folder {spec.output!r}: choose a folder elsewhere"
         raise InvalidJob(msg, field="output")
-    sources = [source for url in urls if (source := _source(url, spec, chosen=chosen))]
+    sources: list[Source] = []
+    for url in sorted(found.urls):
+        source = _source(url, spec, chosen=found.chosen)
+        if source:
+            sources.append(source)
+        else:
+            found.left_out.append(LeftOut(name=url, why="its suffix is not known; input_format would name the format"))
     if not sources:
         msg = f"input: there is no file {spec.input!r} that can be read; known are {', '.join(sorted(FORMATS))}"
-        raise InvalidJob(msg, field="input")
+        raise InvalidJob("; ".join([msg, *filter(None, [describe_left_out(found.left_out)])]), field="input")
     formats = sorted({source.format for source in sources})
     if len(formats) > 1:
         msg = f"input: the files are of different formats ({', '.join(formats)}); give a glob that takes one kind"
         raise InvalidJob(msg, field="input")
+    if left_out is not None:
+        left_out += sorted(found.left_out, key=lambda one: one.name)
     return sources
+
+
+def describe_left_out(left_out: Sequence[LeftOut]) -> str:
+    """What was left out, in a line for people; "" if nothing was."""
+    if not left_out:
+        return ""
+    first = left_out[0]
+    more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+    return f"left out: {first.name!r} ({first.why}){more}"
 
 
 def open_source(url: str) -> IO[bytes]:
@@ -268,41 +295,170 @@ def _mark_invalid(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(INVALID, _mark_invalid)
 
 
-def _list(fs: Any, path: str) -> tuple[list[str], bool]:
-    """The files, and whether each was chosen by name (and not just found in a folder)."""
+@dataclass(slots=True)
+class _Found:
+    """What an input names.
+
+    Attributes:
+        chosen: whether each file was chosen by name (and not just found in a folder).
+        urls: the files.
+        left_out: what else there is.
+        links: linked folders that were read: where each really is, by its path in the input.
+    """
+
+    chosen: bool
+    urls: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
+
+    def leave_out(self, path: str, why: str) -> None:
+        """Leave out a file or folder; its name is made one that can be written down."""
+        self.left_out.append(LeftOut(name=os.fsencode(path).decode("utf-8", "backslashreplace"), why=why))
+
+
+def _find_remote(fs: Any, path: str) -> _Found:
     if has_magic(path) and not fs.exists(path):
-        return sorted(_url(fs, name) for name in _files(fs, fs.glob(path, detail=True))), True
-    if fs.isdir(path):
-        found = _files(fs, fs.find(path, detail=True))
-        return sorted(_url(fs, name) for name in found if not _hidden(name[len(path) :])), False
-    return ([_url(fs, path)] if fs.exists(path) else []), True
+        entries, found = fs.glob(path, detail=True), _Found(chosen=True)
+    elif fs.isdir(path):
+        entries, found = fs.find(path, detail=True), _Found(chosen=False)
+    else:
+        entries, found = ({path: {"type": "file"}} if fs.exists(path) else {}), _Found(chosen=True)
+    for name in (name for name, info in entries.items() if info["type"] != "directory"):
+        if not found.chosen and _hidden(name[len(path) :]):
+            found.leave_out(name, HIDDEN)
+        else:
+            found.urls.append(_url(fs, name))
+    return found
 
 
-def _files(fs: Any, found: dict[str, Any]) -> list[str]:
-    """Files and links to files."""
-    return [
-        name
-        for name, info in found.items()
-        if info["type"] != "directory" and not (info.get("islink") and fs.isdir(name))
-    ]
+def _find_local(pattern: str, roots: tuple[str, ...]) -> _Found:
+    """Find files on a disk: linked folders are read, once each; names are compared however they are normalised."""
+    path = _as_stored(pattern)
+    if os.path.isdir(path):
+        found = _Found(chosen=False)
+        _walk(path, found, roots, depth=None)
+        return found
+    found = _Found(chosen=True)
+    if os.path.lexists(path):
+        why = _why_unreadable(path)
+        if why:
+            msg = f"input: {pattern!r} cannot be read: {why}"
+            raise InvalidJob(msg, field="input")
+        found.urls.append(path)
+    elif has_magic(pattern):
+        top = _fixed_part(pattern)
+        matcher = re.compile(glob_translate(_composed(pattern)))
+        _walk(
+            _as_stored(top),
+            found,
+            roots,
+            depth=None if "**" in pattern else pattern.count("/") - top.rstrip("/").count("/"),
+            matches=lambda name: bool(matcher.match(_composed(top.rstrip("/") + name))),
+        )
+    return found
+
+
+def _walk(
+    top: str,
+    found: _Found,
+    roots: tuple[str, ...],
+    *,
+    depth: int | None,
+    matches: Callable[[str], bool] | None = None,
+) -> None:
+    """Find all files below a folder, or those whose path below it matches, at most so many levels deep.
+
+    Linked folders come after all others, so that what is linked twice is read under its own name if it has one here.
+    """
+    folders, links = deque([top]), deque[str]()
+    seen: set[str] = set()
+    while folders or links:
+        folder = folders.popleft() if folders else links.popleft()
+        real = os.path.realpath(folder)
+        confine(folder, roots, "input")
+        if real in seen:
+            found.leave_out(folder, "a link to a folder that is read already")
+            continue
+        seen.add(real)
+        if os.path.islink(folder):
+            found.links[folder] = real
+        try:
+            with os.scandir(folder) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError as error:
+            found.leave_out(folder, f"it cannot be listed: {error.strerror}")
+            continue
+        for entry in entries:
+            name = entry.path[len(top.rstrip("/")) :]
+            if entry.is_dir():
+                if matches is None and _hidden(entry.name):
+                    found.leave_out(entry.path, HIDDEN)
+                elif depth is None or name.count("/") < depth:
+                    (links if entry.is_symlink() else folders).append(entry.path)
+            elif matches is None or matches(name):
+                why = HIDDEN if matches is None and _hidden(entry.name) else _why_unreadable(entry.path)
+                if why:
+                    found.leave_out(entry.path, why)
+                else:
+                    found.urls.append(entry.path)
+
+
+def _why_unreadable(path: str) -> str:
+    """Why a file on a disk cannot be read; "" if it can."""
+    if not is_valid_text(path):
+        guess = os.fsencode(path).decode("cp949", "backslashreplace").rsplit("/", 1)[-1]
+        return f"its name is not UTF-8; in CP949 it would be {guess!r}: rename it"
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return f"a link that leads nowhere, or no access: {error.strerror}"
+    if not stat.S_ISREG(mode):
+        return "it is a FIFO, a socket or a device, not a file"
+    return "" if os.access(path, os.R_OK) else "no permission to read it"
+
+
+def _as_stored(path: str) -> str:
+    """A path, or the one on the disk whose names differ only in their Unicode normal form (macOS has NFD)."""
+    if os.path.lexists(path):
+        return path
+    stored = "/"
+    for part in filter(None, path.split("/")):
+        if not os.path.lexists(os.path.join(stored, part)):
+            try:
+                same = [name for name in os.listdir(stored) if _composed(name) == _composed(part)]
+            except OSError:
+                same = []
+            part = min(same, default=part)
+        stored = os.path.join(stored, part)
+    return stored
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _hidden(path: str) -> bool:
     return any(part.startswith((".", "_")) for part in path.split("/"))
 
 
-def _takes_output(spec: JobSpec, *, folder: bool) -> bool:
+def _takes_output(spec: JobSpec, found: _Found) -> bool:
     """Whether the input would name files that the job itself writes: if not now, then when it is resumed."""
-    if folder:
-        output, root = _real(spec.output), _real(spec.input)
-        return output == root or (output.startswith(root + "/") and not _hidden(output[len(root) :]))
+    output = _real(spec.output)
+    if not found.chosen:
+        folders = [_real(spec.input), *found.links.values()]
+        rests = [output[len(folder) :] for folder in folders if f"{output}/".startswith(f"{folder}/")]
+        return any(not _hidden(rest) for rest in rests)
+    outputs = [spec.output]
+    for link, folder in found.links.items():
+        if f"{output}/".startswith(f"{folder}/"):
+            outputs.append(link + output[len(folder) :])
     names = (MANIFEST, ERRORS, *part_names(spec.format, 0, 1))
-    pattern = glob_translate(spec.input)
-    return any(re.match(pattern, f"{spec.output}/{name}") for name in names)
+    pattern = glob_translate(_composed(spec.input))
+    return any(re.match(pattern, _composed(f"{folder}/{name}")) for folder in outputs for name in names)
 
 
 def _real(url: str) -> str:
-    return url if "://" in url else os.path.realpath(url)
+    return url if "://" in url else os.path.realpath(_as_stored(url))
 
 
 def _url(fs: Any, path: str) -> str:
@@ -315,9 +471,9 @@ def _source(url: str, spec: JobSpec, *, chosen: bool) -> Source | None:
     if compression:
         suffixes.pop()
     known = FORMATS.get(suffixes[-1], "") if suffixes else ""
-    if not chosen and not known:
-        return None
     kind = known if spec.input_format == "auto" else spec.input_format
+    if not chosen and not kind:
+        return None
     if not kind:
         msg = f"input: the name of {url!r} does not say its format; name it with input_format"
         raise InvalidJob(msg, field="input_format")
