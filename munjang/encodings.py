@@ -67,7 +67,7 @@ def is_line_wise(encoding: str) -> bool:
 def _is_utf16(start: bytes, high: bytes, name: str) -> bool:
     """Whether bytes are UTF-16 without a mark: the high bytes of its ASCII characters, at least of line ends, are 0."""
     zeros = high.count(0)
-    if not zeros or zeros < 0.9 * start.count(0):  # noqa: PLR2004 - a character such as U+AC00 has a 0 below
+    if not zeros or zeros < 0.9 * start.count(0):
         return False
     text = start[: len(start) // 2 * 2].decode(name, "replace")
     known = sum(character.isascii() or _is_hangul(character) for character in text)

@@ -111,7 +111,7 @@ def output_columns(columns: Columns, spec: JobSpec, url: str) -> Columns:
     fields: list[pa.Field] = []
     for field in columns.schema:
         try:
-            fields.append(field.with_type(output_type(field.type, spec.format)))
+            fields.append(field.with_type(output_type(field.type, spec.format, is_id=not fields)))
         except UnsupportedType as error:
             option, name = ("carry_columns", field.name) if fields else ("id_column", columns.id)
             msg = f"{option}: {name!r} of {url!r} holds {field.type}, which {spec.format} cannot hold: {error}"

@@ -36,16 +36,20 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     return _map_children(kind, plain_type)
 
 
-def output_type(kind: pa.DataType, output_format: str) -> pa.DataType:
+def output_type(kind: pa.DataType, output_format: str, *, is_id: bool) -> pa.DataType:
     """The type that an output has for a column of a plain type.
 
     Args:
         kind: see `plain_type`.
         output_format: "parquet", "jsonl" or "npy"; the latter two hold ids and carried columns as JSON.
+        is_id: whether every row needs a value.
 
     Raises:
         UnsupportedType: it has none.
     """
+    if is_id and kinds.is_null(kind):
+        msg = "all its values are null"
+        raise UnsupportedType(msg)
     if output_format != "parquet":
         _require_json(kind)
         return kind
@@ -81,7 +85,7 @@ def convert(
     for position in range(len(column)):
         try:
             values.append(_checked(column.slice(position, 1), kind, as_json=as_json).combine_chunks())
-        except _NO_VALUE as error:  # noqa: PERF203 - the values are tried one by one to find the bad ones
+        except _NO_VALUE as error:
             failures[position] = error
             values.append(pa.nulls(1, kind))
     return pa.chunked_array(values, kind), failures
@@ -116,7 +120,13 @@ def json_form(kind: pa.DataType) -> str:
     if children:
         return next(filter(None, map(json_form, children)), "")
     if isinstance(kind, pa.BaseExtensionType):
-        return "" if isinstance(kind, pa.JsonType | pa.Bool8Type) else "text" if isinstance(kind, pa.UuidType) else json_form(kind.storage_type)
+        return (
+            ""
+            if isinstance(kind, pa.JsonType | pa.Bool8Type)
+            else "text"
+            if isinstance(kind, pa.UuidType)
+            else json_form(kind.storage_type)
+        )
     if kinds.is_temporal(kind):
         return "a list of three numbers" if kinds.is_interval(kind) else "text"
     if kinds.is_decimal(kind):
@@ -196,12 +206,14 @@ def _json_value(value: pa.Scalar) -> Any:
         return [list(_json_value(entry).values()) for entry in value.values]
     if kinds.is_nested(kind):
         return [_json_value(item) for item in value.values]
-    short = _in_microseconds(kind)
-    if short == kind:
-        return value.as_py()
+    return value.as_py() if _in_microseconds(kind) == kind else _nanoseconds(value)
+
+
+def _nanoseconds(value: pa.Scalar) -> str:
+    """A time or duration in nanoseconds as text, which Python's own types cut to microseconds."""
     whole, rest = divmod(value.value, NANOSECONDS)
-    found = pa.scalar(whole, short).as_py()
-    if kinds.is_duration(kind):
+    found = pa.scalar(whole, _in_microseconds(value.type)).as_py()
+    if kinds.is_duration(value.type):
         text = str(found)
         return f"{text}{'' if '.' in text else '.000000'}{rest:03d}"
     text = found.isoformat(timespec="microseconds")

@@ -125,7 +125,12 @@ class JobStore:
 
     def planned(self, plan: Plan, message: str) -> None:
         """Record the plan's version and totals, and what people should know of it."""
-        totals = {"version": plan.version, "rows_total": plan.rows, "shards_total": len(plan.shards), "message": message}
+        totals = {
+            "version": plan.version,
+            "rows_total": plan.rows,
+            "shards_total": len(plan.shards),
+            "message": message,
+        }
         self._redis.hset(job_key(plan.job), mapping=totals)
 
     def state(self, job_id: str) -> JobState | None:

@@ -50,7 +50,8 @@ class ParquetSplitter:
     @property
     def columns(self) -> Columns:
         """The columns of all files so far, in types that hold the values of each."""
-        return output_columns(self._columns or Columns("", None, pa.schema([])), self._spec, self._first)
+        columns = self._columns or Columns("", None, pa.schema([]))
+        return output_columns(columns, self._spec, self._first) if self._shards.rows else columns
 
     def split(self, source: Source, file: int) -> InputFile:
         """Split one file, number `file` of the plan.
@@ -94,7 +95,8 @@ class ParquetSplitter:
         if not pa.types.is_string(kind) and not pa.types.is_null(kind):
             msg = f"text_column: {columns.text!r} of {url!r} holds {kind}, not text"
             raise InvalidJob(msg, field="text_column")
-        output_columns(columns, self._spec, url)
+        if not pa.types.is_null(columns.schema.field("id").type):  # another file may have ids
+            output_columns(columns, self._spec, url)
         if self._columns is None:
             self._columns, self._first = columns, url
         else:
@@ -158,7 +160,7 @@ def _read_rows(file: IO[bytes], url: str, columns: Columns, rows: range, size: i
 
 
 def _block_of(first: int, table: pa.Table, plan: Plan) -> Block:
-    """The block of a table from `_read_rows`; a value that does not fit its column's type in the output costs its row."""
+    """The block of a table from `_read_rows`; a value that does not fit its column's output type costs its row."""
     columns = plan.chosen
     problems: dict[int, Problem] = {}
     data: list[Any] = []

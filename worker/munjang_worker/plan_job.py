@@ -84,7 +84,15 @@ def plan_job(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None)
     else:
         folder.remove(STAGED)
         runtime.jobs.end(plan.job, JobState.SUCCEEDED, "nothing was left to do")
-    log.info("job planned", job=plan.job, version=plan.version, rows=plan.rows, shards=len(plan.shards), left=len(left), left_out=len(plan.left_out))
+    log.info(
+        "job planned",
+        job=plan.job,
+        version=plan.version,
+        rows=plan.rows,
+        shards=len(plan.shards),
+        left=len(left),
+        left_out=len(plan.left_out),
+    )
     return {
         "job": plan.job,
         "version": plan.version,

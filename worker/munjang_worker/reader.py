@@ -1,8 +1,8 @@
 """The input of a job: split once into shards, on the way hashed; later each shard's rows are read back.
 
 A plain text file is split at bytes, a Parquet file at rows. A compressed file, and one whose lines cannot be told by
-their bytes (UTF-16), has no random access, so splitting leaves each shard's part of it in the output folder, in UTF-8 and
-compressed again; its rows are then read once more, not once per shard.
+their bytes (UTF-16), has no random access, so splitting leaves each shard's part of it in the output folder, compressed
+again and in UTF-8; its rows are then read once more, not once per shard.
 What text formats and Parquet mean by a row is left to `text_formats` and `parquet_input`.
 """
 
@@ -18,7 +18,16 @@ import pyarrow as pa
 from munjang.delimited import column_names
 from munjang.encodings import is_line_wise
 from munjang.errors import InvalidJob
-from munjang_worker.block import ROW_NUMBER, SAMPLE, Block, Problem, choose_columns, infer_types, make_block, output_columns
+from munjang_worker.block import (
+    ROW_NUMBER,
+    SAMPLE,
+    Block,
+    Problem,
+    choose_columns,
+    infer_types,
+    make_block,
+    output_columns,
+)
 from munjang_worker.parquet_input import ParquetSplitter, read_parquet
 from munjang_worker.plan import STAGED, InputFile, Segment
 from munjang_worker.sources import HashingStream, decompressed, open_source, open_text

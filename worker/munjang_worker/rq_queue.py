@@ -161,7 +161,11 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         if isinstance(self.failure, BaseTimeoutException):
             return f"{self.description}: took longer than {self.timeout} s"
         failure = self.failure
-        text = f"{failure}" if isinstance(failure, OSError) and failure.strerror else f"{type(failure).__name__}: {failure}"
+        text = (
+            f"{failure}"
+            if isinstance(failure, OSError) and failure.strerror
+            else f"{type(failure).__name__}: {failure}"
+        )
         places = "".join(f"; {note}" for note in getattr(failure, "__notes__", ()))
         return f"{self.description}: {shorten(text, MESSAGE_CHARS, placeholder=' …')}{places}"
 

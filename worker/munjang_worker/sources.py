@@ -15,8 +15,9 @@ import stat
 import unicodedata
 import zlib
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -193,7 +194,9 @@ def stream_encoding(encoding: str) -> str:
     return encoding if is_line_wise(encoding) else "utf-8"
 
 
-def open_text(source: Source, encoding: str, poll: Callable[[], None] = lambda: None) -> tuple[IO[bytes], HashingStream]:
+def open_text(
+    source: Source, encoding: str, poll: Callable[[], None] = lambda: None
+) -> tuple[IO[bytes], HashingStream]:
     """The plain bytes of a text file in its `stream_encoding`, and the stream of the file as it is stored.
 
     Raises:
@@ -334,73 +337,71 @@ def _find_remote(fs: Any, path: str) -> _Found:
 def _find_local(pattern: str, roots: tuple[str, ...]) -> _Found:
     """Find files on a disk: linked folders are read, once each; names are compared however they are normalised."""
     path = _as_stored(pattern)
-    if os.path.isdir(path):
-        found = _Found(chosen=False)
-        _walk(path, found, roots, depth=None)
-        return found
-    found = _Found(chosen=True)
+    if Path(path).is_dir():
+        return _Walk(path, roots).run()
     if os.path.lexists(path):
         why = _why_unreadable(path)
         if why:
             msg = f"input: {pattern!r} cannot be read: {why}"
             raise InvalidJob(msg, field="input")
-        found.urls.append(path)
-    elif has_magic(pattern):
-        top = _fixed_part(pattern)
-        matcher = re.compile(glob_translate(_composed(pattern)))
-        _walk(
-            _as_stored(top),
-            found,
-            roots,
-            depth=None if "**" in pattern else pattern.count("/") - top.rstrip("/").count("/"),
-            matches=lambda name: bool(matcher.match(_composed(top.rstrip("/") + name))),
-        )
-    return found
+        return _Found(chosen=True, urls=[path])
+    top = _fixed_part(pattern)
+    return (
+        _Walk(_as_stored(top), roots, pattern.removeprefix(top).lstrip("/")).run()
+        if has_magic(pattern)
+        else _Found(chosen=True)
+    )
 
 
-def _walk(
-    top: str,
-    found: _Found,
-    roots: tuple[str, ...],
-    *,
-    depth: int | None,
-    matches: Callable[[str], bool] | None = None,
-) -> None:
-    """Find all files below a folder, or those whose path below it matches, at most so many levels deep.
+class _Walk:
+    """Finds all files below a folder or, given a glob pattern for their paths below it, those that match.
 
     Linked folders come after all others, so that what is linked twice is read under its own name if it has one here.
     """
-    folders, links = deque([top]), deque[str]()
-    seen: set[str] = set()
-    while folders or links:
-        folder = folders.popleft() if folders else links.popleft()
-        real = os.path.realpath(folder)
-        confine(folder, roots, "input")
-        if real in seen:
-            found.leave_out(folder, "a link to a folder that is read already")
-            continue
-        seen.add(real)
-        if os.path.islink(folder):
-            found.links[folder] = real
-        try:
-            with os.scandir(folder) as listed:
-                entries = sorted(listed, key=lambda entry: entry.name)
-        except OSError as error:
-            found.leave_out(folder, f"it cannot be listed: {error.strerror}")
-            continue
-        for entry in entries:
-            name = entry.path[len(top.rstrip("/")) :]
-            if entry.is_dir():
-                if matches is None and _hidden(entry.name):
-                    found.leave_out(entry.path, HIDDEN)
-                elif depth is None or name.count("/") < depth:
-                    (links if entry.is_symlink() else folders).append(entry.path)
-            elif matches is None or matches(name):
-                why = HIDDEN if matches is None and _hidden(entry.name) else _why_unreadable(entry.path)
-                if why:
-                    found.leave_out(entry.path, why)
-                else:
-                    found.urls.append(entry.path)
+
+    def __init__(self, top: str, roots: tuple[str, ...], pattern: str = "") -> None:
+        self._top = top.rstrip("/")
+        self._roots = roots
+        self._matcher = re.compile(glob_translate(_composed(pattern))) if pattern else None
+        self._depth = pattern.count("/") if pattern and "**" not in pattern else None
+        self._folders, self._links = deque([top]), deque[str]()
+        self._found = _Found(chosen=bool(pattern))
+
+    def run(self) -> _Found:
+        """What was found."""
+        seen: set[str] = set()
+        while self._folders or self._links:
+            folder = self._folders.popleft() if self._folders else self._links.popleft()
+            confine(folder, self._roots, "input")
+            real = os.path.realpath(folder)
+            if real in seen:
+                self._found.leave_out(folder, "a link to a folder that is read already")
+                continue
+            seen.add(real)
+            if Path(folder).is_symlink():
+                self._found.links[folder] = real
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in sorted(entries, key=lambda entry: entry.name):
+                        self._look_at(entry)
+            except OSError as error:
+                self._found.leave_out(folder, f"it cannot be listed: {error.strerror}")
+        return self._found
+
+    def _look_at(self, entry: os.DirEntry[str]) -> None:
+        name = entry.path[len(self._top) + 1 :]
+        hidden = self._matcher is None and _hidden(entry.name)
+        if entry.is_dir():
+            if hidden:
+                self._found.leave_out(entry.path, HIDDEN)
+            elif self._depth is None or name.count("/") < self._depth:
+                (self._links if entry.is_symlink() else self._folders).append(entry.path)
+        elif self._matcher is None or self._matcher.match(_composed(name)):
+            why = HIDDEN if hidden else _why_unreadable(entry.path)
+            if why:
+                self._found.leave_out(entry.path, why)
+            else:
+                self._found.urls.append(entry.path)
 
 
 def _why_unreadable(path: str) -> str:
@@ -409,7 +410,7 @@ def _why_unreadable(path: str) -> str:
         guess = os.fsencode(path).decode("cp949", "backslashreplace").rsplit("/", 1)[-1]
         return f"its name is not UTF-8; in CP949 it would be {guess!r}: rename it"
     try:
-        mode = os.stat(path).st_mode
+        mode = Path(path).stat().st_mode
     except OSError as error:
         return f"a link that leads nowhere, or no access: {error.strerror}"
     if not stat.S_ISREG(mode):
@@ -421,16 +422,15 @@ def _as_stored(path: str) -> str:
     """A path, or the one on the disk whose names differ only in their Unicode normal form (macOS has NFD)."""
     if os.path.lexists(path):
         return path
-    stored = "/"
-    for part in filter(None, path.split("/")):
-        if not os.path.lexists(os.path.join(stored, part)):
-            try:
-                same = [name for name in os.listdir(stored) if _composed(name) == _composed(part)]
-            except OSError:
-                same = []
-            part = min(same, default=part)
-        stored = os.path.join(stored, part)
-    return stored
+    stored = Path("/")
+    for part in Path(path).parts[1:]:
+        name = part
+        if not os.path.lexists(stored / part):
+            with suppress(OSError):
+                same = [found.name for found in stored.iterdir() if _composed(found.name) == _composed(part)]
+                name = min(same, default=part)
+        stored /= name
+    return str(stored)
 
 
 def _composed(name: str) -> str:
