@@ -216,7 +216,7 @@ def open_text(
     return stream, raw
 
 
-def decompressed(stream: HashingStream, compression: str, name: str) -> io.BufferedReader:
+def decompressed(stream: HashingStream, compression: str, name: str) -> io.BufferedReader[Any]:
     """The plain bytes of a file, buffered; `name` is told in errors.
 
     Reading it raises InvalidJob where the compressed data is damaged or breaks off in the middle.

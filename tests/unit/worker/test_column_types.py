@@ -96,7 +96,7 @@ def write(path: Path, kind: pa.DataType, numbers: list[int]) -> bool:
 @pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("kind", KINDS + NESTED, ids=str)
 @settings(
-    max_examples=3,
+    max_examples=2,
     database=None,
     phases=[Phase.explicit, Phase.generate],
     deadline=None,
