@@ -1,19 +1,21 @@
-"""Encodings that Korean text files come in: which one the start of a file looks like, and whether a named one fits."""
+"""Encodings that Korean text files and their names come in: which one a file looks like, and whether another fits."""
 
 from __future__ import annotations
 
 import codecs
+import os
 import unicodedata
 from contextlib import suppress
+from pathlib import Path
 
-SAMPLE_BYTES = 1 << 20
+SAMPLE_BYTES = 1 << 16
 """How much of a file's start is looked at."""
 
 MIN_SHARE = 0.5
 """The share of the lines beyond ASCII that must be valid, and of their characters that must be Hangul."""
 
 MIN_KNOWN = 0.75
-"""The share of ASCII and Hangul in what is taken for UTF-16 for its zeros."""
+"""The share of ASCII and Hangul in what is taken for UTF-16."""
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -32,8 +34,8 @@ def likely_encoding(start: bytes) -> str:
     for mark, name in _MARKS.items():
         if start.startswith(mark):
             return name
-    for name, high in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])):
-        if _is_utf16(start, high, name):
+    for name in ("utf-16-le", "utf-16-be"):
+        if b"\0" in start and _is_utf16(start, name):
             return name
     for name in ("utf-8", "cp949"):
         count, texts = _decoded_lines(start, name)
@@ -52,7 +54,11 @@ def better_encoding(start: bytes, encoding: str) -> str:
     if not likely or likely == named or named.startswith("utf-32"):
         return ""
     if named.startswith("utf-16"):
-        return "" if likely == "utf-16" or (named, likely) == ("utf-16", "utf-16-le") else likely
+        order = "utf-16-le" if named == "utf-16" else named
+        if likely == "utf-16":
+            wrong = codecs.BOM_UTF16_LE if named == "utf-16-be" else codecs.BOM_UTF16_BE
+            return likely if named != "utf-16" and start.startswith(wrong) else ""
+        return "" if likely == order or (likely == "cp949" and _is_utf16(start, order)) else likely
     if likely.startswith("utf-16"):
         return likely
     count, texts = _decoded_lines(start, named)
@@ -64,14 +70,36 @@ def is_line_wise(encoding: str) -> bool:
     return codecs.lookup(encoding).name.startswith(_LINE_WISE)
 
 
-def _is_utf16(start: bytes, high: bytes, name: str) -> bool:
-    """Whether bytes are UTF-16 without a mark: the high bytes of its ASCII characters, at least of line ends, are 0."""
-    zeros = high.count(0)
-    if not zeros or zeros < 0.9 * start.count(0):
-        return False
+def stored_path(path: str) -> str:
+    """A local path, or the one on the disk whose names differ only in their Unicode normal form (macOS has NFD)."""
+    if os.path.lexists(path):
+        return path
+    stored = Path(Path(path).anchor)
+    for part in Path(path).relative_to(stored).parts:
+        name = part
+        if not os.path.lexists(stored / part):
+            with suppress(OSError):
+                same = [found.name for found in stored.iterdir() if composed(found.name) == composed(part)]
+                name = min(same, default=part)
+        stored /= name
+    return str(stored)
+
+
+def composed(name: str) -> str:
+    """A name in the normal form NFC, for comparing."""
+    return unicodedata.normalize("NFC", name)
+
+
+def printable(path: str) -> str:
+    r"""A path that can be written anywhere: bytes of its names that are not UTF-8 as \xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _is_utf16(start: bytes, name: str) -> bool:
+    """Whether bytes are lines of ASCII and Hangul in UTF-16; bytes of the other order, or of UTF-8, are neither."""
     text = start[: len(start) // 2 * 2].decode(name, "replace")
     known = sum(character.isascii() or _is_hangul(character) for character in text)
-    return known >= MIN_KNOWN * len(text) and ("\n" in text or zeros == len(high))
+    return known >= MIN_KNOWN * len(text) and ("\n" in text or b"\n" not in start)
 
 
 def _decoded_lines(start: bytes, encoding: str) -> tuple[int, list[str]]:

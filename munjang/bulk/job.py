@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from munjang.encodings import printable
 from munjang.errors import InvalidJob
 from munjang.vectors import Precision
 
@@ -347,6 +348,8 @@ def _invalid(error: ValidationError) -> InvalidJob:
         known = ", ".join(JobSpec.model_fields)
         hint = ' (write a URL that holds "=" as \':"URL"\' for rq enqueue)' if "/" in field else ""
         return InvalidJob(f"there is no option {field!r}{hint}; there are {known}", field=field)
+    if first["type"] == "string_unicode":
+        return InvalidJob(f"{field}: {printable(str(first['input']))!r} is not UTF-8: rename it", field=field)
     if first["type"] == "missing":
         return InvalidJob(f"{field} is missing", field=field)
     return InvalidJob(f"{field}: {first['msg'].removeprefix('Value error, ')}", field=field)

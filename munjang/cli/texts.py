@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from munjang.cli import console
-from munjang.encodings import SAMPLE_BYTES, better_encoding, is_line_wise
+from munjang.encodings import SAMPLE_BYTES, better_encoding, is_line_wise, printable, stored_path
 from munjang.errors import ConfigurationError, EmptyText, InvalidRequest, InvalidText, MunjangError, NoTexts
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def gather(arguments: list[str] | None, file: str, encoding: str = "utf-8") -> T
         raise typer.BadParameter(msg)
     if arguments:
         return Texts(_checked_all(arguments), "")
-    name = "standard input" if file == "-" else file
+    name = "standard input" if file == "-" else printable(file)
     try:
         "".encode(encoding)
     except LookupError as error:
@@ -67,9 +67,9 @@ def gather(arguments: list[str] | None, file: str, encoding: str = "utf-8") -> T
 
 def _bytes(file: str) -> bytes:
     try:
-        return Path(file).read_bytes()
+        return Path(stored_path(file)).read_bytes()
     except OSError as error:
-        msg = f"{file} cannot be read: {error.strerror}"
+        msg = f"{printable(file)} cannot be read: {error.strerror}"
         raise ConfigurationError(msg, field="file") from error
 
 

@@ -12,10 +12,9 @@ import io
 import os
 import re
 import stat
-import unicodedata
 import zlib
 from collections import deque
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from fsspec.utils import glob_translate
 
 from munjang.bulk import ERRORS, MANIFEST
 from munjang.bulk.job import absolute
-from munjang.encodings import SAMPLE_BYTES, better_encoding, is_line_wise
+from munjang.encodings import SAMPLE_BYTES, better_encoding, composed, is_line_wise, printable, stored_path
 from munjang.errors import InvalidJob
 from munjang_worker.block import is_valid_text
 from munjang_worker.plan import LeftOut
@@ -205,7 +204,7 @@ def open_text(
     raw = HashingStream(open_source(source.url), poll)
     with ExitStack() as stack:
         stream = stack.enter_context(decompressed(raw, source.compression, source.url))
-        likely = better_encoding(stream.peek(SAMPLE_BYTES), encoding)
+        likely = better_encoding(stream.peek(SAMPLE_BYTES)[:SAMPLE_BYTES], encoding)
         if likely:
             msg = f"encoding: {source.url!r} does not look like {encoding}; it looks like {likely}"
             msg = f"{msg}: write encoding={likely}, or --encoding {likely}"
@@ -316,7 +315,7 @@ class _Found:
 
     def leave_out(self, path: str, why: str) -> None:
         """Leave out a file or folder; its name is made one that can be written down."""
-        self.left_out.append(LeftOut(name=os.fsencode(path).decode("utf-8", "backslashreplace"), why=why))
+        self.left_out.append(LeftOut(name=printable(path), why=why))
 
 
 def _find_remote(fs: Any, path: str) -> _Found:
@@ -336,7 +335,7 @@ def _find_remote(fs: Any, path: str) -> _Found:
 
 def _find_local(pattern: str, roots: tuple[str, ...]) -> _Found:
     """Find files on a disk: linked folders are read, once each; names are compared however they are normalised."""
-    path = _as_stored(pattern)
+    path = stored_path(pattern)
     if Path(path).is_dir():
         return _Walk(path, roots).run()
     if os.path.lexists(path):
@@ -347,7 +346,7 @@ def _find_local(pattern: str, roots: tuple[str, ...]) -> _Found:
         return _Found(chosen=True, urls=[path])
     top = _fixed_part(pattern)
     return (
-        _Walk(_as_stored(top), roots, pattern.removeprefix(top).lstrip("/")).run()
+        _Walk(stored_path(top), roots, pattern.removeprefix(top).lstrip("/")).run()
         if has_magic(pattern)
         else _Found(chosen=True)
     )
@@ -362,7 +361,7 @@ class _Walk:
     def __init__(self, top: str, roots: tuple[str, ...], pattern: str = "") -> None:
         self._top = top.rstrip("/")
         self._roots = roots
-        self._matcher = re.compile(glob_translate(_composed(pattern))) if pattern else None
+        self._matcher = re.compile(glob_translate(composed(pattern))) if pattern else None
         self._depth = pattern.count("/") if pattern and "**" not in pattern else None
         self._folders, self._links = deque([top]), deque[str]()
         self._found = _Found(chosen=bool(pattern))
@@ -396,7 +395,7 @@ class _Walk:
                 self._found.leave_out(entry.path, HIDDEN)
             elif self._depth is None or name.count("/") < self._depth:
                 (self._links if entry.is_symlink() else self._folders).append(entry.path)
-        elif self._matcher is None or self._matcher.match(_composed(name)):
+        elif self._matcher is None or self._matcher.match(composed(name)):
             why = HIDDEN if hidden else _why_unreadable(entry.path)
             if why:
                 self._found.leave_out(entry.path, why)
@@ -418,25 +417,6 @@ def _why_unreadable(path: str) -> str:
     return "" if os.access(path, os.R_OK) else "no permission to read it"
 
 
-def _as_stored(path: str) -> str:
-    """A path, or the one on the disk whose names differ only in their Unicode normal form (macOS has NFD)."""
-    if os.path.lexists(path):
-        return path
-    stored = Path("/")
-    for part in Path(path).parts[1:]:
-        name = part
-        if not os.path.lexists(stored / part):
-            with suppress(OSError):
-                same = [found.name for found in stored.iterdir() if _composed(found.name) == _composed(part)]
-                name = min(same, default=part)
-        stored /= name
-    return str(stored)
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
 def _hidden(path: str) -> bool:
     return any(part.startswith((".", "_")) for part in path.split("/"))
 
@@ -453,12 +433,12 @@ def _takes_output(spec: JobSpec, found: _Found) -> bool:
         if f"{output}/".startswith(f"{folder}/"):
             outputs.append(link + output[len(folder) :])
     names = (MANIFEST, ERRORS, *part_names(spec.format, 0, 1))
-    pattern = glob_translate(_composed(spec.input))
-    return any(re.match(pattern, _composed(f"{folder}/{name}")) for folder in outputs for name in names)
+    pattern = glob_translate(composed(spec.input))
+    return any(re.match(pattern, composed(f"{folder}/{name}")) for folder in outputs for name in names)
 
 
 def _real(url: str) -> str:
-    return url if "://" in url else os.path.realpath(_as_stored(url))
+    return url if "://" in url else os.path.realpath(stored_path(url))
 
 
 def _url(fs: Any, path: str) -> str:

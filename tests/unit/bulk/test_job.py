@@ -48,6 +48,7 @@ def test_a_version_may_be_a_number_or_nothing() -> None:
         ((IN, OUT), {"max_error_rate": 1.5}, "max_error_rate"),
         ((IN, OUT), {"format": "xlsx"}, "format"),
         ((IN, OUT), {"encoding": "base64"}, "encoding"),
+        (("/data/\udcc7.jsonl", OUT), {}, "input"),
         ((IN, OUT), {"encoding": "no-such"}, "encoding"),
         ((IN, OUT), {"carry_columns": "a,a"}, "carry_columns"),
         ((IN, OUT), {"carry_columns": "vector"}, "carry_columns"),

@@ -14,7 +14,7 @@ import fsspec
 
 from munjang.delimited import BufferedLines, Malformed, column_names
 from munjang.delimited import read_records as read_delimited
-from munjang.encodings import SAMPLE_BYTES, likely_encoding
+from munjang.encodings import SAMPLE_BYTES, likely_encoding, stored_path
 from munjang.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ class RowCounts:
 
 
 def resolve_address(folder: str, file: str) -> str:
-    """The address of a file: as it stands if absolute or a URL, else below the folder."""
-    if "://" in file or file.startswith("/"):
-        return file
-    return f"{folder.rstrip('/')}/{file}" if folder else file
+    """The address of a file: as it stands if absolute or a URL, else below the folder; local names as on the disk."""
+    absolute = "://" in file or file.startswith("/") or not folder
+    address = file if absolute else f"{folder.rstrip('/')}/{file}"
+    return address if "://" in address else stored_path(address)
 
 
 def file_exists(address: str) -> bool:
