@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from munjang.cli import console, load_report, options
 from munjang.cli.load_generator import Load, batches, built_in
 from munjang.cli.load_report import Run, load_name, summarise, table
-from munjang.cli.texts import gather
+from munjang.cli.texts import read_texts
 from munjang.client import AsyncClient, RetryPolicy
 from munjang.errors import ConfigurationError
 from munjang.output_file import output_file
@@ -70,7 +70,7 @@ def bench(
             raise typer.BadParameter(msg)
     plan = Plan(
         loads=_loads(concurrency, rate),
-        texts=gather(None, file, encoding).items if file else built_in(long_share, seed),
+        texts=read_texts(None, file, encoding).items if file else built_in(long_share, seed),
         choice={"prompt_name": prompt, "version": version, "precision": precision},
         batch=batch,
         warmup=warmup,

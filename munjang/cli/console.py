@@ -158,7 +158,7 @@ def progress(title: str, total: float | None = None) -> Iterator[Callable[[float
 
 
 @contextmanager
-def telling() -> Iterator[Callable[[str], None]]:
+def status_line() -> Iterator[Callable[[str], None]]:
     """Give a function to be told what happens now: a moving line on a terminal, lines elsewhere; "" ends the line."""
     console = stderr()
     if not console.is_terminal:

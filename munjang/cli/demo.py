@@ -14,7 +14,7 @@ from rich.console import Console
 from munjang.cli import console
 from munjang.cli.callers import Callers
 from munjang.cli.options import read_settings
-from munjang.cli.programs import spoken
+from munjang.cli.programs import shell_command
 from munjang.cli.rollover import CANDIDATE, Drill
 from munjang.cli.similarity import heat_map
 from munjang.cli.stack.plan import LOOPBACK, Home, Plan, make_plan
@@ -71,14 +71,14 @@ def demo(
     out = console.stdout()
     with Signals() as signals, tempfile.TemporaryDirectory(prefix="munjang-demo-") as folder:
         home = Home(Path(folder))
-        with home.claimed(), console.telling() as tell:
+        with home.claimed(), console.status_line() as tell:
             plan = _plan(home, rollover=rollover)
             with Stack(plan, signals, tell) as stack:
                 try:
                     _rollover(out, stack, tell) if rollover else _tour(out, stack, tell)
                 except Interrupted:
                     raise typer.Exit(signals.exit_status) from None
-    _head(out, f"Everything has ended and the folder is gone. `{spoken('munjang')} up` starts one that stays.")
+    _head(out, f"Everything has ended and the folder is gone. `{shell_command('munjang')} up` starts one that stays.")
 
 
 def _plan(home: Home, *, rollover: bool) -> Plan:

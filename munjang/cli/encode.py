@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from munjang.cli import console, options
-from munjang.cli.texts import Texts, gather
+from munjang.cli.texts import Texts, read_texts
 from munjang.client import Client, Embeddings
 from munjang.client.results import concatenate
 from munjang.errors import ConfigurationError
@@ -58,7 +58,7 @@ def encode(
     if npy and precision is Precision.UBINARY:
         msg = "--npy holds float32, and ubinary has no such form; use --json"
         raise typer.BadParameter(msg)
-    given = gather(texts, file, encoding)
+    given = read_texts(texts, file, encoding)
     choice: dict[str, Any] = {
         "version": version,
         "prompt_name": prompt,

@@ -17,7 +17,7 @@ from munjang.cli.demo import demo
 from munjang.cli.encode import encode
 from munjang.cli.health import health
 from munjang.cli.options import read_settings
-from munjang.cli.programs import spoken
+from munjang.cli.programs import shell_command
 from munjang.cli.similarity import similarity
 from munjang.cli.up import up
 from munjang.errors import MunjangError, ServerUnreachable
@@ -83,7 +83,7 @@ def _run(arguments: list[str] | None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except ServerUnreachable as error:
-        console.fail(f"{error} — is a server running? `{spoken('munjang')} up` starts one")
+        console.fail(f"{error} — is a server running? `{shell_command('munjang')} up` starts one")
     except MunjangError as error:
         console.fail(str(error))
     except OSError as error:

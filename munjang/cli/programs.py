@@ -17,7 +17,7 @@ MODULES = {"serve": "munjang_server", "work": "munjang_worker", "train": "munjan
 """The package behind each command; a name only, because the command line imports no program."""
 
 
-def spoken(name: str) -> str:
+def shell_command(name: str) -> str:
     """What to type for a program that is installed beside this one: `munjang`, or `.venv/bin/munjang`.
 
     Its bare name where the shell would find that very program; else its path, relative where it lies below the

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from munjang.cli import console, options
-from munjang.cli.texts import gather
+from munjang.cli.texts import read_texts
 
 WIDEST = 12
 """More columns than this are shown as the nearest few of each row."""
@@ -45,7 +45,7 @@ def similarity(
 
       munjang similarity --file questions.txt --prompt query --json
     """
-    given = gather(texts, file, encoding)
+    given = read_texts(texts, file, encoding)
     with (
         server.connect() as client,
         given.named_errors(),

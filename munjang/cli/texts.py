@@ -42,7 +42,7 @@ class Texts:
             raise InvalidRequest(msg, field=error.field, index=start + error.index) from error
 
 
-def gather(arguments: list[str] | None, file: str, encoding: str = "utf-8") -> Texts:
+def read_texts(arguments: list[str] | None, file: str, encoding: str = "utf-8") -> Texts:
     """The texts of a command.
 
     Raises:

@@ -9,7 +9,7 @@ from rich.text import Text
 from munjang.bulk import EMBED_FILE, QUEUE
 from munjang.cli import console
 from munjang.cli.options import read_settings
-from munjang.cli.programs import spoken
+from munjang.cli.programs import shell_command
 from munjang.cli.stack.plan import Home, Plan, make_plan
 from munjang.cli.stack.signals import Signals
 from munjang.cli.stack.stack import ChildDied, Interrupted, Stack
@@ -51,7 +51,7 @@ def up(
     with Signals() as signals, place.claimed():
         plan = make_plan(settings, place, host or settings.host, settings.port if port is None else port, worker=worker)
         place.note(plan.target)
-        with console.telling() as tell, Stack(plan, signals, tell) as stack:
+        with console.status_line() as tell, Stack(plan, signals, tell) as stack:
             try:
                 stack.start_queue(settings.start_seconds)
                 stack.publish_first(model=model, wanted=bool(model))
@@ -86,7 +86,7 @@ def _client(settings: UpSettings, target: str) -> Client:
 def ready_message(plan: Plan) -> Text:
     """The message that `munjang up` ends its start with."""
     target = "" if plan.target == DEFAULT_TARGET else f" --target {plan.target}"
-    munjang = spoken("munjang")
+    munjang = shell_command("munjang")
     lines = [
         ("gRPC", plan.target),
         ("try it", f"{munjang} similarity {EXAMPLE}{target}"),
@@ -109,7 +109,7 @@ def ready_message(plan: Plan) -> Text:
 def _worker(plan: Plan) -> list[tuple[str, str]]:
     if not plan.worker:
         return [("", "no worker runs here: jobs wait until one does")]
-    rq = f"{spoken('rq')} enqueue --url {plan.redis_url} --queue {QUEUE}"
+    rq = f"{shell_command('rq')} enqueue --url {plan.redis_url} --queue {QUEUE}"
     return [
         ("bulk jobs", f"{rq} {EMBED_FILE} INPUT OUTPUT   # absolute paths"),
         ("", f"worker metrics {_page(plan.worker_metrics)}"),

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from munjang.cli import console, options
 from munjang.cli.options import read_settings
-from munjang.cli.programs import spoken
+from munjang.cli.programs import shell_command
 from munjang.client import AliasInfo, VersionInfo
 from munjang.errors import MunjangError, RegistryError
 from munjang.registry import DEFAULT, AliasRecord, Manifest, Registry
@@ -114,7 +114,7 @@ def publish(
     moved = (
         f", and {alias} names it now"
         if promote
-        else f"; `{spoken('munjang')} versions promote {manifest.version}` lets it serve"
+        else f"; `{shell_command('munjang')} versions promote {manifest.version}` lets it serve"
     )
     console.stdout().print(f"published version {manifest.version} to {found.url}{moved}", soft_wrap=True, markup=False)
 

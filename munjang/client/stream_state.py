@@ -53,7 +53,7 @@ class StreamState:
         self._next_out = 0
         self._pending: dict[int, _Pending] = {}
         self._ready: dict[int, StreamBatch] = {}
-        self._heard = 0.0
+        self._last_reply = 0.0
         self._reconnects: Attempts | None = None
 
     def room(self) -> bool:
@@ -79,7 +79,7 @@ class StreamState:
         for number, batch in self._pending.items():
             if batch.due is not None and batch.due <= now:
                 if not self._waiting():
-                    self._heard = now
+                    self._last_reply = now
                 batch.due = None
                 request = batch.part.request(self._options, self._version)
                 return embedding_service_pb2.EncodeStreamRequest(id=str(number), request=request)
@@ -92,7 +92,7 @@ class StreamState:
 
     def receive(self, reply: embedding_service_pb2.EncodeStreamResponse) -> None:
         """Take an answer in; one to a batch that is not here (answered before a reconnect) is dropped."""
-        self._heard, self._reconnects = time.monotonic(), None
+        self._last_reply, self._reconnects = time.monotonic(), None
         number = int(reply.id) if reply.id.isdecimal() else -1
         batch = self._pending.get(number)
         if batch is None:
@@ -147,7 +147,7 @@ class StreamState:
         """
         if not self._waiting() or self._timeout == math.inf:
             return None
-        left = self._heard + self._timeout - time.monotonic()
+        left = self._last_reply + self._timeout - time.monotonic()
         if left <= 0:
             msg = f"the stream had no answer for {self._timeout:g} s"
             raise DeadlineExceeded(msg)

@@ -9,6 +9,7 @@ from munjang.errors import ConfigurationError
 from munjang.settings import WorkerSettings
 from munjang_worker.supervisor import CHILD, run_children
 
+USAGE = "usage: munjang work   (settings: MUNJANG_REDIS_URL and others, see docs/settings.md)\n"
 BROKEN = 3
 """The exit status of a child whose model or loop broke; its parent starts another."""
 
@@ -20,8 +21,9 @@ def main(arguments: list[str]) -> int:
         if arguments[:1] == [CHILD]:
             return 0 if _work(settings, int(arguments[1]), parent=int(arguments[2])) else BROKEN
         if arguments:
-            sys.stderr.write("usage: munjang work   (settings: MUNJANG_REDIS_URL and others, see docs/settings.md)\n")
-            return 2
+            help_wanted = arguments in (["--help"], ["-h"])
+            (sys.stdout if help_wanted else sys.stderr).write(USAGE)
+            return 0 if help_wanted else 2
         if settings.worker_processes > 1:
             return run_children(settings)
         return _exit_status(settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from munjang.cli.programs import spoken
+from munjang.cli.programs import shell_command
 from munjang.errors import ConfigurationError, MunjangError, VersionNotFound
 from munjang.registry import DEFAULT, Registry
 
@@ -30,7 +30,7 @@ def needed(url: str) -> bool:
             return True
         msg = (
             f"the registry {registry.url} has versions ({', '.join(map(str, versions))}), but {DEFAULT!r} names none: "
-            f"{spoken('munjang')} versions promote {versions[-1]} --registry {registry.url}"
+            f"{shell_command('munjang')} versions promote {versions[-1]} --registry {registry.url}"
         )
         raise ConfigurationError(msg) from None
     return False

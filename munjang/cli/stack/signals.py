@@ -16,7 +16,7 @@ class Signals:
     """Hears signals in a `with` statement, which the main thread must enter.
 
     Attributes:
-        asked: set once something shall end.
+        asked: set once everything should end.
         impatient: set by a second signal.
         first: the signal that asked; SIGTERM as long as none did.
     """

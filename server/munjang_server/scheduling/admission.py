@@ -78,10 +78,13 @@ class Admission:
             raise Overloaded(msg, retry_after=seconds)
 
     def _check_time(self, request: Request, lanes: Lanes, busy: float, left: float, size: str) -> None:
-        before = lanes.lanes[request.lane].callers.ahead(request, self._limits.quantum)
+        batch, queue = self._batch(request), lanes.lanes[request.lane]
+        before: float = queue.tokens
+        if before > batch:
+            before = queue.callers.ahead(request, self._limits.quantum)
         if request.lane is Lane.BULK:
             before += lanes.lanes[Lane.INTERACTIVE].tokens
-        needed = busy + self._run_seconds(request, before) / self._lane_speed(request, lanes)
+        needed = busy + self._run_seconds(request, before, batch) / self._lane_speed(request, lanes)
         late = needed - (_BEHIND if before else _ALONE) * left
         if late > 0:
             msg = (
@@ -90,13 +93,14 @@ class Admission:
             )
             raise DeadlineUnreachable(msg, retry_after=_bounded(late))
 
-    def _run_seconds(self, request: Request, before: float) -> float:
-        """Seconds of the forwards of a request and of the tokens that are served before it."""
-        model, batch = self._latencies.of(request.version), self._batch(request)
-        full, (whole, rest) = model.seconds(batch), divmod(before + request.size, batch)
-        last = 0.0 if not rest else full if before else model.seconds(rest)  # others may join a batch behind others
+    def _run_seconds(self, request: Request, before: float, batch: int) -> float:
+        """Seconds of the forwards of a request and of the tokens that are served before it, in batches of so many."""
+        model = self._latencies.of(request.version)
+        if not before and request.size <= batch:
+            return model.seconds(request.size, request.squares)
+        batches = math.ceil((before + request.size) / batch)  # others may join a batch behind others
         attention = model.seconds(request.size, request.squares) - model.seconds(request.size)
-        return whole * full + last + max(0.0, attention)
+        return batches * model.seconds(batch) + max(0.0, attention)
 
     def _lane_speed(self, request: Request, lanes: Lanes) -> float:
         """The share of the engine that this lane gets, 0 to 1, as things are now."""

@@ -139,6 +139,8 @@ class BatchExecutor:
 
     def busy_seconds(self, lane: Lane, streams: int) -> float:
         """Seconds until a forward of this lane is expected to begin, if it were the next."""
+        if not self._running:
+            return 0.0
         running = self.running
         if len(running) < streams and lane is Lane.INTERACTIVE:
             running = [one for one in running if one.batch is None or one.batch.lane is Lane.INTERACTIVE]

@@ -265,13 +265,14 @@ class LaneQueue:
         most = self.tokens
         if share > 1 and self.lane is Lane.INTERACTIVE:
             most = max(ENOUGH, self.tokens // max(1, share - beside))
-        end = limits.end(self.lane, most, now, self.streams, share)
-        first = self.callers.first(limits.quantum, end, late)
+        end = limits.end(min(most, limits.tokens(self.lane, None, now, self.streams, share)), now, share)
+        quantum = limits.quantum
+        first = self.callers.first(quantum, end, late)
         if first is None:
             return None
         room = min(most, limits.tokens(self.lane, first.version, now, first.streams, share))
         parts: list[Part] = []
-        builder = self.callers.builder(first.version, limits.quantum)
+        builder = self.callers.builder(first.version, quantum)
         while (request := builder.next(end, late)) is not None:
             caller = request.work.caller
             texts = fitting(request.lengths, request.next, room, builder.share(caller, room), alone=not parts)

@@ -34,6 +34,9 @@ _START, _QUADRATIC = 20.0, 2000.0
 """The shape before it is measured: the start costs as much as so many tokens, and in texts of so many tokens attention
 costs as much as all else."""
 
+LONGEST = 0.08
+"""Seconds of a batch: a longer one is little faster a token, those behind it wait, and more give up while it runs."""
+
 _PRIOR_WEIGHT = 0.01  # of that shape, against one for each size class that was measured
 _OUTLIER = math.log(4.0)  # a forward counts as no more than four times what is usual, and no less than a quarter
 _FIRST = 4  # forwards of a size class that count alike
@@ -74,17 +77,23 @@ class LatencyModel:
 
     Args:
         clock: the time in seconds.
+
+    Attributes:
+        enough: tokens of the smallest batch nearly as fast a token as the largest, 1,024 at least; without a
+            measurement there is no bound.
+        longest: tokens of a batch, in texts of the usual length, that takes as long as one may; at the last forward.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._classes: dict[tuple[int, int], _SizeClass] = {}
         self._recent: deque[tuple[float, float]] = deque(maxlen=_RECENT)  # when, and log of measured over usual
-        self._log_factor, self._factor_at = 0.0, float("-inf")
+        self._factor, self._factor_until = 1.0, float("-inf")
         self._fit_at = 0  # the number of samples at which the shape is fitted next
         self._samples = 0
         # Replaced whole, because other threads read it.
         self._shape = (_START / UNMEASURED, 1 / UNMEASURED, 1 / (UNMEASURED * _QUADRATIC))
+        self.enough = self.longest = math.inf
 
     @property
     def measured(self) -> bool:
@@ -106,13 +115,14 @@ class LatencyModel:
             slower = log_seconds - scale - known.log_seconds
             if known.known:
                 self._recent.append((now, slower))
-                self._log_factor = median(log for when, log in self._recent if now - when <= _FRESH)
-                self._factor_at = now
+                fresh = median([log for when, log in self._recent if now - when <= _FRESH])
+                self._factor, self._factor_until = math.exp(fresh), now + _FRESH
             known.learn(slower, now)
         self._samples += 1
         if self._samples >= self._fit_at:
             self._fit_at = self._samples + min(self._samples, 16)
             self._fit()
+        self._update_batch()
 
     def _explained(self, slower: float) -> float:
         """Of the log by which a forward of a new size is slower than expected, what the present factor explains."""
@@ -148,7 +158,7 @@ class LatencyModel:
     @property
     def factor(self) -> float:
         """How many times longer than usual forwards take now; 1 where the last one is some time ago."""
-        return math.exp(self._log_factor) if self._clock() - self._factor_at <= _FRESH else 1.0
+        return self._factor if self._clock() <= self._factor_until else 1.0
 
     def seconds(self, tokens: float, squares: float | None = None) -> float:
         """The expected seconds of a forward of so many tokens; without `squares`, of texts of the usual length."""
@@ -160,12 +170,11 @@ class LatencyModel:
         left = seconds / self.factor - start
         return max(0.0, left / max(per_token + TYPICAL_LENGTH * per_square, 1e-12))
 
-    @property
-    def enough(self) -> float:
-        """The smallest batch nearly as fast a token as the largest, 1,024 tokens at least. Larger ones take longer."""
+    def _update_batch(self) -> None:
         start, per_token, per_square = self._shape
         rate = max(per_token + TYPICAL_LENGTH * per_square, 1e-12)
-        return max(_LEAST, start / rate * _NEARLY / (1 - _NEARLY)) if self.measured else math.inf
+        self.enough = max(_LEAST, start / rate * _NEARLY / (1 - _NEARLY))
+        self.longest = self.tokens_within(LONGEST)
 
 
 class Latencies:
@@ -221,9 +230,6 @@ class Flow:
         """Tokens a second."""
         return self._rate * math.exp(min(0.0, self._at - now) / self._seconds)
 
-
-LONGEST = 0.08
-"""Seconds of a batch: a longer one is little faster a token, those behind it wait, and more give up while it runs."""
 
 _LEAST_BATCH = 256  # tokens of a batch, however slow the machine
 _LEAST_BULK = 64  # the same of bulk that interactive calls wait for
@@ -285,16 +291,13 @@ class BatchLimits:
             share: of so many that run beside each other it is one; it takes as long as all of them together.
         """
         model = self._latencies.of(version)
-        most = max(1, int(min(self.budget.now / share, model.enough)))
-        if model.measured:
-            most = min(most, max(_LEAST_BATCH, int(model.tokens_within(LONGEST) / share)))
+        most = max(1, int(min(self.budget.now / share, model.enough, max(_LEAST_BATCH, model.longest / share))))
         if lane is Lane.BULK and streams == 1 and self.interactive_expected(now):
             most = min(most, max(_LEAST_BULK, int(model.tokens_within(self._settings.bulk_turn_seconds))))
         return most
 
-    def end(self, lane: Lane, waiting: int, now: float, streams: int = 1, share: int = 1) -> float:
-        """When a batch formed now will end, if so many tokens wait: a deadline before that cannot be met any more."""
-        tokens = min(waiting, self.tokens(lane, None, now, streams, share))
+    def end(self, tokens: int, now: float, share: int = 1) -> float:
+        """When a batch of so many tokens formed now will end: a deadline before that cannot be met any more."""
         return now + self._latencies.of(None).seconds(share * tokens)
 
     @property

@@ -159,7 +159,7 @@ class RequestQueue:
     """
 
     def __init__(self, make_lanes: Callable[[], Lanes], on_late: Callable[[list[tuple[Request, int]]], None]) -> None:
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._make_lanes = make_lanes
         self._on_late = on_late
         self._running: dict[int, Batch | Probe] = {}

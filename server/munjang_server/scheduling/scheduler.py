@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from munjang.errors import EmptyText, EngineUnavailable, MunjangError, NoTexts, ShuttingDown
@@ -31,7 +30,7 @@ from munjang_server.scheduling.runner_pool import RunnerPool
 from munjang_server.scheduling.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from munjang.engine.contract import Lease
     from munjang.settings import BatchSettings
@@ -110,11 +109,14 @@ class Scheduler:
             Overloaded, DeadlineUnreachable, DeadlineExceeded, EngineUnavailable, ShuttingDown: as `encode` does.
         """
         outline = Request(work, asyncio.get_running_loop().create_future(), time.monotonic())
-        with self._refusals(work):
+        try:
             self._check_open(outline)
             outline.lane = self._admission.lane(outline)
             busy = self._executor.busy_seconds(outline.lane, outline.streams)
             self._queue.look(lambda lanes: self._admission.check(outline, lanes, busy, outline.arrived, at_least=True))
+        except MunjangError as error:
+            self._observer.refused(error.reason, work.lane, len(work.tokens))
+            raise
 
     async def encode(self, work: Work) -> Encoded:
         """Encode all texts of one request. Cancelling the coroutine takes its texts out of the queue.
@@ -130,8 +132,11 @@ class Scheduler:
         """
         loop = asyncio.get_running_loop()
         request = Request(work, loop.create_future(), time.monotonic())
-        with self._refusals(work):
+        try:
             self._admit(request)
+        except MunjangError as error:
+            self._observer.refused(error.reason, work.lane, len(work.tokens))
+            raise
         timer = None
         if work.deadline is not None:
             timer = loop.call_later(work.deadline - request.arrived, self._pending.expire_now, request)
@@ -142,15 +147,6 @@ class Scheduler:
                 timer.cancel()
             if not request.ended:
                 self._pending.leave(request)
-
-    @contextmanager
-    def _refusals(self, work: Work) -> Iterator[None]:
-        """Count what is refused."""
-        try:
-            yield
-        except MunjangError as error:
-            self._observer.refused(error.reason, work.lane, len(work.tokens))
-            raise
 
     def _check_open(self, request: Request) -> None:
         """Refuse a request if no one is let in now, or it comes too late."""

@@ -7,6 +7,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.request import urlopen
 
@@ -16,7 +17,7 @@ from tests.bench.serving.metrics import Page, parse
 from tests.bench.speed import servers
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Mapping, Sequence
 
     from tests.bench.speed.context import Context
     from tests.bench.speed.servers import Server
@@ -73,14 +74,15 @@ def serving(
     program: Sequence[str] = ("-m", "munjang_server"),
     name: str = "munjang",
     port: int = 0,
+    environment: Mapping[str, str] = MappingProxyType({}),
     **settings: object,
 ) -> Iterator[Serving]:
-    """Our server on the context's registry, ready; settings as keyword arguments. It is ended afterwards."""
+    """Our server on the context's registry, ready, and ended afterwards; settings as keyword arguments."""
     metrics_port = free_port()
     ours = servers.ours(context.registry, context.home)
     given = {f"MUNJANG_{key.upper()}": str(value) for key, value in settings.items()}
-    environment = {**ours.environment, "MUNJANG_METRICS_PORT": str(metrics_port), **given}
-    spec = replace(ours, name=name, command=[sys.executable, *program], environment=environment)
+    whole = {**ours.environment, "MUNJANG_METRICS_PORT": str(metrics_port), **given, **environment}
+    spec = replace(ours, name=name, command=[sys.executable, *program], environment=whole)
     with servers.running(spec, context.work, port=port) as server:
         yield Serving(server, metrics_port)
 

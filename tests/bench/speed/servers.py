@@ -157,7 +157,7 @@ def ours(registry: str, home: Path, prefix: tuple[str, ...] = ()) -> Spec:
 
 def simple(folder: Path, runtime: str) -> Spec:
     """The simple grpc.aio batcher."""
-    command = [sys.executable, "-m", "tests.bench.speed.peers.batcher", str(folder), "PORT", runtime]
+    command = [sys.executable, "-m", "tests.bench.speed.peers.scheduler", str(folder), "PORT", runtime]
     name = {"openvino": "grpc.aio batcher on OpenVINO bfloat16"}.get(runtime, f"grpc.aio batcher on {runtime}")
     return Spec(name, "grpc", command)
 

@@ -83,9 +83,9 @@ async def test_a_client_that_goes_away_leaves_no_work_behind(run_server):
     async with run_server() as server:
         server.encoder.gate.clear()
         call = server.embedding.EncodeStream(batch(str(number), "문장") for number in range(100))
-        await server.until(lambda: server.batcher.load.queued_texts["bulk"] > 0)
+        await server.until(lambda: server.scheduler.load.queued_texts["bulk"] > 0)
         call.cancel()
-        await server.until(lambda: server.batcher.load.queued_texts["bulk"] == 0)
+        await server.until(lambda: server.scheduler.load.queued_texts["bulk"] == 0)
         server.encoder.gate.set()
         assert await server.embedding.Encode(pb2.EncodeRequest(texts=["아직 산다"]))
         await server.until(

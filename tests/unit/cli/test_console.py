@@ -35,7 +35,7 @@ def test_a_pipe_gets_no_bar(monkeypatch, capsys):
 
 
 def test_what_happens_now_is_told_line_by_line_in_a_pipe(capsys):
-    with console.telling() as tell:
+    with console.status_line() as tell:
         tell("[시작]")
         tell("")
     assert capsys.readouterr().err == "[시작]\n"

@@ -86,8 +86,8 @@ def test_every_argument_of_the_build_is_explained_and_those_of_compose_exist():
 def test_an_image_runs_its_program_without_root_and_without_tools_to_build(target):
     lines = inherited(target)
     assert [line for line in lines if line.startswith("USER ")][-1] == "USER 10001:10001"
-    assert lines[-1] in {f'ENTRYPOINT ["python", "-m", "{target}"]', 'CMD ["--help"]'}
-    assert f'ENTRYPOINT ["python", "-m", "{target}"]' in lines
+    assert lines[-1] in {f'ENTRYPOINT ["python", "-m", "munjang_{target}"]', 'CMD ["--help"]'}
+    assert f'ENTRYPOINT ["python", "-m", "munjang_{target}"]' in lines
     assert not any("apt-get" in line or "pip install" in line or "ARG EXTRA" in line for line in lines)
     assert any("pip uninstall --yes pip setuptools wheel" in line for line in lines)
     assert f"COPY --from={target}-environment /opt/munjang /opt/munjang" in lines

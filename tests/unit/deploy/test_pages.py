@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from munjang.cli.main import app
+from munjang.cli.programs import MODULES
 from munjang.settings import ClientSettings, ServerSettings, TrainerSettings, UpSettings, WorkerSettings
 from munjang_trainer.cli import app as trainer_app
 
@@ -58,14 +61,27 @@ def check(program, words):
     assert all(re.search(rf"{word}\b", done.output) for word in words if word.startswith("--"))
 
 
-@pytest.mark.parametrize(("page", "words"), commands("munjang"), ids=name_of)
+def started(*words):
+    """Calls of `munjang` that start these programs, or with no words all that start none."""
+    return [call for call in commands("munjang") if (call[1][:1] and call[1][0] in (words or MODULES)) == bool(words)]
+
+
+@pytest.mark.parametrize(("page", "words"), started(), ids=name_of)
 def test_a_command_of_ours_exists_with_the_options_it_is_given(page, words):
     check(app, words)
 
 
-@pytest.mark.parametrize(("page", "words"), commands("munjang train"), ids=name_of)
+@pytest.mark.parametrize(("page", "words"), started("train"), ids=name_of)
 def test_a_command_of_the_trainer_exists_with_the_options_it_is_given(page, words):
-    check(trainer_app, words)
+    check(trainer_app, words[1:])
+
+
+@pytest.mark.parametrize(("page", "words"), started("serve", "work"), ids=name_of)
+def test_a_command_that_starts_a_program_exists_with_the_options_it_is_given(page, words):
+    path = [word for word in words[1:3] if re.fullmatch("[a-z]+", word)]
+    command = [sys.executable, "-m", MODULES[words[0]], *path, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert all(re.search(rf"{word}\b", done.stdout) for word in words if word.startswith("--"))
 
 
 def test_commands_are_found_on_the_pages_that_show_them():

@@ -1,6 +1,6 @@
 """A simple grpc.aio batcher: what a careful team writes in an afternoon, on sentence-transformers or on OpenVINO.
 
-    python -m tests.bench.speed.peers.batcher FOLDER PORT sentence-transformers|openvino
+    python -m tests.bench.speed.peers.scheduler FOLDER PORT sentence-transformers|openvino
 
 Request: a JSON list of texts. Reply: their vectors as float32 bytes.
 """

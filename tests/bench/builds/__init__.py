@@ -1,0 +1,1 @@
+"""Builds side by side: this one, another commit's, and this one without single mechanisms."""
