@@ -110,6 +110,7 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         """Let RQ end the job that it ran, unless its work goes on: then it is deferred until that has ended."""
         if not isinstance(return_value, Unfinished):
             super()._finalize_success(job, queue, execution, return_value)
+            self.runtime.jobs.forget_waiting(job.id)  # it may run again: RQ repeats jobs
             return
         with self.connection.pipeline() as pipe:
             job.set_status(JobStatus.DEFERRED, pipeline=pipe)
@@ -119,16 +120,16 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             pipe.execute()
 
     def _end_waiting(self, queue: BulkQueue, job_id: str = "") -> None:
-        """End the RQ jobs whose job, `job_id` or any, has ended; cancel the job whose RQ job was cancelled."""
+        """End the RQ jobs whose job, `job_id` or any, runs no more; cancel the job whose RQ job was cancelled."""
         records, keep = self.runtime.jobs, self.runtime.settings.keep_seconds
-        if job_id and (state := records.state(job_id)) is not None and not state.ended:
+        if job_id and records.state(job_id) is JobState.RUNNING:
             return
         for rq_id, waited, state, status, owner in records.waiting(job_id):
             if status not in _NOT_OVER:
                 if status == JobStatus.CANCELED and owner:
                     records.end(waited, JobState.CANCELLED, "cancelled through RQ")
                 records.forget_waiting(rq_id)
-            elif state is None or state.ended:
+            elif state is not JobState.RUNNING:
                 queue.resume_deferred(rq_id, cancel=state is JobState.CANCELLED, keep_seconds=keep)
 
     def kill_horse(self, sig: signal.Signals = signal.SIGTERM) -> None:  # noqa: ARG002 - RQ's signature
