@@ -99,17 +99,13 @@ class Waiting(NamedTuple):
 
     Attributes:
         rq_id: its id.
-        job_id: the job's.
         state: the job's; None if the job is not known (any more).
         status: the RQ job's, as RQ writes it; "" if it is gone.
-        owner: whether the job was begun by it, rather than found at work.
     """
 
     rq_id: str
-    job_id: str
     state: JobState | None
     status: str
-    owner: bool
 
 
 class JobStore:
@@ -148,8 +144,12 @@ class JobStore:
         self._redis.hset(job_key(plan.job), mapping=totals)
 
     def state(self, job_id: str) -> JobState | None:
-        """A job's state; None if the job is not known (any more)."""
-        state = self._redis.hget(job_key(job_id), "state")
+        """A job's state; None if the job is not known (any more). One whose RQ job was cancelled is cancelled."""
+        state, owner = self._redis.hmget(job_key(job_id), "state", "rq_id")
+        began = RqJob.key_for((owner or b"").decode())
+        if state == b"running" and self._redis.hget(began, "status") == b"canceled":
+            self.end(job_id, JobState.CANCELLED, "cancelled through RQ")
+            return JobState.CANCELLED
         return JobState(state.decode()) if state else None
 
     def shard_running(self, job_id: str, number: int, progress: ShardProgress) -> None:
@@ -192,18 +192,16 @@ class JobStore:
 
     def waiting(self, job_id: str = "") -> list[Waiting]:
         """The RQ jobs that wait for a job, or for any."""
-        found = {rq.decode(): job.decode() for rq, job in self._redis.hgetall(WAITING).items()}
-        found = {rq_id: job for rq_id, job in found.items() if job_id in {"", job}}
+        found = [(rq.decode(), job.decode()) for rq, job in self._redis.hgetall(WAITING).items()]
+        wanted = [(rq_id, job) for rq_id, job in found if job_id in {"", job}]
         with self._redis.pipeline() as pipe:
-            for rq_id, job in found.items():
-                pipe.hmget(job_key(job), "state", "rq_id")
+            for rq_id, job in wanted:
+                pipe.hget(job_key(job), "state")
                 pipe.hget(RqJob.key_for(rq_id), "status")
-            values = pipe.execute()
+            values = [(value or b"").decode() for value in pipe.execute()]
         return [
-            Waiting(
-                rq_id, job, JobState(state.decode()) if state else None, (status or b"").decode(), rq_id.encode() == own
-            )
-            for (rq_id, job), (state, own), status in zip(found.items(), values[::2], values[1::2], strict=True)
+            Waiting(rq_id, JobState(state) if state else None, status)
+            for (rq_id, _), state, status in zip(wanted, values[::2], values[1::2], strict=True)
         ]
 
     def forget_waiting(self, rq_id: str) -> None:

@@ -120,14 +120,12 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             pipe.execute()
 
     def _end_waiting(self, queue: BulkQueue, job_id: str = "") -> None:
-        """End the RQ jobs whose job, `job_id` or any, runs no more; cancel the job whose RQ job was cancelled."""
+        """End the RQ jobs whose job, `job_id` or any, runs no more."""
         records, keep = self.runtime.jobs, self.runtime.settings.keep_seconds
         if job_id and records.state(job_id) is JobState.RUNNING:
             return
-        for rq_id, waited, state, status, owner in records.waiting(job_id):
+        for rq_id, state, status in records.waiting(job_id):
             if status not in _NOT_OVER:
-                if status == JobStatus.CANCELED and owner:
-                    records.end(waited, JobState.CANCELLED, "cancelled through RQ")
                 records.forget_waiting(rq_id)
             elif state is not JobState.RUNNING:
                 queue.resume_deferred(rq_id, cancel=state is JobState.CANCELLED, keep_seconds=keep)

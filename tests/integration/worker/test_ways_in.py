@@ -288,7 +288,9 @@ def test_what_depends_on_a_job_begins_when_its_last_row_is_written(bench: Any, b
 def test_a_job_that_failed_in_a_shard_or_was_cancelled_is_so_for_rq_and_its_dependents_wait(bench: Any) -> None:
     path = bench.write(2500)
     bench.gate.touch()
-    ids = [bench.rq(EMBED_FILE, str(path), str(bench.folder / name)) for name in ("가", "나", "다")]
+    other = bench.write(2500, "다른 입력.jsonl")
+    pairs = [(path, "가"), (path, "나"), (other, "다")]
+    ids = [bench.rq(EMBED_FILE, str(source), str(bench.folder / name)) for source, name in pairs]
     bench.start()
     failed, cancelled, by_rq = (Job.fetch(rq_id, connection=bench.redis, serializer=PlainJson) for rq_id in ids)
     dependents = [Queue("mine", connection=bench.redis).enqueue("os.getpid", depends_on=rq_id) for rq_id in ids]
