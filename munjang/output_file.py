@@ -1,4 +1,7 @@
-"""Writes a file as a whole or not at all; what is no regular file, such as a FIFO or a device, is written into."""
+"""Files that are written as a whole or not at all, and folders that are filled only where they are ours.
+
+What is no regular file, such as a FIFO or a device, is written into. A folder of ours has a marker in it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from munjang.errors import ConfigurationError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+NOBODYS = frozenset({"lost+found"})
+"""What stands in a new file system."""
+
+
+class FolderTaken(ConfigurationError):
+    """A folder to write to holds what munjang did not make."""
 
 
 @contextmanager
@@ -50,3 +62,34 @@ def _status(path: Path) -> os.stat_result | None:
         return path.stat()
     except FileNotFoundError:
         return None
+
+
+def claim_folder(folder: Path, marker: str, *, option: str, is_ours: Callable[[Path], bool]) -> None:
+    """Make a folder ours: one that is ours already, is missing, is empty, or holds nothing but what is ours.
+
+    Args:
+        folder: the folder.
+        marker: the name of the file that says whose it is.
+        option: the option that names the folder, for messages.
+        is_ours: whether something in a folder without a marker is ours nevertheless.
+
+    Raises:
+        FolderTaken: it holds something else, or is no folder; nothing was changed.
+        OSError: it cannot be made.
+    """
+    if (folder / marker).is_file():
+        return
+    field = option.removeprefix("--")
+    if folder.exists() and not folder.is_dir():
+        msg = f"{folder} is not a folder: name another {option}"
+        raise FolderTaken(msg, field=field)
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    others = [path.name for path in there if path.name not in NOBODYS and not is_ours(path)]
+    if others:
+        msg = (
+            f"{folder} holds {others[0]!r}, which munjang did not make: name an empty or a new folder as {option} (if"
+            f" an older munjang made this one, put an empty file {marker} into it)"
+        )
+        raise FolderTaken(msg, field=field)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / marker).touch()

@@ -8,6 +8,7 @@ munjang:job:<id>             hash: spec, state, version, totals, counts of commi
 munjang:job:<id>:done        set of the numbers of committed shards
 munjang:job:<id>:running     hash: number of a shard being worked on → its `ShardProgress` as JSON
 munjang:rq:<rq id>           the job id that an RQ job of `rq enqueue` stands for
+munjang:waiting              hash: an RQ job that waits for the end of a job, and so is deferred → that job's id
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ JOBS = "munjang:jobs"
 
 RUNNING = "munjang:running"
 """The key of the set of jobs that may be running."""
+
+WAITING = "munjang:waiting"
+"""The key of the hash of RQ jobs that end when their jobs have ended."""
 
 STALE_SECONDS = 60.0
 """A running shard that reported nothing for so long is not counted: its worker is gone."""
@@ -104,6 +108,9 @@ class JobSpec(BaseModel):
     @field_validator("input", "output")
     @classmethod
     def _normalised(cls, path: str) -> str:
+        if "\0" in path:
+            msg = "a path holds no null character"
+            raise ValueError(msg)
         return absolute(path)
 
     @field_validator("precision")

@@ -21,8 +21,10 @@ from munjang.cli.programs import shell_command
 from munjang.cli.similarity import similarity
 from munjang.cli.up import up
 from munjang.errors import MunjangError, ServerUnreachable
-from munjang.settings import Settings
+from munjang.output_file import FolderTaken
+from munjang.settings import Settings, unknown_variables
 
+WRONG_USAGE = 2
 INTERRUPTED = 130
 
 app = typer.Typer(
@@ -51,11 +53,15 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def munjang(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Korean sentence embeddings, served and hot-swapped."""
+    if context.invoked_subcommand not in programs.MODULES:  # those say it themselves
+        for line in unknown_variables():
+            console.note(line)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,6 +90,9 @@ def _run(arguments: list[str] | None) -> int:
         return INTERRUPTED
     except ServerUnreachable as error:
         console.fail(f"{error} — is a server running? `{shell_command('munjang')} up` starts one")
+    except FolderTaken as error:
+        console.fail(str(error))
+        return WRONG_USAGE
     except MunjangError as error:
         console.fail(str(error))
     except OSError as error:

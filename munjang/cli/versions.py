@@ -101,7 +101,7 @@ def publish(
     except ModuleNotFoundError as error:
         msg = f"publishing loads the model, and {error.name} is not installed: pip install 'munjang[models]'"
         raise MunjangError(msg) from error
-    found = _open(registry)
+    found = _open(registry, new=True)
     lineage = Lineage(base_model=base_model, recipe=recipe)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     with console.progress("publishing", size) as advance:
@@ -205,8 +205,13 @@ def remove(
         console.stdout().print(f"removed {listed}", markup=False)
 
 
-def _open(url: str) -> Registry:
-    return Registry(url or read_settings(Settings).registry_url)
+def _open(url: str, *, new: bool = False) -> Registry:
+    """The registry at `url` or of the settings, which must exist unless it may be `new`."""
+    registry = Registry(url or read_settings(Settings).registry_url)
+    if not (new or registry.exists()):
+        msg = f"there is no registry at {registry.url}: name one by --registry or MUNJANG_REGISTRY, or publish to it"
+        raise RegistryError(msg)
+    return registry
 
 
 def _who() -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 from rq import Queue
 from rq.exceptions import DeserializationError, NoSuchJobError
@@ -35,6 +35,7 @@ from munjang.bulk.job import (
     rq_key,
     running_key,
 )
+from munjang.bulk.redis_kind import refusal_of_server, refusal_of_url
 from munjang.bulk.serializer import PlainJson
 from munjang.client.retry import ENDLESS_SECONDS
 from munjang.client.retry import seconds as check_seconds
@@ -61,13 +62,14 @@ KEEP_SECONDS = 7 * 86400
 SCANNED = 1000
 """How many waiting entries of the queue are scanned for jobs that `rq enqueue` put there."""
 
+_WAITING = {JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.DEFERRED}
 _ENDED = {JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED}
 
 
 class JobQueue:
     """The queue at one Redis. May be used from any thread.
 
-    Every method raises QueueUnavailable where Redis cannot be reached.
+    Every method raises QueueUnavailable where Redis cannot be reached, or is a Cluster or a Sentinel.
     """
 
     def __init__(self, url: str, *, seconds: float = SOCKET_SECONDS, retries: int = RETRIES) -> None:
@@ -79,7 +81,7 @@ class JobQueue:
             retries: how often a failed call is tried again.
 
         Raises:
-            QueueUnavailable: no URL, or one that is not valid.
+            QueueUnavailable: no URL, one that is not valid, or that of a Cluster or a Sentinel.
             InvalidOption: `seconds` is not a time.
         """
         limit = check_seconds(seconds, "seconds")
@@ -90,6 +92,8 @@ class JobQueue:
         if not url:
             msg = "no job queue: set MUNJANG_REDIS_URL to the redis:// URL that `munjang up` prints, or to your own"
             raise QueueUnavailable(msg)
+        if refusal := refusal_of_url(url):
+            raise QueueUnavailable(refusal)
         try:
             self._redis: Any = Redis.from_url(
                 url,
@@ -101,13 +105,14 @@ class JobQueue:
             msg = f"the address of the job queue is not valid: {error}"
             raise QueueUnavailable(msg) from error
         self._queue = Queue(QUEUE, connection=self._redis, serializer=PlainJson)
+        self._checked = False
 
     def submit(self, spec: JobSpec) -> tuple[Job, bool]:
         """Put a job into the queue; the job, and whether the same work was queued or running already.
 
         Work that has ended is queued again: the worker finds what is finished and does the rest, or nothing.
         """
-        with _redis_errors():
+        with self._connected():
             existing = self._enqueue(spec)
             return self._read(spec.job_id), existing
 
@@ -118,12 +123,12 @@ class JobQueue:
             JobNotFound: there is none.
             InvalidJob: the RQ job's arguments are not those of a job.
         """
-        with _redis_errors():
+        with self._connected():
             return self._read(self._resolve(name))
 
     def recent(self, limit: int = 100, offset: int = 0) -> list[Job]:
         """Jobs, newest first, at most `limit` (and 1,000) after the first `offset`."""
-        with _redis_errors():
+        with self._connected():
             return self._page(max(1, min(limit, PAGE)), offset)
 
     def cancel(self, name: str) -> Job:
@@ -132,7 +137,7 @@ class JobQueue:
         Raises:
             JobNotFound, InvalidJob: as for `get`.
         """
-        with _redis_errors():
+        with self._connected():
             job_id = self._resolve(name)
             self._mark_cancelled(job_id)
             return self._read(job_id)
@@ -179,12 +184,26 @@ class JobQueue:
 
     def depth(self) -> tuple[int, int]:
         """How many steps (plans, shards, ends of jobs) wait, and how many workers are at one."""
-        with _redis_errors():
+        with self._connected():
             return int(self._redis.llen(self._queue.key)), int(self._redis.zcard(self._queue.started_job_registry.key))
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Turn errors of Redis into ours; the first time, see that it is a Redis that can be the queue."""
+        try:
+            if not self._checked:
+                with suppress(ResponseError):  # INFO may be forbidden
+                    if refusal := refusal_of_server(self._redis):
+                        raise QueueUnavailable(refusal)
+                self._checked = True
+            yield
+        except RedisError as error:
+            msg = "the job queue cannot be reached: " + (str(error) or type(error).__name__)
+            raise QueueUnavailable(msg) from error
 
     def _enqueue(self, spec: JobSpec) -> bool:
         """Put a job into the queue, unless the same work waits or runs; whether it does."""
@@ -209,20 +228,25 @@ class JobQueue:
         return bool(self._change(put, job_id))
 
     def _mark_cancelled(self, job_id: str) -> None:
-        """Mark a job as cancelled, unless it has ended, and take its first step out of the queue."""
+        """Mark a job as cancelled, unless it has ended, and cancel the RQ job that it came as, unless it runs."""
 
-        def mark(pipe: Any) -> None:
+        def mark(pipe: Any) -> str:
             state, rq_id = pipe.hmget(job_key(job_id), "state", "rq_id")
             if not state or JobState(state.decode()).ended:
-                return
+                return ""
             fields = {"state": str(JobState.CANCELLED), "message": "cancelled on request", "ended_at": time.time()}
             pipe.multi()
             pipe.hset(job_key(job_id), mapping=fields)
             pipe.srem(RUNNING, job_id)
             pipe.lrem(self._queue.key, 0, rq_id or b"")
             pipe.expire(RqJob.key_for((rq_id or b"").decode()), KEEP_SECONDS)
+            return str((rq_id or b"").decode())
 
-        self._change(mark, job_id)
+        if rq_id := self._change(mark, job_id):
+            with suppress(NoSuchJobError):
+                rq_job = RqJob.fetch(rq_id, connection=self._redis, serializer=PlainJson)
+                if rq_job.get_status(refresh=False) in _WAITING:
+                    rq_job.cancel()
 
     def _resolve(self, name: str) -> str:
         """The id of a job that is named by it, or by the RQ job that it came as.
@@ -305,15 +329,6 @@ class JobQueue:
         now = time.time()
         records = zip(job_ids, found[::2], found[1::2], strict=True)
         return [parse_job(job_id, fields, running, now) if fields else None for job_id, fields, running in records]
-
-
-@contextmanager
-def _redis_errors() -> Iterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        msg = "the job queue cannot be reached: " + (str(error) or type(error).__name__)
-        raise QueueUnavailable(msg) from error
 
 
 def _write_new(pipe: Any, spec: JobSpec, rq_id: str) -> None:

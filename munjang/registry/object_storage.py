@@ -39,6 +39,11 @@ class ObjectStorage:
             msg = f"the registry {self.url} cannot be opened: {error}"
             raise ConfigurationError(msg, field="registry") from error
         self._root = str(root).rstrip("/")
+        self._bucket = self._root.strip("/").partition("/")[0]
+
+    def exists(self) -> bool:
+        with guarded(self.url, "looking for the registry"):
+            return bool(self._fs.exists(self._bucket))
 
     def children(self, folder: str) -> list[str]:
         return sorted({path.partition("/")[0] for path in self.files(folder)})
@@ -108,9 +113,8 @@ class ObjectStorage:
 
     def _refuse_missing_bucket(self) -> None:
         """Tell a registry with nothing in it from an address that leads nowhere."""
-        bucket = self._root.strip("/").partition("/")[0]
-        if not self._fs.exists(bucket):
-            msg = f"the registry {self.url} cannot be read: there is no {bucket!r}"
+        if not self._fs.exists(self._bucket):
+            msg = f"the registry {self.url} cannot be read: there is no {self._bucket!r}"
             raise RegistryUnavailable(msg)
 
     def _path(self, path: str) -> str:

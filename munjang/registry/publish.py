@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import secrets
 import socket
 import time
@@ -24,7 +25,6 @@ from munjang.errors import ForbiddenFile, IncompleteVersion, InvalidManifest, Pu
 from munjang.registry.layout import (
     ALIASES,
     MANIFEST,
-    MODEL,
     RETIRED,
     VERSIONS,
     Description,
@@ -57,6 +57,7 @@ ATTEMPTS = 100
 """How many numbers in a row another publisher may snatch away."""
 
 _CLAIM = "claim.json"
+_TEMPORARY = re.compile(r"\.[^/]+\.json\.[0-9a-f]+\.tmp")
 _log = logging.getLogger(__name__)
 
 
@@ -221,7 +222,10 @@ def clear(storage: Storage, version: int) -> None:
 
 
 def sweep(storage: Storage, committed: int, lease_seconds: float) -> None:
-    """Clear what died more than a lease before the version that was just committed, by the storage's own clock."""
+    """Clear what died more than a lease before the version that was just committed, by the storage's own clock.
+
+    What has no claim and no name of ours stays: a folder may have been somebody's before it became a registry.
+    """
     try:
         versions: dict[int, dict[str, FileInfo]] = {}
         for path, info in storage.files(VERSIONS).items():
@@ -232,7 +236,7 @@ def sweep(storage: Storage, committed: int, lease_seconds: float) -> None:
         for version, files in versions.items():
             _sweep_version(storage, version, files, deadline)
         for path, info in storage.files(ALIASES).items():
-            if path.endswith(".tmp") and info.modified < deadline:
+            if _TEMPORARY.fullmatch(path) and info.modified < deadline:
                 storage.remove(f"{ALIASES}/{path}")
     except (RegistryUnavailable, FileNotFoundError, KeyError) as error:
         _log.warning("leftovers of dead publishers could not be cleared: %s", error)
@@ -241,7 +245,7 @@ def sweep(storage: Storage, committed: int, lease_seconds: float) -> None:
 def _sweep_version(storage: Storage, version: int, files: dict[str, FileInfo], deadline: float) -> None:
     manifest = files.get(MANIFEST)
     if manifest is None:
-        dead = max(info.modified for info in files.values()) < deadline
+        dead = any(map(_is_of_a_publisher, files)) and max(info.modified for info in files.values()) < deadline
         if dead and storage.create(manifest_path(version), RETIRED):
             _log.warning("version %d was never finished: its publisher is dead; its files are removed", version)
             clear(storage, version)
@@ -250,8 +254,13 @@ def _sweep_version(storage: Storage, version: int, files: dict[str, FileInfo], d
             clear(storage, version)
     else:
         for path, info in files.items():
-            if path != MANIFEST and not path.startswith(f"{MODEL}/") and info.modified < deadline:
+            if _is_of_a_publisher(path) and info.modified < deadline:
                 storage.remove(f"{version_folder(version)}/{path}")
+
+
+def _is_of_a_publisher(path: str) -> bool:
+    """Whether a file of a version's folder is what a publisher at work leaves there, if it is killed."""
+    return path == _CLAIM or bool(_TEMPORARY.fullmatch(path))
 
 
 def _claim_path(version: int) -> str:

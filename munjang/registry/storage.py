@@ -65,6 +65,9 @@ class Storage(Protocol):
     local: bool
     """Whether its files can be opened by path."""
 
+    def exists(self) -> bool:
+        """Whether the place is there, with files or without."""
+
     def children(self, folder: str) -> list[str]:
         """Names of the files and folders directly in a folder; none where there is no such folder."""
 
@@ -127,6 +130,9 @@ class LocalStorage:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = str(root)
+
+    def exists(self) -> bool:
+        return self.root.is_dir()
 
     def children(self, folder: str) -> list[str]:
         with guarded(self.url, f"listing {folder}"):

@@ -87,6 +87,10 @@ class Registry:
         self.local = self.storage.local
         self._lease_seconds = lease_seconds
 
+    def exists(self) -> bool:
+        """Whether something is there: for a folder, whether there is one. An object store's bucket is looked for."""
+        return self.storage.exists()
+
     def publish(self, folder: Path, description: Description, *, progress: Progress | None = None) -> Manifest:
         """Publish a model folder as the next version; no alias moves.
 

@@ -11,6 +11,7 @@ from munjang.settings.programs import (
     TrainerSettings,
     UpSettings,
     WorkerSettings,
+    unknown_variables,
 )
 from munjang.settings.shared import EngineSettings, Settings
 
@@ -23,4 +24,5 @@ __all__ = [
     "TrainerSettings",
     "UpSettings",
     "WorkerSettings",
+    "unknown_variables",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -303,3 +305,19 @@ class UpSettings(ServerSettings, WorkerSettings, ClientSettings):
         description="How long everything may take to be ready, the first model's conversion aside. Raise it for large "
         "models on slow disks.",
     )
+
+
+_OF_OUR_TESTS = ("MUNJANG_BENCH_", "MUNJANG_CI_", "MUNJANG_TEST_")
+
+
+def unknown_variables() -> list[str]:
+    """A line for each MUNJANG_ variable that is no setting of any program, with the setting that was likely meant."""
+    known = sorted(UpSettings.model_fields.keys() | TrainerSettings.model_fields.keys())
+    lines = []
+    for variable in sorted(os.environ):
+        prefix, _, name = variable.lower().partition("_")
+        if prefix == "munjang" and name not in known and not variable.startswith(_OF_OUR_TESTS):
+            [meant] = get_close_matches(name, known, n=1, cutoff=0.7) or [""]
+            hint = f"; did you mean MUNJANG_{meant.upper()}?" if meant else ""
+            lines.append(f"{variable} is not a setting, and has no effect{hint}")
+    return lines

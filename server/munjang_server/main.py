@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
 from pydantic import ValidationError
 
 from munjang.errors import ConfigurationError, MunjangError
-from munjang.settings import ServerSettings
+from munjang.settings import ServerSettings, unknown_variables
 from munjang.telemetry import setup_logging
 from munjang_server.shutdown import StopSignal
 
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if wanted.command == "token":
             return _token(wanted, settings)
         setup_logging(settings)
+        for line in unknown_variables():
+            structlog.get_logger("munjang.server").warning(line)
         _quieten_grpc()
         return _run(settings)
     except ValidationError as error:

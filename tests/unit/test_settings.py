@@ -119,3 +119,28 @@ def test_the_page_names_every_setting() -> None:
 
 def test_every_class_of_settings_is_in_the_module() -> None:
     assert all(getattr(settings, kind.__name__) is kind for kind in CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("MUNJANG_REGISTY", "MUNJANG_REGISTRY"),
+        ("MUNJANG_REDISURL", "MUNJANG_REDIS_URL"),
+        ("munjang_batch_token", "MUNJANG_BATCH_TOKENS"),
+        ("MUNJANG_TARGETS", "MUNJANG_TARGET"),
+        ("MUNJANG_QQ", ""),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_named_with_the_likely_one(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    [line] = [line for line in settings.unknown_variables() if line.startswith(name)]
+    assert line.endswith(f"did you mean {meant}?" if meant else "has no effect")
+
+
+def test_every_setting_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _, name in FIELDS:
+        monkeypatch.setenv(f"MUNJANG_{name.upper()}", "1")
+    known = {f"MUNJANG_{name.upper()}" for _, name in FIELDS}
+    assert not known & {line.split()[0] for line in settings.unknown_variables()}

@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from munjang.errors import MunjangError
+from munjang.output_file import FolderTaken
+from munjang.settings import unknown_variables
 from munjang_trainer.commands.evaluate import evaluate
 from munjang_trainer.commands.prepare import prepare
 from munjang_trainer.commands.starter import starter
 from munjang_trainer.commands.train import crossvalidate, publish, train
 from munjang_trainer.commands.train import run as run_recipe
-from munjang_trainer.output_files import FolderTaken
 
 app = typer.Typer(name="trainer", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -41,6 +42,8 @@ def run() -> None:
 
     A folder that is somebody else's ends with status 2, as a wrong option does: nothing was done.
     """
+    for line in unknown_variables():
+        Console(stderr=True).print(f"[bold yellow]warning[/]: {escape(line)}", highlight=False, soft_wrap=True)
     try:
         app(prog_name="munjang train")
     except MunjangError as error:

@@ -11,7 +11,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from munjang.errors import ConfigurationError
+from munjang.output_file import claim_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,38 +22,18 @@ RUN_MARKER = ".munjang-run"
 DATA_MARKER = ".munjang-data"
 """Stands in a folder of prepared data."""
 
-NOBODYS = frozenset({"lost+found"})
-"""What stands in a new file system."""
 
-
-class FolderTaken(ConfigurationError):
-    """A folder to write to holds what the trainer did not make."""
-
-
-def claim_folder(folder: Path, marker: str) -> None:
-    """Make a folder ours: one that is ours already, is missing, is empty, or holds folders of ours only.
+def claim_output(folder: Path, marker: str) -> None:
+    """Make the folder of --output ours: one that is missing, empty, ours already, or that holds folders of ours only.
 
     Raises:
         FolderTaken: it holds something else, or is no folder; nothing was changed.
     """
-    if (folder / marker).is_file():
-        return
-    if folder.exists() and not folder.is_dir():
-        msg = f"{folder} is not a folder: name another --output"
-        raise FolderTaken(msg, field="output")
-    found = sorted(path.name for path in folder.iterdir() if not _is_ours(path)) if folder.is_dir() else []
-    if found:
-        msg = (
-            f"{folder} holds {found[0]!r}, which munjang did not make: name an empty or a new folder as --output (if an"
-            f" older munjang made this one, put an empty file {marker} into it)"
-        )
-        raise FolderTaken(msg, field="output")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / marker).touch()
+    claim_folder(folder, marker, option="--output", is_ours=_is_ours)
 
 
 def _is_ours(path: Path) -> bool:
-    return path.name in NOBODYS or any((path / marker).is_file() for marker in (RUN_MARKER, DATA_MARKER))
+    return any((path / marker).is_file() for marker in (RUN_MARKER, DATA_MARKER))
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -8,15 +8,17 @@ happen twice (a step queued again, a shard reported again) is harmless, because 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from redis import Redis
 from redis.backoff import AbstractBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import ReadOnlyError, ResponseError
 from redis.retry import Retry
 
+from munjang.bulk.redis_kind import refusal_of_server, refusal_of_url
 from munjang.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -77,10 +79,23 @@ def redis_time(connection: Any) -> float:
     return float(seconds) + float(microseconds) / 1e6
 
 
+def check_server(connection: Any) -> None:
+    """Refuse a Redis that cannot be the job queue; waits for it.
+
+    Raises:
+        ConfigurationError: it is a Cluster or a Sentinel.
+    """
+    with suppress(ResponseError):  # INFO may be forbidden
+        if refusal := refusal_of_server(connection):
+            raise ConfigurationError(refusal, field="redis_url")
+
+
 def _client(url: str, **options: Any) -> Any:
     if not url:
         msg = "no job queue: set MUNJANG_REDIS_URL (redis://, rediss:// or unix://)"
         raise ConfigurationError(msg, field="redis_url")
+    if refusal := refusal_of_url(url):
+        raise ConfigurationError(refusal, field="redis_url")
     try:
         return Redis.from_url(url, socket_keepalive=True, health_check_interval=30, **options)
     except ValueError as error:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 import zlib
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rq.job import Job as RqJob
 
 from munjang.bulk.job import (
     JOBS,
     RUNNING,
+    WAITING,
     JobState,
     ShardProgress,
     done_key,
@@ -93,6 +94,20 @@ class Claim(IntEnum):
     CANCELLED = 2
 
 
+class Waiting(NamedTuple):
+    """An RQ job that ends when its job has ended.
+
+    Attributes:
+        rq_id: its id.
+        state: the job's; None if the job is not known (any more).
+        status: the RQ job's, as RQ writes it; "" if it is gone.
+    """
+
+    rq_id: str
+    state: JobState | None
+    status: str
+
+
 class JobStore:
     """The records of all jobs, through one connection."""
 
@@ -134,8 +149,12 @@ class JobStore:
         self._redis.hset(job_key(plan.job), mapping=totals)
 
     def state(self, job_id: str) -> JobState | None:
-        """A job's state; None if the job is not known (any more)."""
-        state = self._redis.hget(job_key(job_id), "state")
+        """A job's state; None if the job is not known (any more). One whose RQ job was cancelled is cancelled."""
+        state, owner = self._redis.hmget(job_key(job_id), "state", "rq_id")
+        began = RqJob.key_for((owner or b"").decode())
+        if state == b"running" and self._redis.hget(began, "status") == b"canceled":
+            self.end(job_id, JobState.CANCELLED, "cancelled through RQ")
+            return JobState.CANCELLED
         return JobState(state.decode()) if state else None
 
     def shard_running(self, job_id: str, number: int, progress: ShardProgress) -> None:
@@ -161,6 +180,38 @@ class JobStore:
         fields = {"state": str(state), "ended_at": time.time(), **counts} | ({"message": message} if message else {})
         flat = [str(item) for pair in fields.items() for item in pair]
         return bool(self._end(keys=_keys(job_id), args=[self._keep, *flat]))
+
+    def outcome(self, job_id: str) -> dict[str, str]:
+        """What is known of a job's end: its state, message, output and counts. Empty if the job is not known."""
+        names = ("state", "message", "version", "rows_done", "rows_failed", "tokens_done")
+        values = zip(names, self._redis.hmget(job_key(job_id), *names), strict=True)
+        return {name: value.decode() for name, value in values if value}
+
+    def wait(self, pipe: Any, rq_id: str, job_id: str) -> None:
+        """Record, within a transaction, that an RQ job ends when a job has ended."""
+        pipe.hset(WAITING, rq_id, job_id)
+
+    def waits(self, rq_id: str) -> bool:
+        """Whether an RQ job was put back to end when its job has ended."""
+        return bool(self._redis.hexists(WAITING, rq_id))
+
+    def waiting(self, job_id: str = "") -> list[Waiting]:
+        """The RQ jobs that wait for a job, or for any."""
+        found = [(rq.decode(), job.decode()) for rq, job in self._redis.hgetall(WAITING).items()]
+        wanted = [(rq_id, job) for rq_id, job in found if job_id in {"", job}]
+        with self._redis.pipeline() as pipe:
+            for rq_id, job in wanted:
+                pipe.hget(job_key(job), "state")
+                pipe.hget(RqJob.key_for(rq_id), "status")
+            values = [(value or b"").decode() for value in pipe.execute()]
+        return [
+            Waiting(rq_id, JobState(state) if state else None, status)
+            for (rq_id, _), state, status in zip(wanted, values[::2], values[1::2], strict=True)
+        ]
+
+    def forget_waiting(self, rq_id: str) -> None:
+        """Record that an RQ job waits no more: it has ended."""
+        self._redis.hdel(WAITING, rq_id)
 
     def write_rq_meta(self, rq_id: str, meta: Mapping[str, Any], *, job_id: str = "", state: str = "") -> None:
         """Write an RQ job's meta data in the format of its sender, if the job still exists.

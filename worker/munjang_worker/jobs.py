@@ -1,4 +1,4 @@
-"""The functions that RQ calls by name: `embed_file` plans a job; the other two are its further steps.
+"""The functions that RQ calls by name: `embed_file` plans a job and tells its end; the other two are its further steps.
 
     rq enqueue --queue munjang munjang_worker.jobs.embed_file INPUT OUTPUT precision=int8 carry_columns=title,url
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -35,18 +36,36 @@ if TYPE_CHECKING:
 log = structlog.get_logger("munjang.worker")
 
 
-def embed_file(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Start a job: its options are `JobSpec`'s. Returns at once when it is planned; its shards follow as RQ jobs.
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What `embed_file` returns while the job `job_id` goes on: RQ's job is deferred, and runs again at its end."""
+
+    job_id: str
+
+
+class JobFailed(JobError):
+    """The job of an RQ job has failed, and its record says so already."""
+
+
+def embed_file(*args: Any, **kwargs: Any) -> dict[str, Any] | Unfinished:
+    """Do a job: its options are `JobSpec`'s. The first run plans it; its shards and its end follow as RQ jobs.
+
+    RQ's job runs again when all that has ended, and then gives the result: what depends on it begins no sooner.
 
     Raises:
         InvalidJob: an option is wrong, or the input cannot be used.
         JobConflict: the output folder holds other work.
+        JobFailed: the job was begun, and has failed.
     """
     runtime = current()
     spec = JobSpec.of_call(args, kwargs)
     job = get_current_job()
-    with _step(runtime, "plan", spec.job_id, begun=False):
-        return plan_job(runtime, spec, job.id if job else spec.job_id, job.timeout if job else None)
+    rq_id = job.id if job else spec.job_id
+    state = runtime.jobs.state(spec.job_id)
+    if state is None or not state.ended or not runtime.jobs.waits(rq_id):
+        with _step(runtime, "plan", spec.job_id, begun=False):
+            plan_job(runtime, spec, rq_id, job.timeout if job else None)
+    return _outcome(runtime, spec)
 
 
 def embed_shard(job_id: str, output: str, fingerprint: str, number: int) -> dict[str, Any]:
@@ -101,6 +120,17 @@ def finish_file(job_id: str, output: str, fingerprint: str) -> dict[str, Any]:
         runtime.jobs.mirror(job_id)
         log.info("job finished", job=job_id, version=plan.version, **counts)
         return {"job": job_id, "output": output, "version": plan.version, **counts}
+
+
+def _outcome(runtime: Runtime, spec: JobSpec) -> dict[str, Any] | Unfinished:
+    """The result of a job for RQ, once it has succeeded."""
+    found = runtime.jobs.outcome(spec.job_id)
+    if found.get("state") == JobState.FAILED:
+        raise JobFailed(found.get("message", ""))
+    if found.get("state") != JobState.SUCCEEDED:
+        return Unfinished(spec.job_id)
+    counts = {field: int(found.get(name, 0)) for name, field in _COUNTS.items()}
+    return {"job": spec.job_id, "output": spec.output, "version": int(found.get("version", 0)), **counts}
 
 
 _COUNTS = {"rows_done": "rows", "rows_failed": "rows_failed", "tokens_done": "tokens"}

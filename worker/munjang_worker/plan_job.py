@@ -57,22 +57,23 @@ class PlanSettings:
     batch_tokens: int
 
 
-def plan_job(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None) -> dict[str, Any]:
-    """Start or resume a job; plain data about it.
+def plan_job(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None) -> None:
+    """Start or resume a job, unless the same work is being done or was cancelled.
 
     Raises:
         InvalidJob, InvalidRequest: what is asked for cannot be done.
         JobConflict: the output folder holds other work.
         VersionNotFound, RegistryError: the version cannot be had.
     """
-    if refusal := _claim(runtime, spec, rq_id):
-        return refusal
+    if not _claim(runtime, spec, rq_id):
+        return
     runtime.activity.job_id = spec.job_id
     confine(spec.output, split_roots(runtime.settings.output_roots), "output")
     folder = Folder(spec.output)
+    folder.prepare()
     plan = _plan(runtime, spec, folder)
-    if refusal := _claim(runtime, spec, rq_id):  # again: a Redis that was killed meanwhile may have lost the first
-        return refusal
+    if not _claim(runtime, spec, rq_id):  # again: a Redis that was killed meanwhile may have lost the first
+        return
     runtime.jobs.planned(plan, describe_left_out(plan.left_out))
     for one in plan.left_out[:MAX_LOGGED]:
         log.warning("left out of the input", job=plan.job, file=one.name, why=one.why)
@@ -93,13 +94,6 @@ def plan_job(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None)
         left=len(left),
         left_out=len(plan.left_out),
     )
-    return {
-        "job": plan.job,
-        "version": plan.version,
-        "rows": plan.rows,
-        "shards": len(plan.shards),
-        "shards_left": len(left),
-    }
 
 
 def make_plan(
@@ -169,13 +163,12 @@ def model_digest(manifest: Manifest) -> str:
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
-def _claim(runtime: Runtime, spec: JobSpec, rq_id: str) -> dict[str, Any] | None:
-    """Claim a job; None if it is ours now, else plain data about why it is not."""
+def _claim(runtime: Runtime, spec: JobSpec, rq_id: str) -> bool:
+    """Claim a job; whether it is ours now."""
     claim = runtime.jobs.claim(spec, rq_id)
-    if claim is Claim.BEGIN:
-        return None
-    log.info("job not begun", job=spec.job_id, why=claim.name.lower(), rq=rq_id)
-    return {"job": spec.job_id, "state": claim.name.lower()}
+    if claim is not Claim.BEGIN:
+        log.info("job not begun", job=spec.job_id, why=claim.name.lower(), rq=rq_id)
+    return claim is Claim.BEGIN
 
 
 def _plan(runtime: Runtime, spec: JobSpec, folder: Folder) -> Plan:

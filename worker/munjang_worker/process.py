@@ -16,8 +16,9 @@ from redis.exceptions import RedisError
 from munjang.bulk import QUEUE
 from munjang.errors import ConfigurationError
 from munjang.registry import Registry
+from munjang.settings import unknown_variables
 from munjang.telemetry import setup_logging
-from munjang_worker.connection import connect_with_retries, connect_without_retries
+from munjang_worker.connection import check_server, connect_with_retries, connect_without_retries
 from munjang_worker.interrupts import Interrupts
 from munjang_worker.job_store import JobStore
 from munjang_worker.metrics import Metrics
@@ -52,6 +53,10 @@ def run_process(settings: WorkerSettings, index: int = 0, parent: int = 0) -> bo
     runtime = make_runtime(settings, parent)
     if settings.worker_metrics_port:
         _serve_metrics(runtime.metrics, settings, index)
+    check_server(runtime.connection)
+    if not parent:
+        for line in unknown_variables():
+            log.warning(line)
     worker = BulkWorker(runtime, connect_without_retries(settings.redis_url))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.request_stop)

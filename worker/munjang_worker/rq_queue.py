@@ -6,11 +6,13 @@ by name and never imported, callbacks are not run and webhooks are not sent.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from rq import Queue
-from rq.job import Job
+from rq.exceptions import NoSuchJobError
+from rq.job import Job, JobStatus
 from rq.registry import ScheduledJobRegistry
 from rq.timeouts import BaseTimeoutException, JobTimeoutException
 
@@ -114,7 +116,8 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
             return self.func(*self.args, **self.kwargs)
         except Interrupted as error:
             if error.reason in {Reason.ENDED, Reason.OVERTAKEN}:
-                return {"stopped": str(error)}
+                planning = function_name(self.func_name) == EMBED_FILE
+                return jobs.Unfinished(self.bulk_job()) if planning else {"stopped": str(error)}
             if error.reason is Reason.EXPIRED:
                 self.failure = JobTimeoutException(str(error))
                 raise self.failure from error
@@ -136,13 +139,13 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
     def _handle_failure(self, exc_string: str, pipeline: Any, *args: Any, **kwargs: Any) -> None:
         """The step failed for the last time: so does its job."""
         super()._handle_failure(exc_string, pipeline, *args, **kwargs)
-        job_id = self._bulk_job()
-        if job_id and not isinstance(self.failure, Interrupted):
+        job_id = self.bulk_job()
+        if job_id and not isinstance(self.failure, Interrupted | jobs.JobFailed):
             records = runtime.current().jobs
             records.end(job_id, JobState.FAILED, self._message())
             records.mirror(job_id)
 
-    def _bulk_job(self) -> str:
+    def bulk_job(self) -> str:
         """The id of the job that this is a step of; "" if it is none."""
         try:
             function = function_name(self.func_name)
@@ -200,6 +203,24 @@ class BulkQueue(Queue):  # type: ignore[misc] # rq is not followed by mypy
     def acquire_maintenance_lock(self) -> bool:
         """Keep other workers from maintenance, but not for RQ's quarter of an hour if this one dies in it."""
         return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=MAINTENANCE_SECONDS))
+
+    def resume_deferred(self, rq_id: str, *, cancel: bool, keep_seconds: int) -> None:
+        """Queue a deferred RQ job before all else, or cancel it and keep it so long; other jobs stay as they are."""
+
+        def change(pipe: Any) -> None:
+            status = pipe.hget(self.job_class.key_for(rq_id), "status")
+            pipe.multi()
+            if status == JobStatus.DEFERRED.encode():
+                job = self.job_class.fetch(rq_id, connection=self.connection, serializer=self.serializer)
+                if cancel:
+                    job.cancel(pipeline=pipe)
+                    pipe.expire(job.key, keep_seconds)
+                else:
+                    self.deferred_job_registry.remove(job, pipeline=pipe)
+                    self._enqueue_job(job, pipeline=pipe, at_front=True)
+
+        with suppress(NoSuchJobError):
+            self.connection.transaction(change, self.job_class.key_for(rq_id))
 
     def enqueue_due(self, now: float) -> None:
         """Queue the jobs whose time has come by Redis's clock: those to be retried later, and those scheduled."""

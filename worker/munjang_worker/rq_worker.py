@@ -14,6 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 from rq import SimpleWorker
 from rq.exceptions import StopRequested
+from rq.job import JobStatus
 from rq.registry import (
     DeferredJobRegistry,
     FailedJobRegistry,
@@ -27,12 +28,13 @@ from rq.worker import WorkerStatus
 from rq.worker_registration import clean_worker_registry
 
 from munjang.bulk import QUEUE
-from munjang.bulk.job import JobSpec
+from munjang.bulk.job import JobSpec, JobState
 from munjang.bulk.serializer import PlainJson, loads
 from munjang.errors import MunjangError
 from munjang_worker.connection import redis_time
 from munjang_worker.heartbeat import Heartbeat, StepTimeLimit, set_lease_end
 from munjang_worker.interrupts import Interrupted, Reason
+from munjang_worker.jobs import JobFailed, Unfinished
 from munjang_worker.rq_queue import BulkJob, BulkQueue
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ log = structlog.get_logger("munjang.worker")
 
 IDLE_SECONDS = 5
 """How long one wait for a job takes; between two waits there are a heartbeat and maintenance."""
+
+_NOT_OVER = {status.value for status in (JobStatus.DEFERRED, JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.STARTED)}
 
 _REGISTRIES = (StartedJobRegistry, FailedJobRegistry, FinishedJobRegistry, DeferredJobRegistry, ReadyJobRegistry)
 
@@ -96,10 +100,35 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
         set_lease_end(self.connection, job.started_job_registry, execution, end)
         with Heartbeat(self.runtime, self, job, execution, self._brief_connection):
             self.perform_job(job, queue, execution)
+        self._end_waiting(queue, job.bulk_job())
         self.set_state(WorkerStatus.IDLE)
         if self.runtime.broken:
             log.error("the model is broken; this process ends, and another begins")
             self._stop_requested = True
+
+    def _finalize_success(self, job: BulkJob, queue: BulkQueue, execution: Execution, return_value: Any) -> None:
+        """Let RQ end the job that it ran, unless its work goes on: then it is deferred until that has ended."""
+        if not isinstance(return_value, Unfinished):
+            super()._finalize_success(job, queue, execution, return_value)
+            self.runtime.jobs.forget_waiting(job.id)  # it may run again: RQ repeats jobs
+            return
+        with self.connection.pipeline() as pipe:
+            job.set_status(JobStatus.DEFERRED, pipeline=pipe)
+            queue.deferred_job_registry.add(job, pipeline=pipe)
+            self.runtime.jobs.wait(pipe, job.id, return_value.job_id)
+            self.cleanup_execution(job, pipeline=pipe, execution=execution)
+            pipe.execute()
+
+    def _end_waiting(self, queue: BulkQueue, job_id: str = "") -> None:
+        """End the RQ jobs whose job, `job_id` or any, runs no more."""
+        records, keep = self.runtime.jobs, self.runtime.settings.keep_seconds
+        if job_id and records.state(job_id) is JobState.RUNNING:
+            return
+        for rq_id, state, status in records.waiting(job_id):
+            if status not in _NOT_OVER:
+                records.forget_waiting(rq_id)
+            elif state is not JobState.RUNNING:
+                queue.resume_deferred(rq_id, cancel=state is JobState.CANCELLED, keep_seconds=keep)
 
     def kill_horse(self, sig: signal.Signals = signal.SIGTERM) -> None:  # noqa: ARG002 - RQ's signature
         """Stop the current step, as RQ's `stop-job` command asks."""
@@ -139,9 +168,9 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
             raise
 
     def handle_exception(self, job: BulkJob, *exc_info: Any) -> None:
-        """Log why a step failed; an error of munjang needs no traceback, an interruption no second line."""
+        """Log why a step failed; an error of munjang needs no traceback, what was logged before no second line."""
         error = exc_info[1]
-        if isinstance(error, Interrupted):
+        if isinstance(error, Interrupted | JobFailed):
             return
         if isinstance(error, MunjangError):
             log.error("step failed", rq=job.id, error=str(error), reason=error.reason, attempts_left=job.retries_left)
@@ -161,6 +190,7 @@ class BulkWorker(SimpleWorker):  # type: ignore[misc] # rq is not followed by my
                 queue.intermediate_queue.cleanup(self, queue)
                 queue.enqueue_due(now)
                 self._resume_lost_jobs()
+                self._end_waiting(queue)
                 queue.release_maintenance_lock()
         self.last_cleaned_at = utc_now()
 
@@ -202,7 +232,15 @@ RQ_OVERRIDES: dict[type, tuple[str, ...]] = {
     BulkQueue: ("acquire_maintenance_lock", "lmove"),
     BulkWorker: (
         *("clean_group_registries", "clean_registries", "dequeue_timeout", "execute_job", "get_heartbeat_ttl"),
-        *("handle_exception", "heartbeat", "kill_horse", "request_stop", "should_run_maintenance_tasks", "teardown"),
+        *(
+            "_finalize_success",
+            "handle_exception",
+            "heartbeat",
+            "kill_horse",
+            "request_stop",
+            "should_run_maintenance_tasks",
+            "teardown",
+        ),
         "unsubscribe",
     ),
     StepTimeLimit: ("handle_death_penalty",),
@@ -210,11 +248,11 @@ RQ_OVERRIDES: dict[type, tuple[str, ...]] = {
 """What is overridden of RQ. Most of it is private, and a release of RQ may change it: a test fails when one does."""
 
 RQ_DEPENDENCIES: dict[type, tuple[str, ...]] = {
-    BulkJob: ("perform", "should_enqueue_at_front"),
+    BulkJob: ("cancel", "perform", "should_enqueue_at_front"),
     BulkQueue: ("_enqueue_job", "dequeue_any"),
     BulkWorker: (
-        *("dequeue_job_and_maintain_ttl", "handle_job_failure", "perform_job", "prepare_execution"),
-        *("run_maintenance_tasks", "work"),
+        *("cleanup_execution", "dequeue_job_and_maintain_ttl", "handle_job_failure", "perform_job"),
+        *("prepare_execution", "run_maintenance_tasks", "work"),
     ),
     StartedJobRegistry: ("cleanup",),
 }

@@ -6,6 +6,7 @@ power cut. Knows nothing of what the files mean.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import posixpath
@@ -29,6 +30,10 @@ TEMPORARY = ".munjang/tmp"
 """Where files are written before they get their names; all of it may be removed while no worker works on the job."""
 
 
+_NO_FOLDER = {errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS}
+"""Why a place will not be a folder that we can write to, however long one waits, besides Python's own classes."""
+
+
 class Folder:
     """A folder for one job's files. Names are relative, with forward slashes; one that leads out is a JobConflict.
 
@@ -47,7 +52,35 @@ class Folder:
         self._fs, root = open_fs(url, field)
         self._root = str(root).rstrip("/")
         self.local = is_local(self._fs)
-        self._real = os.path.realpath(self._root) if self.local else ""
+        try:
+            self._real = os.path.realpath(self._root) if self.local else ""
+        except ValueError as error:
+            raise self._refusal(error) from error
+        self._has_folders = self._root.startswith("/")  # an object store has a bucket first, which is not ours to make
+
+    def prepare(self) -> None:
+        """Make the folder, and see that a file can be written into it.
+
+        Raises:
+            InvalidJob: it cannot be, now or later: it is a file, say, or read-only, or its bucket does not exist.
+            OSError: the storage is away or full.
+        """
+        try:
+            if self._fs.isfile(self._root):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))  # noqa: TRY301 - told as any other
+            probe = f"{TEMPORARY}/{secrets.token_hex(8)}"
+            self.write(probe, b"")
+            self.remove(probe)
+        except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError, ValueError) as error:
+            raise self._refusal(error) from error
+        except OSError as error:
+            if error.errno in _NO_FOLDER:
+                raise self._refusal(error) from error
+            raise
+
+    def _refusal(self, error: Exception) -> InvalidJob:
+        why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        return InvalidJob(f"output: {self.url!r} cannot be written to as a folder: {why}", field="output")
 
     def path(self, name: str) -> str:
         """A file's path or URL, as other programs understand it."""
@@ -122,8 +155,9 @@ class Folder:
 
     def _upload(self, path: Path, name: str) -> None:
         temporary = self._at(f"{TEMPORARY}/{path.name}")
-        self._fs.makedirs(temporary.rsplit("/", 1)[0], exist_ok=True)
-        self._fs.makedirs(self._at(name).rsplit("/", 1)[0], exist_ok=True)
+        if self._has_folders:
+            self._fs.makedirs(temporary.rsplit("/", 1)[0], exist_ok=True)
+            self._fs.makedirs(self._at(name).rsplit("/", 1)[0], exist_ok=True)
         self._fs.put_file(str(path), temporary)
         self._fs.mv(temporary, self._at(name))
 

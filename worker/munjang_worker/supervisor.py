@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from munjang.child_process import ChildProcess
+from munjang.settings import unknown_variables
 from munjang.telemetry import setup_logging
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def run_children(settings: WorkerSettings) -> int:
     Where the settings name no number of threads, the machine's cores are shared out.
     """
     setup_logging(settings)
+    for line in unknown_variables():
+        log.warning(line)
     count = settings.worker_processes
     share = settings.threads or max(1, (os.cpu_count() or 1) // count)
     environment = {"MUNJANG_THREADS": str(share)}

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from munjang.cli.programs import installed
 from munjang.errors import ConfigurationError
+from munjang.output_file import claim_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from munjang.settings import UpSettings
 
 LOOPBACK = "127.0.0.1"
+LOCK = "up.lock"
+"""Stands in the home of an `up`, which renames logs and deletes notes there."""
+
+OTHERS = {"cache", "registry", "runs"}
+"""What other programs of ours put into a home before the first `up`."""
+
 _EVERYWHERE = {"": LOOPBACK, "0.0.0.0": LOOPBACK, "::": "::1"}
 
 
@@ -54,12 +61,14 @@ class Home:
         """Make the folders and hold the lock.
 
         Raises:
+            FolderTaken: the folder holds what munjang did not make.
             ConfigurationError: another `up` runs in this folder, or it cannot be written.
         """
         try:
+            claim_folder(self.folder, LOCK, option="--home", is_ours=lambda path: path.name in OTHERS)
             for folder in (self.folder, self.logs, self.redis):
                 folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / "up.lock")
+            lock = FileLock(self.folder / LOCK)
             lock.acquire(timeout=0)
         except Timeout as error:
             msg = (

@@ -30,6 +30,9 @@ from munjang.encoder.openvino_runtime.passes import constant, kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+FILES = {"model.xml", "model.bin", "rules.json", "bfloat16-is-too-far"}
+"""What an export may hold. A folder that holds anything else is somebody's, and is neither replaced nor deleted."""
+
 NAME = re.compile(r"[0-9a-f]{32}(-int8)?")
 """The name of an export that is deleted when others were used later; one of another name is kept for ever."""
 
@@ -93,8 +96,10 @@ def write(export: Export, folder: Path, kept: int) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Drop an export."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Drop an export, whole or damaged; a folder that is none stays."""
+    with suppress(OSError):
+        if FILES.issuperset(path.name for path in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prune(cache: Path, kept: int) -> None:
@@ -103,8 +108,10 @@ def _prune(cache: Path, kept: int) -> None:
     used = {path: path.stat().st_mtime for path in found}
     exports = sorted(filter(_is_export, found), key=used.__getitem__, reverse=True)
     drafts = [path for path in found if path.name.startswith(DRAFT) and time.time() - used[path] > DRAFT_SECONDS]
-    for path in (*exports[kept:], *drafts):
+    for path in exports[kept:]:
         remove(path)
+    for path in drafts:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_export(folder: Path) -> bool:

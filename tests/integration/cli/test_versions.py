@@ -34,7 +34,17 @@ def test_versions_are_listed_newest_first_with_their_aliases(versions):
 
 
 def test_an_empty_registry_lists_nothing(run, tmp_path):
-    assert run("versions", "list", "--registry", tmp_path / "없음", "--json").json()["versions"] == []
+    assert run("versions", "list", "--registry", tmp_path, "--json").json()["versions"] == []
+
+
+@pytest.mark.parametrize("command", ["list", "show", "verify 1", "promote 1", "rollback", "remove 1"])
+@pytest.mark.parametrize("place", ["없음", "memory://none/models"])
+def test_a_registry_that_does_not_exist_is_told_and_not_made(run, tmp_path, command, place):
+    url = place if "://" in place else tmp_path / place
+    done = run("versions", *command.split(), "--registry", url)
+    assert done.status == 1
+    assert f"there is no registry at {url}" in done.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_server_says_how_the_versions_stand(run, target, tiny_registry):

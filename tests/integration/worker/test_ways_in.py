@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from rq import Queue
-from rq.job import Job
+from rq.job import Job, JobStatus
 
 from munjang.bulk import EMBED_FILE, QUEUE
-from munjang.bulk.job import JOBS, JobSpec, job_key, new_fields, rq_key
+from munjang.bulk.job import JOBS, WAITING, JobSpec, job_key, new_fields, rq_key
 from munjang.bulk.serializer import PlainJson
 from munjang.cli.main import main
 from munjang.client.jobs import JobQueue
@@ -93,6 +93,7 @@ def test_rq_s_own_programs_read_results_and_progress_in_the_format_that_they_sen
         bench.finish(rq_id)
         job = Job.fetch(rq_id, connection=bench.redis, serializer=serializer)
         bench.until(lambda job=job: job.get_meta().get("state") == "succeeded", "meta data of the end")
+        bench.until(lambda job=job: job.get_status() == "finished", "the end for RQ")
         assert job.return_value()["rows"] == 10
         assert job.meta["rows_done"] == 10
     wrong = bench.rq(EMBED_FILE, str(path), str(bench.folder / "없음"), "text_column=본문")
@@ -256,3 +257,67 @@ def test_watching_shows_every_change_until_the_end(bench: Any) -> None:
     assert json.dumps(seen[-1].as_dict())
     counts = [job.progress.rows_done for job in seen]
     assert counts == sorted(counts)
+
+
+@pytest.mark.parametrize("by", ["ours", "RQ's", "the same work twice"])
+def test_what_depends_on_a_job_begins_when_its_last_row_is_written(bench: Any, by: str) -> None:
+    path, output = bench.write(3000), bench.folder / "출력"
+    bench.gate.write_text(str(output))
+    first = bench.submit(path) if by != "RQ's" else bench.rq(EMBED_FILE, str(path), str(output))
+    worker = bench.start()
+    bench.until(lambda: bench.trace("held"), "the second shard")
+    waited = bench.rq(EMBED_FILE, str(path), str(output)) if by == "the same work twice" else first
+    job = Job.fetch(waited, connection=bench.redis, serializer=PlainJson)
+    after = Queue("mine", connection=bench.redis).enqueue("os.getpid", depends_on=job)
+    shown = subprocess.run(
+        [RQ, "info", "--url", bench.url, "-R"], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert "munjang" in shown.stdout
+    assert job.get_status() != "finished"
+    assert after.get_status() == "deferred"
+    assert worker.poll() is None
+    bench.gate.unlink()
+    bench.until(lambda: after.get_status() == "queued", "the dependent")
+    assert (output / "manifest.json").exists()
+    assert job.get_status() == "finished"
+    assert job.return_value(refresh=True)["rows"] == 3000
+    assert bench.redis.zcard(f"rq:deferred:{QUEUE}") == 0
+    bench.until(lambda: not bench.redis.hlen(WAITING), "nothing that waits")
+
+
+def test_a_job_that_failed_in_a_shard_or_was_cancelled_is_so_for_rq_and_its_dependents_wait(bench: Any) -> None:
+    path = bench.write(2500)
+    bench.gate.touch()
+    other = bench.write(2500, "다른 입력.jsonl")
+    pairs = [(path, "가"), (path, "나"), (other, "다")]
+    ids = [bench.rq(EMBED_FILE, str(source), str(bench.folder / name)) for source, name in pairs]
+    bench.start()
+    failed, cancelled, by_rq = (Job.fetch(rq_id, connection=bench.redis, serializer=PlainJson) for rq_id in ids)
+    dependents = [Queue("mine", connection=bench.redis).enqueue("os.getpid", depends_on=rq_id) for rq_id in ids]
+    bench.until(lambda: {job.get_status() for job in (failed, cancelled, by_rq)} == {"deferred"}, "three plans")
+    bench.queue.cancel(ids[1])
+    by_rq.cancel()
+    path.unlink()
+    bench.gate.unlink()
+    bench.finish(ids[0], "failed")
+    bench.until(lambda: failed.get_status() == "failed", "the failure for RQ")
+    assert bench.queue.get(ids[0]).message in failed.latest_result().exc_string
+    bench.finish(ids[1], "cancelled")
+    bench.until(lambda: cancelled.get_status() == "canceled", "the cancellation for RQ")
+    assert "RQ" in bench.finish(ids[2], "cancelled").message
+    assert [one.get_status() for one in dependents] == ["deferred"] * 3
+    bench.until(lambda: not bench.redis.hlen(WAITING), "nothing that waits")
+
+
+def test_an_rq_job_whose_worker_died_before_it_told_the_end_is_ended_by_another(bench: Any) -> None:
+    job_id = bench.submit(bench.write(10))
+    worker = bench.start()
+    bench.finish(job_id)
+    job = Job.fetch(job_id, connection=bench.redis, serializer=PlainJson)
+    bench.until(lambda: job.get_status() == "finished", "the end")
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(30)
+    job.set_status(JobStatus.DEFERRED)
+    bench.redis.hset(WAITING, job_id, job_id)
+    bench.start()
+    bench.until(lambda: job.get_status() == "finished", "the end by the maintenance")

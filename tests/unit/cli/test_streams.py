@@ -28,12 +28,14 @@ def shell(line):
     ("stream", "reason"), [(">&-", "it is closed"), ("> /dev/full", "No space left on device")], ids=["closed", "full"]
 )
 def test_an_output_that_takes_nothing_is_one_line_and_status_1(command, stream, reason, tmp_path):
+    (tmp_path / "registry").mkdir()
     status, _, err = shell(f"MUNJANG_HOME={tmp_path} munjang {command} {stream}")
     assert (status, err) == (1, f"error: standard output cannot be written: {reason}\n")
 
 
 @pytest.mark.parametrize("command", ["--version", "versions list", "versions list --json"])
 def test_a_reader_that_has_gone_is_one_line(command, tmp_path):
+    (tmp_path / "registry").mkdir()
     line = f"exec 3> >(exec 0<&-); wait $!; MUNJANG_HOME={tmp_path} munjang {command} >&3"
     status, _, err = shell(line)
     assert (status, err) == (1, "error: standard output cannot be written: Broken pipe\n")

@@ -228,3 +228,15 @@ def test_openvino_tells_its_makers_nothing():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "telemetry_stub" in said
+
+
+@pytest.mark.parametrize("name", ["thesis", "0123456789abcdef0123456789abcdef", ".munjang-draft-mine"])
+def test_what_lies_where_an_export_would_is_neither_replaced_nor_deleted(tmp_path, folder, name):
+    mine = tmp_path / "cache" / name
+    mine.mkdir(parents=True)
+    (mine / "rules.json").write_text("mine")
+    (mine / "precious.txt").write_text("mine")
+    encoder = load_encoder(folder, LoadOptions(device="cpu", compute_type="float32", runtime="openvino", export=mine))
+    encoder.close()
+    assert {path.name: path.read_text() for path in mine.iterdir()} == {"rules.json": "mine", "precious.txt": "mine"}
+    assert [path.name for path in mine.parent.iterdir()] == [name]

@@ -241,3 +241,16 @@ def test_a_registry_that_cannot_be_written_says_so(model: Path, description: Des
     (tmp_path / "파일").write_text("not a folder")
     with pytest.raises(RegistryUnavailable, match="파일"):
         Registry(str(tmp_path / "파일")).publish(model, description)
+
+
+def test_what_was_there_before_a_folder_became_a_registry_stays(
+    local: Registry, model: Path, description: Description
+) -> None:
+    root = Path(local.url)
+    mine = ["versions/7/notes.txt", "versions/8/manifest.json", "versions/8/data.bin", "aliases/draft.tmp", "a.txt"]
+    for name in mine:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("mine", "utf-8")
+        os.utime(root / name, (1, 1))
+    assert local.publish(model, description).version == 9
+    assert [name for name in mine if (root / name).read_text("utf-8") != "mine"] == []

@@ -9,9 +9,10 @@ import threading
 
 import pytest
 
+from munjang.output_file import FolderTaken
 from munjang_trainer import cli
 from munjang_trainer.data.prepare import prepare
-from munjang_trainer.output_files import DATA_MARKER, RUN_MARKER, FolderTaken, claim_folder, write_atomically
+from munjang_trainer.output_files import DATA_MARKER, RUN_MARKER, claim_output, write_atomically
 from munjang_trainer.recipe.schema import DataConfig
 from munjang_trainer.training.checkpoints import complete_checkpoints, remove_incomplete
 
@@ -21,30 +22,30 @@ def test_a_folder_that_holds_something_else_is_refused_and_stays_as_it_was(tmp_p
     (tmp_path / name).mkdir()
     (tmp_path / name / "mine.txt").write_text("mine")
     with pytest.raises(FolderTaken, match="which munjang did not make: name an empty or a new folder"):
-        claim_folder(tmp_path, RUN_MARKER)
+        claim_output(tmp_path, RUN_MARKER)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_empty_and_missing_folders_are_claimed_once_and_for_all(tmp_path):
     for folder in (tmp_path / "a" / "b", tmp_path / "a" / "b"):
-        claim_folder(folder, RUN_MARKER)
+        claim_output(folder, RUN_MARKER)
         (folder / "model").mkdir(exist_ok=True)
 
 
 def test_a_run_may_begin_where_its_data_was_prepared(tmp_path):
-    claim_folder(tmp_path / "data", DATA_MARKER)
-    claim_folder(tmp_path, RUN_MARKER)
+    claim_output(tmp_path / "data", DATA_MARKER)
+    claim_output(tmp_path, RUN_MARKER)
 
 
 def test_a_new_file_system_counts_as_empty(tmp_path):
     (tmp_path / "lost+found").mkdir()
-    claim_folder(tmp_path, RUN_MARKER)
+    claim_output(tmp_path, RUN_MARKER)
 
 
 def test_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(FolderTaken, match="is not a folder"):
-        claim_folder(tmp_path / "file", RUN_MARKER)
+        claim_output(tmp_path / "file", RUN_MARKER)
 
 
 def test_prepare_writes_no_table_over_a_strangers(tmp_path):

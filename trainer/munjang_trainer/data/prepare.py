@@ -13,7 +13,7 @@ from munjang_trainer.data.files import RowCounts, file_exists, file_state, resol
 from munjang_trainer.data.leakage import Leak, find_leaks, refuse, without_leaks
 from munjang_trainer.data.sources import load_evaluation_source, load_source
 from munjang_trainer.data.table import read_table_file
-from munjang_trainer.output_files import DATA_MARKER, claim_folder, write_atomically
+from munjang_trainer.output_files import DATA_MARKER, claim_output, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -121,7 +121,7 @@ def prepare(data: DataConfig, seed: int, output: Path, lengths: TokenCounter | N
     """
     standing = read_report(output)
     if standing is None:
-        claim_folder(output, DATA_MARKER)
+        claim_output(output, DATA_MARKER)
     request = {"data": data.model_dump(mode="json"), "seed": seed, "files": _states(data)}
     if standing and standing.request == request:
         return standing

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from munjang.errors import ConfigurationError
 from munjang_trainer.data.prepare import prepare, read_evaluation, read_sources
 from munjang_trainer.model.base import build_initial_model, load_model
-from munjang_trainer.output_files import RUN_MARKER, claim_folder, write_atomically
+from munjang_trainer.output_files import RUN_MARKER, claim_output, write_atomically
 from munjang_trainer.plots import draw_curves
 from munjang_trainer.provenance import code_version, libraries, machine
 from munjang_trainer.recipe.load import dump_recipe, load_recipe
@@ -91,7 +91,7 @@ def claim_run(folder: Path, recipe: Recipe) -> None:
         FolderTaken: it holds what no training made.
         ConfigurationError: it belongs to a run with other values.
     """
-    claim_folder(folder, RUN_MARKER)
+    claim_output(folder, RUN_MARKER)
     path = folder / RECIPE
     if not path.is_file():
         write_atomically(path, dump_recipe(recipe))

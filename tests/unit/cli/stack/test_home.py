@@ -4,6 +4,7 @@ import pytest
 
 from munjang.cli.stack.plan import Home
 from munjang.errors import ConfigurationError
+from munjang.output_file import FolderTaken
 
 
 def test_a_home_is_used_by_one_at_a_time_and_says_by_whom(tmp_path):
@@ -28,3 +29,21 @@ def test_the_last_log_is_kept(tmp_path):
         home.log("server").write_text("먼저")
         assert home.log("server").read_text() == ""
         assert (home.logs / "server.log.1").read_text() == "먼저"
+
+
+@pytest.mark.parametrize("found", ["logs/server.log", "redis/dump.rdb", "up.json", "src/main.py", ".git/HEAD"])
+def test_a_folder_of_somebody_else_is_no_home_and_stays_as_it_is(tmp_path, found):
+    (tmp_path / found).parent.mkdir(exist_ok=True)
+    (tmp_path / found).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(FolderTaken, match="--home"), Home(tmp_path).claimed():
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / found).read_text() == "mine"
+
+
+def test_a_home_that_other_programs_of_ours_began_is_taken(tmp_path):
+    for name in ("registry", "cache", "runs", "lost+found"):
+        (tmp_path / name).mkdir()
+    with Home(tmp_path).claimed():
+        assert (tmp_path / "logs").is_dir()
