@@ -97,7 +97,7 @@ class Request:
         return len(self.lengths) - self.next
 
     def take(self, texts: int) -> Part:
-        """Take the next `count` texts out of the queue."""
+        """Take the next `texts` texts out of the queue."""
         part = Part(self, list(range(self.next, self.next + texts)))
         self.next += texts
         self.left -= part.tokens
