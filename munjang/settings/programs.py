@@ -99,8 +99,8 @@ class ServerSettings(BatchSettings):
     )
     inline_chars: Annotated[int, Field(ge=0)] = Field(
         default=1024,
-        description="Requests of at most this many characters are tokenised on the event loop, larger ones on a thread. "
-        "Lower it if one slow tokeniser delays other calls.",
+        description="Requests of at most this many characters are tokenised on the event loop, larger ones on a "
+        "thread. Lower it if one slow tokeniser delays other calls.",
     )
     tokenize_threads: Positive = Field(
         default=2,
@@ -114,8 +114,8 @@ class ServerSettings(BatchSettings):
     )
     reflection: bool = Field(
         default=True,
-        description="Serve gRPC reflection, so that grpcurl and similar tools need no proto files. Turn it off to hide the "
-        "API.",
+        description="Serve gRPC reflection, so that grpcurl and similar tools need no proto files. Turn it off to "
+        "hide the API.",
     )
     drain_seconds: Seconds = Field(
         default=25.0,
@@ -222,8 +222,8 @@ class WorkerSettings(EngineSettings):
     )
     shard_rows: Positive = Field(
         default=8192,
-        description="Rows of one shard, the unit that a worker takes, commits and repeats after a crash. Raise it on a fast "
-        "GPU or for short texts, lower it for long texts on a CPU. Rounded up to whole blocks of 1,024.",
+        description="Rows of one shard, the unit that a worker takes, commits and repeats after a crash. Raise it on a "
+        "fast GPU or for short texts, lower it for long texts on a CPU. Rounded up to whole blocks of 1,024.",
     )
     max_error_rate: Share = Field(
         default=0.5,
@@ -242,24 +242,24 @@ class WorkerSettings(EngineSettings):
     )
     step_attempts: Positive = Field(
         default=4,
-        description="How often a step is tried, including tries that ended with the worker's death, before its job fails. "
-        "Raise it on machines that are often taken away.",
+        description="How often a step is tried, including tries that ended with the worker's death, before its job "
+        "fails. Raise it on machines that are often taken away.",
     )
     heartbeat_seconds: Seconds = Field(
         default=5.0, description="How often a busy worker renews its lease. Lower it together with lease_seconds."
     )
     lease_seconds: Positive = Field(
         default=40,
-        description="After this long without a heartbeat a worker counts as dead and its step goes to another. Raise it "
-        "if machines pause for longer; at least three heartbeats.",
+        description="After this long without a heartbeat a worker counts as dead and its step goes to another. Raise "
+        "it if machines pause for longer; at least three heartbeats.",
     )
     maintenance_seconds: Positive = Field(
         default=5, description="How often an idle worker looks for steps of dead workers. Lower it to take over sooner."
     )
     keep_seconds: Positive = Field(
         default=7 * 86400,
-        description="How long the record of an ended job stays in Redis; its output folder is not touched. Raise it for "
-        "audits.",
+        description="How long the record of an ended job stays in Redis; its output folder is not touched. Raise it "
+        "for audits.",
     )
     input_roots: str = Field(
         default="",
@@ -299,6 +299,6 @@ class UpSettings(ServerSettings, WorkerSettings, ClientSettings):
     )
     start_seconds: Seconds = Field(
         default=300.0,
-        description="How long everything may take to be ready, without the first model's conversion. Raise it for large "
-        "models on slow disks.",
+        description="How long everything may take to be ready, without the first model's conversion. Raise it for "
+        "large models on slow disks.",
     )
