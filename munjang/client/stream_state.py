@@ -91,7 +91,7 @@ class StreamState:
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
     def receive(self, reply: embedding_service_pb2.EncodeStreamResponse) -> None:
-        """Take an answer in; one to a batch that is not here (answered before a reconnect) is dropped."""
+        """Add an answer; one to a batch that is not here (answered before a reconnect) is dropped."""
         self._last_reply, self._reconnects = time.monotonic(), None
         number = int(reply.id) if reply.id.isdecimal() else -1
         batch = self._pending.get(number)

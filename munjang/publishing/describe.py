@@ -75,7 +75,7 @@ def _describe(encoder: Encoder) -> Description:
 def calibrate(encoder: Encoder) -> float:
     """The value of one int8 step for normalised vectors of this model; 0 if all are zeros.
 
-    The prompts take turns, so that a model of many is not run for longer than a model of none.
+    The prompts take turns, so a model with many does not run longer than one with none.
     """
     names = sorted({"", *encoder.info.prompts})
     tokens = [encoder.tokenize([text], names[turn % len(names)])[0] for turn, text in enumerate(SENTENCES)]

@@ -35,7 +35,7 @@ _START, _QUADRATIC = 20.0, 2000.0
 attention costs as much as everything else."""
 
 LONGEST = 0.08
-"""Seconds of a batch: a longer one is little faster a token, those behind it wait, and more give up while it runs."""
+"""Seconds of a batch: a longer one is little faster per token, delays those behind it, and more callers give up."""
 
 _PRIOR_WEIGHT = 0.01  # of that shape, against one for each size class that was measured
 _OUTLIER = math.log(4.0)  # a forward counts as no more than four times what is usual, and no less than a quarter
@@ -157,7 +157,7 @@ class LatencyModel:
 
     @property
     def factor(self) -> float:
-        """How many times longer than usual forwards take now; 1 where the last one is some time ago."""
+        """How many times longer than usual forwards take now; 1 if the last one is some time ago."""
         return self._factor if self._clock() <= self._factor_until else 1.0
 
     def seconds(self, tokens: float, squares: float | None = None) -> float:
