@@ -1,4 +1,4 @@
-"""Writes a file completely or not at all. Writes into what is not a regular file, such as a FIFO or a device."""
+"""Writes a file as a whole or not at all; what is no regular file, such as a FIFO or a device, is written into."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ _ENDED = {JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CAN
 class JobQueue:
     """The queue at one Redis. May be used from any thread.
 
-    Every method raises QueueUnavailable if Redis cannot be reached.
+    Every method raises QueueUnavailable where Redis cannot be reached.
     """
 
     def __init__(self, url: str, *, seconds: float = SOCKET_SECONDS, retries: int = RETRIES) -> None:
@@ -178,7 +178,7 @@ class JobQueue:
                 yield job
 
     def depth(self) -> tuple[int, int]:
-        """How many steps (plans, shards, ends of jobs) wait, and how many run."""
+        """How many steps (plans, shards, ends of jobs) wait, and how many workers are at one."""
         with _redis_errors():
             return int(self._redis.llen(self._queue.key)), int(self._redis.zcard(self._queue.started_job_registry.key))
 

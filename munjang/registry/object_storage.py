@@ -107,7 +107,7 @@ class ObjectStorage:
         return nullcontext()
 
     def _refuse_missing_bucket(self) -> None:
-        """Tell an empty registry from an address that does not exist."""
+        """Tell a registry with nothing in it from an address that leads nowhere."""
         bucket = self._root.strip("/").partition("/")[0]
         if not self._fs.exists(bucket):
             msg = f"the registry {self.url} cannot be read: there is no {bucket!r}"

@@ -221,7 +221,7 @@ def clear(storage: Storage, version: int) -> None:
 
 
 def sweep(storage: Storage, committed: int, lease_seconds: float) -> None:
-    """Remove what dead publishers left more than a lease before this commit, by the storage's own clock."""
+    """Clear what died more than a lease before the version that was just committed, by the storage's own clock."""
     try:
         versions: dict[int, dict[str, FileInfo]] = {}
         for path, info in storage.files(VERSIONS).items():

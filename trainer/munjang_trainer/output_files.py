@@ -23,7 +23,7 @@ DATA_MARKER = ".munjang-data"
 """The marker file in a folder of prepared data."""
 
 NOBODYS = frozenset({"lost+found"})
-"""What a new file system contains."""
+"""What stands in a new file system."""
 
 
 class FolderTaken(ConfigurationError):
@@ -31,7 +31,7 @@ class FolderTaken(ConfigurationError):
 
 
 def claim_folder(folder: Path, marker: str) -> None:
-    """Claim a folder: one that is ours already, is missing, is empty, or holds only folders of ours.
+    """Make a folder ours: one that is ours already, is missing, is empty, or holds folders of ours only.
 
     Raises:
         FolderTaken: it holds something else, or is no folder; nothing was changed.

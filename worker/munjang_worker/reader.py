@@ -1,8 +1,8 @@
 """The input of a job: split once into shards and hashed; later each shard's rows are read back.
 
-A plain text file is split at bytes, a Parquet file at rows. A compressed file has no random access, so splitting stores
-each shard's part of it in the output folder, compressed again. Its rows are then read once more, not once per shard.
-`text_formats` and `parquet_input` decide what a row is.
+A plain text file is split at bytes, a Parquet file at rows. A compressed file has no random access, so splitting leaves
+each shard's part of it in the output folder, compressed again; its rows are then read once more, not once per shard.
+What text formats and Parquet mean by a row is left to `text_formats` and `parquet_input`.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Parser(Generic[M]):
     Args:
         kind: the message class.
         max_bytes: longer messages are refused unread.
-        root: the field that is the request itself, if the message is an envelope; left out of the paths of errors.
+        root: the field that is the request proper, where the message is an envelope; left out of the paths of errors.
     """
 
     def __init__(self, kind: type[M], max_bytes: int, root: str = "") -> None:

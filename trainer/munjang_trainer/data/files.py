@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 LIKELY_ENCODINGS = ("utf-8", "cp949")
-"""The likely encodings of Korean texts, besides UTF-16, which its first bytes show."""
+"""What texts in Korean are likely written in, beside UTF-16, which its first bytes tell."""
 
 CHUNK = 1 << 20
 

@@ -215,7 +215,7 @@ def read_pairs(address: str, source: PairsSource, counts: RowCounts) -> Iterator
 
 
 def clean(text: str) -> str:
-    """A text without white space around it, normalised to NFC as the encoder does."""
+    """A text without white space around it, composed (NFC) as the encoder composes what it is given."""
     return unicodedata.normalize("NFC", text.strip())
 
 
