@@ -196,7 +196,7 @@ def remove(
     numbers = [found.manifest(found.resolve(name)).version for name in names]
     listed = ", ".join(map(str, numbers))
     if sys.stdin is not None and sys.stdin.isatty() and not yes:
-        typer.confirm(f"Remove {listed} from {found.url} for ever?", abort=True)
+        typer.confirm(f"Remove {listed} from {found.url} for good?", abort=True)
     for number in numbers:
         found.remove(number, force=force)
     if as_json:

@@ -34,7 +34,7 @@ class Converter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How a model shall run.
+    """How a model should run.
 
     Attributes:
         device: cpu, cuda, cuda:1, mps, or auto.

@@ -193,4 +193,4 @@ def check_not_worse(comparison: Comparison, part: GateConfig) -> list[str]:
                 f" of {-part.margin:+.4f}"
             )
     missing = set(part.metrics) - set(comparison.differences)
-    return reasons + [f"{name} shall be compared, but is not the main figure of a set" for name in sorted(missing)]
+    return reasons + [f"{name} is to be compared, but is not the main metric of a set" for name in sorted(missing)]
