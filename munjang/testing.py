@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from munjang.encoder.contract import Cancellation, ModelInfo, Tokens
 from munjang.errors import InvalidText, UnknownPrompt
+from munjang.normalization import nfc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,7 @@ class FakeEncoder:
         except UnicodeEncodeError as error:
             msg = f"text {index} is not valid Unicode: {error.reason}"
             raise InvalidText(msg, field="texts", index=index) from error
-        characters = [ord(character) for character in prompt + unicodedata.normalize("NFC", text)]
+        characters = [ord(character) for character in prompt + nfc(text)]
         room = self.info.max_tokens - 2
         return Tokens(ids=(1, *characters[:room], 2), truncated=len(characters) > room)
 

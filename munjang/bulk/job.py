@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from munjang.encodings import printable
 from munjang.errors import InvalidJob
 from munjang.vectors import Precision
 
@@ -75,7 +76,7 @@ class JobSpec(BaseModel):
         format: the output's file format; "npy" is a matrix beside a file of ids.
         max_error_rate: the share of failed rows past which the job fails; None is the worker's setting.
         input_format: overrides what the files' names say.
-        encoding: the text files' encoding: one where a line end is one byte, such as utf-8 or cp949.
+        encoding: the text files' encoding, such as utf-8, cp949 or utf-16.
         quoting: "auto" reads CSV with quotes and TSV without; "csv" and "none" say so for both.
         shard_rows: rows of one shard, rounded up to whole blocks; 0 is the worker's setting.
     """
@@ -124,16 +125,13 @@ class JobSpec(BaseModel):
 
     @field_validator("encoding")
     @classmethod
-    def _line_by_line(cls, encoding: str) -> str:
+    def _known(cls, encoding: str) -> str:
         try:
-            name = codecs.lookup(encoding).name.removesuffix("-sig")  # a byte-order mark is skipped anyway
-            plain = '\n",\t'.encode(name) == b'\n",\t'
-        except (LookupError, UnicodeError):
-            plain = False
-        if not plain:
-            msg = f"{encoding!r} is not an encoding in which a line end is one byte; convert the file to utf-8"
-            raise ValueError(msg)
-        return name
+            "".encode(encoding)  # also refuses codecs that are not of texts
+            return codecs.lookup(encoding).name.removesuffix("-sig")  # a byte-order mark is skipped anyway
+        except (LookupError, ValueError) as error:
+            msg = f"{encoding!r} is not an encoding of texts: write one such as utf-8, cp949 or utf-16"
+            raise ValueError(msg) from error
 
     @classmethod
     def of_call(cls, args: Sequence[object], kwargs: Mapping[str, Any]) -> Self:
@@ -350,6 +348,8 @@ def _invalid(error: ValidationError) -> InvalidJob:
         known = ", ".join(JobSpec.model_fields)
         hint = ' (write a URL that holds "=" as \':"URL"\' for rq enqueue)' if "/" in field else ""
         return InvalidJob(f"there is no option {field!r}{hint}; there are {known}", field=field)
+    if first["type"] == "string_unicode":
+        return InvalidJob(f"{field}: {printable(str(first['input']))!r} is not UTF-8: rename it", field=field)
     if first["type"] == "missing":
         return InvalidJob(f"{field} is missing", field=field)
     return InvalidJob(f"{field}: {first['msg'].removeprefix('Value error, ')}", field=field)

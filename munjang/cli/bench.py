@@ -43,6 +43,7 @@ def bench(
     duration: Annotated[float, typer.Option(help="Seconds of each run that are measured.", min=0.1)] = 10.0,
     warmup: Annotated[float, typer.Option(help="Seconds of warm-up before each run.", min=0)] = 2.0,
     file: options.File = "",
+    encoding: options.Encoding = "utf-8",
     long_share: Annotated[float, typer.Option(help="Without --file: the share of texts as long as models read.")] = 0.1,
     prompt: Annotated[str, typer.Option(help="One of the model's prompts, such as query.")] = "",
     version: options.Version = "",
@@ -70,7 +71,7 @@ def bench(
             raise typer.BadParameter(msg)
     plan = Plan(
         loads=_loads(concurrency, rate),
-        texts=read_texts(None, file).items if file else built_in(long_share, seed),
+        texts=read_texts(None, file, encoding).items if file else built_in(long_share, seed),
         choice={"prompt_name": prompt, "version": version, "precision": precision},
         batch=batch,
         warmup=warmup,

@@ -33,6 +33,7 @@ def encode(
     texts: Annotated[list[str] | None, typer.Argument(help="The texts to encode.", show_default=False)] = None,
     *,
     file: options.File = "",
+    encoding: options.Encoding = "utf-8",
     prompt: Annotated[str, typer.Option(help="One of the model's prompts, such as query.")] = "",
     version: options.Version = "",
     dimensions: options.Dimensions = 0,
@@ -57,7 +58,7 @@ def encode(
     if npy and precision is Precision.UBINARY:
         msg = "--npy holds float32, and ubinary has no such form; use --json"
         raise typer.BadParameter(msg)
-    given = read_texts(texts, file)
+    given = read_texts(texts, file, encoding)
     choice: dict[str, Any] = {
         "version": version,
         "prompt_name": prompt,

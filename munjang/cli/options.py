@@ -56,6 +56,7 @@ Key = Annotated[
 ]
 
 File = Annotated[str, typer.Option("--file", "-f", help="Read one text per line; - is standard input.", metavar="FILE")]
+Encoding = Annotated[str, typer.Option(help="The encoding of --file, such as cp949.")]
 Version = Annotated[
     str, typer.Option("--version", "-v", help="A version number or an alias. Default: stable.", show_default=False)
 ]

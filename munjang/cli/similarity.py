@@ -29,6 +29,7 @@ def similarity(
     texts: Annotated[list[str] | None, typer.Argument(help="The texts to compare.", show_default=False)] = None,
     *,
     file: options.File = "",
+    encoding: options.Encoding = "utf-8",
     prompt: Annotated[str, typer.Option(help="One of the model's prompts, such as query.")] = "",
     version: options.Version = "",
     dimensions: options.Dimensions = 0,
@@ -44,7 +45,7 @@ def similarity(
 
       munjang similarity --file questions.txt --prompt query --json
     """
-    given = read_texts(texts, file)
+    given = read_texts(texts, file, encoding)
     with (
         server.connect() as client,
         given.named_errors(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from munjang.cli import console
+from munjang.encodings import SAMPLE_BYTES, better_encoding, is_line_wise, printable, stored_path
 from munjang.errors import ConfigurationError, EmptyText, InvalidRequest, InvalidText, MunjangError, NoTexts
 
 if TYPE_CHECKING:
@@ -40,11 +42,11 @@ class Texts:
             raise InvalidRequest(msg, field=error.field, index=start + error.index) from error
 
 
-def read_texts(arguments: list[str] | None, file: str) -> Texts:
+def read_texts(arguments: list[str] | None, file: str, encoding: str = "utf-8") -> Texts:
     """The texts of a command.
 
     Raises:
-        BadParameter: neither or both of texts and file were given.
+        BadParameter: neither or both of texts and file were given, or the file's encoding is not known.
         ConfigurationError: the file cannot be read.
         NoTexts, EmptyText, InvalidText: the file is empty, or has a line that is not a text; the error names the line.
     """
@@ -53,26 +55,41 @@ def read_texts(arguments: list[str] | None, file: str) -> Texts:
         raise typer.BadParameter(msg)
     if arguments:
         return Texts(_checked_all(arguments), "")
-    name = "standard input" if file == "-" else file
-    items = _lines(console.read_stdin() if file == "-" else _bytes(file), name)
+    name = "standard input" if file == "-" else printable(file)
+    try:
+        "".encode(encoding)
+    except LookupError as error:
+        msg = f"{encoding!r} is not an encoding of texts: write one such as utf-8, cp949 or utf-16"
+        raise typer.BadParameter(msg) from error
+    items = _lines(console.read_stdin() if file == "-" else _bytes(file), name, encoding)
     return Texts(items, name)
 
 
 def _bytes(file: str) -> bytes:
     try:
-        return Path(file).read_bytes()
+        return Path(stored_path(file)).read_bytes()
     except OSError as error:
-        msg = f"{file} cannot be read: {error.strerror}"
+        msg = f"{printable(file)} cannot be read: {error.strerror}"
         raise ConfigurationError(msg, field="file") from error
 
 
-def _lines(data: bytes, name: str) -> list[str]:
-    lines = []
-    for number, raw in enumerate(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), 1):
+def _lines(data: bytes, name: str, encoding: str) -> list[str]:
+    likely = better_encoding(data[:SAMPLE_BYTES], encoding)
+    if likely:
+        msg = f"{name} does not look like {encoding}; it looks like {likely}: add --encoding {likely}"
+        raise InvalidText(msg, field="texts")
+    if not is_line_wise(encoding):
         try:
-            line = raw.decode().rstrip("\r\n")
+            data, encoding = data.decode(encoding).encode(), "utf-8"
+        except UnicodeError as error:
+            msg = f"{name} is not {encoding}: {error}"
+            raise InvalidText(msg, field="texts") from error
+    lines = []
+    for number, raw in enumerate(io.BytesIO(data.removeprefix(codecs.BOM_UTF8)), 1):
+        try:
+            line = raw.decode(encoding).rstrip("\r\n")
         except UnicodeDecodeError as error:
-            msg = f"line {number} of {name} is not UTF-8: byte {error.start + 1} of the line"
+            msg = f"line {number} of {name} is not {encoding.upper()}: byte {error.start + 1} of the line"
             raise InvalidText(msg, field="texts", index=number - 1) from error
         if not line.strip():
             msg = f"line {number} of {name} is empty; each line must hold a text"

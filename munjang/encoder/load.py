@@ -12,7 +12,15 @@ from pathlib import Path
 from munjang.encoder.sentence_encoder import ComputeType, LoadOptions, Runtime, SentenceEncoder
 from munjang.errors import ConfigurationError, ModelLoadFailed
 
-__all__ = ["ComputeType", "LoadOptions", "Runtime", "SentenceEncoder", "computes_in_bfloat16", "load_encoder"]
+__all__ = [
+    "ComputeType",
+    "LoadOptions",
+    "Runtime",
+    "SentenceEncoder",
+    "computes_in_bfloat16",
+    "load_encoder",
+    "runs_on_cpu",
+]
 
 DEFAULTS = LoadOptions()
 
@@ -35,6 +43,11 @@ def load_encoder(folder: Path, options: LoadOptions = DEFAULTS) -> SentenceEncod
     return load_torch(folder, options)
 
 
+def runs_on_cpu(options: LoadOptions) -> bool:
+    """Whether these options mean a CPU, where "auto" computes in float32."""
+    return options.device == "cpu" or (options.device == "auto" and not _has_gpu())
+
+
 def computes_in_bfloat16(options: LoadOptions) -> bool:
     """Whether these options mean OpenVINO on a processor that computes in bfloat16 by itself, about twice as fast."""
     if not _wants_openvino(options):
@@ -51,8 +64,7 @@ def _wants_openvino(options: LoadOptions) -> bool:
             msg = "runtime 'openvino' needs the package openvino: pip install openvino"
             raise ConfigurationError(msg, field="runtime")
         return True
-    on_cpu = options.device == "cpu" or (options.device == "auto" and not _has_gpu())
-    return options.runtime == "auto" and installed and on_cpu
+    return options.runtime == "auto" and installed and runs_on_cpu(options)
 
 
 def _with_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from munjang.encoder.sequence_packing import START, lay_out
+from munjang.encoder.sequence_packing import START, Frame, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from munjang.encoder.contract import Tokens
     from munjang.encoder.model_rules import Rules
-    from munjang.encoder.sequence_packing import Frame
 
 
 def in_frames(
@@ -54,6 +53,8 @@ def arrays(frame: Frame, batch: Sequence[Tokens], rules: Rules) -> dict[str, NDA
     For each text, [texts, longest], or for a single text [1, width]: `index`, where its tokens are among all tokens of
     all rows; `mask`, 1 for a token.
     """
+    if not rules.packs and frame.width > rules.max_tokens:  # padding has positions too there, and the model so many
+        frame = Frame(rules.max_tokens, frame.rows)
     texts = [batch[position] for position in frame.texts]
     place = _place_one if len(texts) == 1 else _place
     first = rules.first_position if rules.packs else None
@@ -63,8 +64,8 @@ def arrays(frame: Frame, batch: Sequence[Tokens], rules: Rules) -> dict[str, NDA
         "input_ids": _spread(_chained([tokens.ids for tokens in texts]), placed.places, shape, rules.pad_id),
         **placed.arrays,
     }
-    if first == rules.pad_id + 1 and first and any(rules.pad_id in tokens.ids for tokens in texts):
-        found["position_ids"] = _positions(found["input_ids"], placed, first)
+    if first is not None and any(rules.uncounted_id in tokens.ids for tokens in texts):
+        found["position_ids"] = _positions(found["input_ids"], placed, rules)
     if rules.wants_type_ids:
         kinds = _chained([tokens.type_ids or (0,) * len(tokens) for tokens in texts])
         found["token_type_ids"] = _spread(kinds, placed.places, shape, rules.pad_type_id)
@@ -99,10 +100,11 @@ def _place(frame: Frame, lengths: tuple[int, ...], first_position: int | None, l
     return Placed(found, places)
 
 
-def _positions(ids: NDArray[np.int64], placed: Placed, first: int) -> NDArray[np.int64]:
-    """Positions as RoBERTa and its kin count them, where a text holds the id of padding, `first` - 1."""
+def _positions(ids: NDArray[np.int64], placed: Placed, rules: Rules) -> NDArray[np.int64]:
+    """Positions where a text holds the id that takes none: it has the one before the first, as in RoBERTa."""
     index, mask = placed.arrays["index"], placed.arrays["mask"]
-    counted = mask * (ids.reshape(-1)[index] != first - 1)
+    first = rules.first_position
+    counted = mask * (ids.reshape(-1)[index] != rules.uncounted_id)
     positions = first - 1 + np.cumsum(counted, axis=1) * counted
     return _spread(positions[mask > 0], placed.places, ids.shape, first)
 

@@ -5,7 +5,6 @@ With these rules, a cached export of a model serves without loading the model's 
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -23,6 +22,7 @@ class Rules(BaseModel):
         tokenizer: the tokenizer as its own JSON.
         truncation_side: from which end a long text loses its tokens.
         special_ids: ids of special tokens.
+        splits_special_tokens: whether a special token that is written in a text is read as plain text.
         pools_prompt: whether the pooling reads the prompt's tokens.
         pad_id: the id that fills up short rows.
         pad_type_id: its token type id.
@@ -30,6 +30,7 @@ class Rules(BaseModel):
         wants_type_ids: whether the transformer takes token type ids.
         packs: whether several texts may share a row, see `torch_runtime.pipeline`.
         first_position: the position of a text's first token, where it packs.
+        uncounted_id: the token id that takes no position, where it packs; None: each takes one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,7 @@ class Rules(BaseModel):
     tokenizer: str
     truncation_side: Literal["left", "right"]
     special_ids: frozenset[int]
+    splits_special_tokens: bool = False
     pools_prompt: bool
     pad_id: int
     pad_type_id: int
@@ -49,6 +51,7 @@ class Rules(BaseModel):
     wants_type_ids: bool
     packs: bool = False
     first_position: int = 0
+    uncounted_id: int | None = None
 
     def info(self, int8_scale: float) -> ModelInfo:
         """What callers may know of the model."""
@@ -75,6 +78,7 @@ def rules_of(model: Any, *, pools_prompt: bool) -> Rules:
         tokenizer=tokenizer.backend_tokenizer.to_str(),
         truncation_side=tokenizer.truncation_side,
         special_ids=frozenset(tokenizer.all_special_ids),
+        splits_special_tokens=bool(tokenizer.split_special_tokens),
         pools_prompt=pools_prompt,
         pad_id=tokenizer.pad_token_id or 0,
         pad_type_id=tokenizer.pad_token_type_id,
@@ -88,9 +92,9 @@ def info_of(model: Any, int8_scale: float) -> ModelInfo:
     limit = model.max_seq_length
     return ModelInfo(
         dimensions=model.truncate_dim or model.get_embedding_dimension(),
-        max_tokens=int(limit) if limit and math.isfinite(limit) else UNLIMITED_TOKENS,
+        max_tokens=int(min(limit or UNLIMITED_TOKENS, UNLIMITED_TOKENS)),
         similarity=str(model.similarity_fn_name),
-        prompts={name: prompt for name, prompt in model.prompts.items() if prompt},
+        prompts={name: prompt or "" for name, prompt in model.prompts.items()},
         default_prompt=model.default_prompt_name or "",
         int8_scale=int8_scale,
     )

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -90,6 +90,7 @@ class SentenceEncoder:
         runtime: what computes the forward: "torch" or "openvino".
         compute_type: the number format that it computes in.
         on_cpu: whether it computes on a CPU.
+        token_limits: what each place of the folder says of the most tokens, where the folder itself was read.
     """
 
     info: ModelInfo
@@ -99,6 +100,7 @@ class SentenceEncoder:
     _tokenize: Callable[[Sequence[str], str], list[Tokens]]
     _forward: Forward | None
     _tidy: Callable[[], None] | None = None
+    token_limits: Mapping[str, int] = field(default_factory=dict)
 
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
         """See `Encoder.tokenize`."""

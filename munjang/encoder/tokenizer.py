@@ -5,7 +5,6 @@ Padding is left to the batch, so whatever a tokenizer.json carries of padding an
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -13,11 +12,15 @@ from tokenizers import Tokenizer
 
 from munjang.encoder.contract import Tokens
 from munjang.errors import InvalidText, UnknownPrompt
+from munjang.normalization import nfc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from munjang.encoder.model_rules import Rules
+
+PIECE_CHARS = 65_536
+"""The most characters to tokenise at a time, but for a single longer text."""
 
 
 def tokenizer_for(rules: Rules) -> TextTokenizer:
@@ -38,6 +41,7 @@ class TextTokenizer:
 
     def __init__(self, rules: Rules) -> None:
         self._tokenizer: Tokenizer = Tokenizer.from_str(rules.tokenizer)
+        self._tokenizer.encode_special_tokens = rules.splits_special_tokens
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(rules.max_tokens, direction=rules.truncation_side)
         self.rules = rules
@@ -75,6 +79,11 @@ class TextTokenizer:
 _living: WeakSet[TextTokenizer] = WeakSet()
 
 
+def prompt_names(prompts: Mapping[str, str]) -> list[str]:
+    """A name for each way to prompt: "", and every prompt that has words."""
+    return ["", *sorted(name for name, text in prompts.items() if text)]
+
+
 def prompt_text(prompts: Mapping[str, str], name: str, default: str) -> str:
     """The words of a named prompt; "" is the default one.
 
@@ -89,6 +98,21 @@ def prompt_text(prompts: Mapping[str, str], name: str, default: str) -> str:
     known = ", ".join(sorted(prompts)) or "none"
     msg = f"the model has no prompt {chosen!r}; it has: {known}"
     raise UnknownPrompt(msg, field="options.prompt_name")
+
+
+def in_pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Consecutive texts to tokenise at a time: few, so that those of a caller who has gone cost little.
+
+    Whoever tokenises many texts asks the tokenizer for one piece after the other. A text takes up to ten microseconds
+    and a kilobyte for each of its characters.
+    """
+    start = characters = 0
+    for index, text in enumerate(texts):
+        if characters + len(text) > PIECE_CHARS and index > start:
+            yield texts[start:index]
+            start, characters = index, 0
+        characters += len(text)
+    yield texts[start:]
 
 
 def normalize(texts: Sequence[str]) -> list[str]:
@@ -108,4 +132,4 @@ def _normalize(text: str, index: int) -> str:
     except UnicodeEncodeError as error:
         msg = f"the text is not valid Unicode at character {error.start}: {error.reason}"
         raise InvalidText(msg, field="texts", index=index) from error
-    return unicodedata.normalize("NFC", text)
+    return nfc(text)

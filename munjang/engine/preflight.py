@@ -12,16 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from munjang.encoder.contract import Tokens
-from munjang.encoder.encode import DEFAULT_BUDGET, encode
+from munjang.encoder.encode import DEFAULT_BUDGET, LONGEST_AT_LOAD, check_vector, encode, longest_text
 from munjang.encoder.postprocess import normalized
 from munjang.encoder.sequence_packing import SHORT
 from munjang.errors import ModelLoadFailed, ProbeMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
 
     from munjang.encoder.contract import Encoder
     from munjang.registry.layout import Manifest
@@ -41,7 +41,8 @@ SAMPLE = "새로운 문장 임베딩 모델을 서비스하기 전에 한 번씩
 def probe(encoder: Encoder, manifest: Manifest, *, least: float, budget: int = DEFAULT_BUDGET) -> float:
     """Encode the manifest's probe texts, and compare; the least cosine to a recorded vector.
 
-    `budget` is the most tokens of one forward.
+    A text that fills the model, or of `LONGEST_AT_LOAD` tokens, is run too, if none of those does. `budget` is the most
+    tokens of one forward.
 
     Raises:
         ModelLoadFailed: the model has other dimensions than its manifest, or makes values that are not finite.
@@ -53,13 +54,11 @@ def probe(encoder: Encoder, manifest: Manifest, *, least: float, budget: int = D
     if not manifest.probes:
         msg = "the manifest records no probe vectors, so the model cannot be checked"
         raise ProbeMismatch(msg)
-    vectors = encode(encoder, [item.text for item in manifest.probes], budget=budget)
-    if not np.isfinite(vectors).all():
-        msg = "the model makes vectors that are not finite (NaN or infinity)"
-        raise ModelLoadFailed(msg)
-    return min(
-        _cosine(vector, item.array(), item.text, least) for item, vector in zip(manifest.probes, vectors, strict=True)
-    )
+    texts = list(dict.fromkeys([*(item.text for item in manifest.probes), longest_text(encoder, LONGEST_AT_LOAD)]))
+    vectors = dict(zip(texts, encode(encoder, texts, budget=budget), strict=True))
+    for text, vector in vectors.items():
+        check_vector(text, vector)
+    return min(_cosine(vectors[item.text], item.array(), item.text, least) for item in manifest.probes)
 
 
 def _cosine(vector: np.ndarray, recorded: np.ndarray, text: str, least: float) -> float:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from munjang.encoder.encode import DEFAULT_BUDGET
-from munjang.encoder.load import LoadOptions, computes_in_bfloat16, load_encoder
+from munjang.encoder.load import LoadOptions, computes_in_bfloat16, load_encoder, runs_on_cpu
 from munjang.engine.contract import VersionState
 from munjang.engine.conversion import ModelConverter
 from munjang.engine.preflight import LEAST_COSINE, probe, warm
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from munjang.registry.layout import Manifest
     from munjang.settings import EngineSettings
 
-EXPORT_FORM = 4
+EXPORT_FORM = 5
 """What an export takes and gives; another number for every change, so that older ones are made again."""
 
 LIBRARIES = ("munjang", "openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
@@ -148,7 +148,10 @@ class VersionLoader:
             rejection.write_text(str(error), "utf-8")
 
     def _fastest(self, folder: Path, manifest: Manifest, attempt: _Attempt) -> Encoder:
-        """By the setting, or in the shorter number format if that gives the recorded vectors, else in float32."""
+        """By the setting; where that leaves the choice, in the fastest number format that works.
+
+        A format works that gives the recorded vectors. Whatever else goes wrong in one, the next is tried.
+        """
 
         def convert(folder: Path, options: LoadOptions) -> None:
             attempt.converted = True
@@ -167,16 +170,21 @@ class VersionLoader:
             converter=convert,
         )
         too_far = attempt.export / "bfloat16-is-too-far"
-        if settings.compute_type == "auto" and not too_far.exists() and computes_in_bfloat16(options):
-            try:
-                return self._probed(
-                    folder, manifest, attempt, replace(options, compute_type="bfloat16"), LEAST_COSINE["float32"]
-                )
-            except ProbeMismatch as error:
+        if settings.compute_type != "auto":
+            return self._probed(folder, manifest, attempt, options)
+        try:
+            if computes_in_bfloat16(options) and not too_far.exists():
+                fast = replace(options, compute_type="bfloat16")
+                return self._probed(folder, manifest, attempt, fast, LEAST_COSINE["float32"])
+            if not runs_on_cpu(options):
+                return self._probed(folder, manifest, attempt, options)
+        except Exception as error:  # noqa: BLE001 - whatever it is, float32 is not held to it
+            if isinstance(error, ProbeMismatch):
                 with suppress(OSError):  # without this note the next load tries again
                     too_far.touch()
-                _log.info("version %d runs in float32, for in bfloat16 %s", manifest.version, error)
-        return self._probed(folder, manifest, attempt, options)
+            why = f"{type(error).__name__}: {error}"  # not the error itself, whose frames hold the encoder in memory
+            _log.warning("version %d is loaded in float32; in the faster number format %s", manifest.version, why)
+        return self._probed(folder, manifest, attempt, replace(options, compute_type="float32"))
 
     def _probed(
         self, folder: Path, manifest: Manifest, attempt: _Attempt, options: LoadOptions, least: float | None = None
@@ -184,6 +192,9 @@ class VersionLoader:
         """Load, and compare with the recorded vectors; `least`: the cosine to keep to, else by the number format."""
         attempt.wrong = False
         encoder = load_encoder(folder, options)
+        if encoder.info.max_tokens < manifest.max_tokens:
+            limits = (manifest.version, manifest.max_tokens, encoder.info.max_tokens)
+            _log.warning("version %d was published for texts of %d tokens; it has positions for %d", *limits)
         try:
             least = LEAST_COSINE[encoder.compute_type] if least is None else least
             throttled, budget = self._throttled(encoder, DEFAULT_BUDGET)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from munjang.encoder.encode import encode, forward_all
+from munjang.encoder.encode import LONGEST_AT_LOAD, check_vector, encode, forward_all, longest_text
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
-from munjang.errors import ModelLoadFailed
+from munjang.encoder.tokenizer import prompt_names
+from munjang.errors import ModelLoadFailed, UnsupportedModel
 from munjang.korean import PROBES, SENTENCES
 from munjang.registry.layout import Description, Probe
 
@@ -27,11 +28,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from munjang.encoder.contract import Encoder
+    from munjang.encoder.sentence_encoder import SentenceEncoder
 
 MARGIN = 1.2
 """Room for texts that reach further than the built-in sentences."""
 
 STEPS = 127
+
+NO_POOLING = (
+    "the folder has no pooling: its modules make a vector of each token, and none of the whole text. Add one: "
+    "SentenceTransformer(modules=[Transformer(folder), Pooling(dimensions, pooling_mode='mean')]).save(new_folder), "
+    "with the pooling that the model was trained with"
+)
 
 LIBRARIES = ("munjang", "numpy", "safetensors", "sentence-transformers", "tokenizers", "torch", "transformers")
 
@@ -40,7 +48,8 @@ def describe(folder: Path) -> Description:
     """Load a model folder on the CPU in float32 and describe it; lineage and metrics are left to the caller.
 
     Raises:
-        ModelLoadFailed: it cannot be loaded, fails on a probe text, or makes values that are not finite.
+        ModelLoadFailed: it cannot be loaded, fails on a probe text, or makes a vector of zeros or not finite values.
+        UnsupportedModel: it makes no vector of a whole text.
     """
     encoder = load_encoder(folder, LoadOptions(device="cpu", compute_type="float32", runtime="torch"))
     try:
@@ -49,25 +58,30 @@ def describe(folder: Path) -> Description:
         encoder.close()
 
 
-def _describe(encoder: Encoder) -> Description:
+def _describe(encoder: SentenceEncoder) -> Description:
     try:
-        vectors = encode(encoder, PROBES)
+        texts = list(dict.fromkeys([*PROBES, longest_text(encoder, LONGEST_AT_LOAD), longest_text(encoder)]))
+        vectors = encode(encoder, texts)
         scale = calibrate(encoder)
+    except KeyError as error:
+        if error.args == ("sentence_embedding",):
+            raise UnsupportedModel(NO_POOLING) from error
+        raise
     except (RuntimeError, IndexError, ValueError) as error:
-        msg = f"the model fails on the built-in sentences: {error}"
+        msg = f"the model fails on the built-in sentences, of up to {encoder.info.max_tokens} tokens: {error}"
         raise ModelLoadFailed(msg) from error
-    if not np.isfinite(vectors).all():
-        msg = "the model makes vectors that are not finite (NaN or infinity)"
-        raise ModelLoadFailed(msg)
+    for text, vector in zip(texts, vectors, strict=True):
+        check_vector(text, vector)
     info = encoder.info
     return Description(
         dimensions=info.dimensions,
         max_tokens=info.max_tokens,
+        token_limits=dict(encoder.token_limits),
         similarity=info.similarity,
         prompts=dict(info.prompts),
         default_prompt=info.default_prompt,
         int8_scale=scale,
-        probes=tuple(Probe.of(text, vector) for text, vector in zip(PROBES, vectors, strict=True)),
+        probes=tuple(Probe.of(*probe) for probe in list(zip(texts, vectors, strict=True))[: len(PROBES) + 1]),
         libraries={name: metadata.version(name) for name in LIBRARIES},
     )
 
@@ -77,7 +91,7 @@ def calibrate(encoder: Encoder) -> float:
 
     The prompts take turns, so a model with many does not run longer than one with none.
     """
-    names = sorted({"", *encoder.info.prompts})
+    names = prompt_names(encoder.info.prompts)
     tokens = [encoder.tokenize([text], names[turn % len(names)])[0] for turn, text in enumerate(SENTENCES)]
     return step_of(forward_all(encoder, tokens))
 

@@ -92,8 +92,14 @@ def publish_model(
         check_finite(stage.folder)
         tell("computing probe vectors and the int8 calibration")
         description = _complete(describe(stage.folder), lineage)
+        tell(_limit_told(description))
         tell("copying to the registry")
         return registry.publish(stage.folder, description, progress=progress)
+
+
+def _limit_told(description: Description) -> str:
+    named = ", ".join(f"{name} {limit}" for name, limit in description.token_limits.items())
+    return f"of a text {description.max_tokens} tokens are read ({named or 'no file names a limit'})"
 
 
 def _complete(description: Description, lineage: Lineage) -> Description:

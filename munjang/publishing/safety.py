@@ -1,11 +1,16 @@
-"""What a model folder must not be before it is loaded: code to run, pickled weights, weights that are not finite."""
+"""What a model folder must not be before it is loaded.
+
+Code to run, pickled weights, weights that are not finite; a model of another kind than dense, or a part of one.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from munjang.errors import ForbiddenFile, ModelLoadFailed, UnsupportedModel
+from munjang.registry.layout import ALLOWED_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,25 +19,101 @@ if TYPE_CHECKING:
 TRUSTED = "sentence_transformers."
 """Where the modules of a model may come from."""
 
+KINDS = {
+    "CrossEncoder": "a cross-encoder, which scores pairs of texts",
+    "SparseEncoder": "a sparse model (SPLADE), which weighs words",
+    "MultiVectorEncoder": "a multi-vector model (ColBERT), which makes a vector of each token",
+}
+"""The kinds of models that are not served, by the name of their class in sentence-transformers."""
+
+MARKS = {
+    "CrossEncoder": ("sentence_transformers.cross_encoder.", "ForSequenceClassification", "LogitScore"),
+    "SparseEncoder": (
+        *("sentence_transformers.sparse_encoder.", "SpladePooling", "MLMTransformer", "SparseAutoEncoder"),
+        *("SparseStaticEmbedding", "CSRSparsity", "IDF"),
+    ),
+    "MultiVectorEncoder": ("sentence_transformers.multi_vector_encoder.", "pylate.", "ColBERT", "MultiVectorMask"),
+}
+"""How such a model shows in its modules and architectures: how a name begins or ends."""
+
+PICKLED = re.compile(r"(pytorch_model|adapter_model|tf_model|flax_model|model)[^/]*\.(bin|pt|pth|ckpt|pkl|h5|msgpack)")
+"""Files that hold weights in another form than safetensors; training leaves others beside them, which are left out."""
+
+POINTER = b"version https://git-lfs"
+"""How a file begins that git-lfs has put in the place of a large one."""
+
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that needs code of its own, or has its weights in another form than safetensors.
+    """Refuse a folder that is no whole dense model, needs code of its own, or has other weights than safetensors.
 
     Raises:
-        UnsupportedModel: it is no sentence-transformers folder, or asks for code.
-        ForbiddenFile: its weights are pickled.
+        UnsupportedModel: it is no sentence-transformers folder of a dense model, or asks for code.
+        ForbiddenFile: its weights are pickled, or git-lfs has not fetched a file.
     """
+    _check_whole(folder)
+    check_kind(folder)
     if not (folder / "modules.json").is_file():
-        msg = f"{folder} is not a sentence-transformers folder: there is no modules.json in it"
+        msg = (
+            f"{folder} is not a sentence-transformers folder: there is no modules.json in it, and so no pooling. Load "
+            f"it with sentence-transformers, add the pooling that it was trained with, and save it again: "
+            f"SentenceTransformer(modules=[Transformer(folder), Pooling(dimensions, pooling_mode='mean')])"
+        )
         raise UnsupportedModel(msg)
     check_code(folder)
-    for path in sorted(folder.rglob("pytorch_model*.bin")):
-        if not any(path.parent.glob("*.safetensors")):  # beside safetensors they are left out; here they stand in place
+
+
+def check_kind(folder: Path) -> None:
+    """Refuse a folder that says to be another model than a dense one.
+
+    Raises:
+        UnsupportedModel: it does.
+    """
+    for path, content in _configurations(folder):
+        named = list(_module_types(path, content))
+        declared = content.get("model_type") if isinstance(content, dict) else None
+        if path.name == "config_sentence_transformers.json" and declared not in {None, "", "SentenceTransformer"}:
+            named.append(str(declared))
+        elif path.name == "config.json" and isinstance(content, dict):
+            named += map(str, content.get("architectures") or [])
+        for name in named:
+            kind = next((kind for kind, marks in MARKS.items() if _is_marked(name, (kind, *marks))), None)
+            if kind is not None or name == declared:
+                what = KINDS.get(kind or "", "another model")
+                msg = f"{path} names {name}: this is {what}, and only dense models (SentenceTransformer) are served"
+                raise UnsupportedModel(msg)
+
+
+def _is_marked(name: str, marks: tuple[str, ...]) -> bool:
+    return name.startswith(marks) or name.endswith(marks)
+
+
+def _check_whole(folder: Path) -> None:
+    """Refuse a folder whose weights are pickled, not fetched, or those of an adapter alone."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        pickled = PICKLED.fullmatch(path.name) and not any(path.parent.glob("*.safetensors"))
+        if not path.is_file() or not (pickled or path.suffix in ALLOWED_SUFFIXES):
+            continue  # beside safetensors pickled weights are left out; alone they stand in their place
+        if _begins_with(path, POINTER):
+            msg = f"{name} is a pointer of git-lfs in place of the file: run git lfs pull in the folder"
+            raise ForbiddenFile(msg)
+        if path.name == "adapter_config.json" or path.name.startswith("adapter_model."):
             msg = (
-                f"{path.relative_to(folder)} holds pickled weights, which can run code when they are read: load the "
+                f"{name} belongs to an adapter (LoRA), and its base model is not in the folder: load it with "
+                f"sentence-transformers, call merge_and_unload() of its transformer, and save the whole model"
+            )
+            raise ForbiddenFile(msg) if pickled else UnsupportedModel(msg)
+        if pickled:
+            msg = (
+                f"{name} holds pickled weights, which can run code when they are read: load the "
                 f"model and save it again with model.save_pretrained(folder), which writes safetensors"
             )
             raise ForbiddenFile(msg)
+
+
+def _begins_with(path: Path, head: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(head)) == head
 
 
 def check_code(folder: Path) -> None:

@@ -76,6 +76,8 @@ class Description(_Record):
 
     dimensions: Annotated[int, Field(gt=0)]
     max_tokens: Annotated[int, Field(gt=0)]
+    token_limits: dict[str, int] = {}
+    """What each file of the model names as the most tokens of a text; `max_tokens` is the least of them."""
     similarity: str = "cosine"
     prompts: dict[str, str] = {}
     default_prompt: str = ""

@@ -233,7 +233,7 @@ class Job(_message.Message):
     version: _builtins.int
     """version of the model that makes every vector of this job; 0 until it is planned."""
     message: _builtins.str
-    """message for people: why it failed."""
+    """message for people: why it failed, or which files of the input were left out."""
     @_builtins.property
     def spec(self) -> Global___JobSpec:
         """spec as it was submitted."""

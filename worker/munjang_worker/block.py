@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from munjang.errors import InvalidJob
+from munjang_worker.column_types import UnsupportedType, output_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,9 @@ SAMPLE = 1024
 """How many records at the start of a JSONL input decide its columns' types."""
 
 ROW_NUMBER = pa.int64()
+
+SHOWN_CHARS = 200
+"""The most characters of a value in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,12 @@ class Columns:
 
     Attributes:
         text: where the texts are.
-        id: where the ids are; "" numbers the rows.
+        id: where the ids are; None numbers the rows. A column's name may be "", as that of pandas' index is.
         schema: the output's columns before the vector: "id", then the carried ones by their own names.
     """
 
     text: str
-    id: str
+    id: str | None
     schema: pa.Schema
 
     @property
@@ -86,8 +90,8 @@ def choose_columns(names: Sequence[str], types: Mapping[str, pa.DataType], spec:
         _require(names, spec.id_column, "id_column", url)
     for name in spec.carry_columns:
         _require(names, name, "carry_columns", url)
-    id_column = spec.id_column or ("id" if "id" in names else "")
-    fields = [pa.field("id", types.get(id_column, pa.string()) if id_column else ROW_NUMBER)]
+    id_column = spec.id_column or ("id" if "id" in names else None)
+    fields = [pa.field("id", ROW_NUMBER if id_column is None else types.get(id_column, pa.string()))]
     fields += [pa.field(name, types.get(name, pa.string())) for name in spec.carry_columns]
     return Columns(spec.text_column, id_column, pa.schema(fields))
 
@@ -98,11 +102,45 @@ def infer_types(records: Sequence[Mapping[str, object]]) -> dict[str, pa.DataTyp
     return {name: _infer([value for record in records if (value := record.get(name)) is not None]) for name in names}
 
 
-def output_type(kind: pa.DataType) -> pa.DataType:
-    """The type that the output has for a column: strings and dictionaries of strings are one."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
+def output_columns(columns: Columns, spec: JobSpec, url: str) -> Columns:
+    """Columns with the output's types.
+
+    Raises:
+        InvalidJob: the output cannot hold one.
+    """
+    fields: list[pa.Field] = []
+    for field in columns.schema:
+        try:
+            fields.append(field.with_type(output_type(field.type, spec.format, is_id=not fields)))
+        except UnsupportedType as error:
+            option, name = ("carry_columns", field.name) if fields else ("id_column", columns.id)
+            msg = f"{option}: {name!r} of {url!r} holds {field.type}, which {spec.format} cannot hold: {error}"
+            raise InvalidJob(msg, field=option) from error
+    return replace(columns, schema=pa.schema(fields))
+
+
+def unite_columns(columns: Columns, other: Columns, url: str, other_url: str) -> Columns:
+    """The columns of two files as one: nulls unite with every type, and numbers and times in the wider type.
+
+    Raises:
+        InvalidJob: only one file has ids, or a column's two types have none that holds both.
+    """
+    if columns.id != other.id:
+        has, lacks = (url, other_url) if other.id is None else (other_url, url)
+        msg = f"input: {lacks!r} has no column {columns.id or other.id!r} for the ids, and {has!r} has one"
+        raise InvalidJob(msg, field="input")
+    fields: list[pa.Field] = []
+    for one, two in zip(columns.schema, other.schema, strict=True):
+        try:
+            united = pa.unify_schemas([pa.schema([one]), pa.schema([two])], promote_options="permissive").field(0)
+            for field in (one, two):
+                pa.chunked_array([], field.type).cast(united.type)
+        except pa.ArrowException as error:
+            name = one.name if fields else columns.id
+            msg = f"input: {name!r} holds {one.type} in {url!r} and {two.type} in {other_url!r}: give each its own job"
+            raise InvalidJob(msg, field="input") from error
+        fields.append(united)
+    return replace(columns, schema=pa.schema(fields))
 
 
 def is_valid_text(text: str) -> bool:
@@ -126,7 +164,7 @@ def make_block(first: int, records: Sequence[Mapping[str, object] | Problem], co
         texts.append(None if isinstance(record, Problem) else record.get(columns.text))
         for column, value in zip(values, row, strict=True):
             column.append(value)
-    if not columns.id:
+    if columns.id is None:
         values[0] = list(range(first, first + len(texts)))
     arrays = [pa.array(column, field.type) for column, field in zip(values, columns.schema, strict=True)]
     return Block(first=first, table=pa.Table.from_arrays(arrays, schema=columns.schema), problems=problems, texts=texts)
@@ -135,13 +173,15 @@ def make_block(first: int, records: Sequence[Mapping[str, object] | Problem], co
 def _fill(row: list[object], record: Mapping[str, object], columns: Columns) -> Problem | None:
     for index, column in enumerate(columns.schema):
         name = column.name if index else columns.id
+        if name is None:  # the rows are numbered
+            continue
         value = record.get(name)
-        if index == 0 and name and value is None:
+        if index == 0 and value is None:
             return Problem("MISSING_ID", f"the row has no {name!r}")
         try:
             row[index] = None if value is None else _convert(value, column.type)
-        except ValueError:
-            return Problem("MALFORMED_ROW", f"{name!r} holds {value!r}, and the first rows hold {column.type}")
+        except (ValueError, ArithmeticError, RecursionError):
+            return Problem("MALFORMED_ROW", f"{name!r} holds {_shown(value)}, which is no value of type {column.type}")
     return None
 
 
@@ -154,9 +194,22 @@ def _convert(value: object, kind: pa.DataType) -> object:
     allowed = {pa.int64(): (int,), pa.float64(): (int, float), pa.bool_(): (bool,)}[kind]
     if type(value) not in allowed:
         raise ValueError
+    if pa.types.is_floating(kind) and isinstance(value, int):
+        if float(value) != value:  # it would become another number
+            raise ValueError
+        return float(value)
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
         raise ValueError
     return value
+
+
+def _shown(value: object) -> str:
+    """The beginning of a value, for a message."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} of many levels"
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
 
 
 def _infer(values: list[object]) -> pa.DataType:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from rq.timeouts import BaseTimeoutException
 
 from munjang.encoder.sequence_packing import plan
+from munjang.encoder.tokenizer import in_pieces
 from munjang.errors import EngineUnavailable, UnknownPrompt
 from munjang_worker.block import Problem, Rows, is_valid_text
 
@@ -107,11 +108,12 @@ class BlockTokenizer:
         return None
 
     def _tokenize(self, texts: dict[int, str], problems: dict[int, Problem]) -> dict[int, Tokens]:
-        """Tokenize all texts at once, or one by one if that fails: a text that breaks the tokenizer is one problem."""
+        """Tokenize texts in pieces, or one by one if that fails: a text that breaks the tokenizer is one problem."""
         if not texts:
             return {}
         try:
-            found = self.encoder.tokenize(list(texts.values()), self.prompt_name)
+            pieces = in_pieces(list(texts.values()))
+            found = [tokens for piece in pieces for tokens in self.encoder.tokenize(piece, self.prompt_name)]
             return dict(zip(texts, found, strict=True))
         except UnknownPrompt:
             raise

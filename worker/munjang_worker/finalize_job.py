@@ -94,6 +94,7 @@ def _manifest(plan: Plan, results: Sequence[ShardResult]) -> dict[str, Any]:
         "options": {name: value for name, value in plan.identity.items() if name not in {"input", "model", "version"}},
         "spec": plan.spec.model_dump(mode="json"),
         "input": [file.model_dump() for file in plan.files],
+        "left_out": [one.model_dump() for one in plan.left_out],
         "block_rows": plan.block_rows,
         "batch_tokens": plan.batch_tokens,
         "shards": [_shard(plan, result) for result in results],

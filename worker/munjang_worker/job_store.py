@@ -123,9 +123,14 @@ class JobStore:
         found = self._redis.get(rq_key(rq_id))
         return str(found.decode()) if found else ""
 
-    def planned(self, plan: Plan) -> None:
-        """Record the plan's version and totals."""
-        totals = {"version": plan.version, "rows_total": plan.rows, "shards_total": len(plan.shards)}
+    def planned(self, plan: Plan, message: str) -> None:
+        """Record the plan's version and totals, and what people should know of it."""
+        totals = {
+            "version": plan.version,
+            "rows_total": plan.rows,
+            "shards_total": len(plan.shards),
+            "message": message,
+        }
         self._redis.hset(job_key(plan.job), mapping=totals)
 
     def state(self, job_id: str) -> JobState | None:
@@ -152,8 +157,8 @@ class JobStore:
         self._undone(keys=_keys(job_id), args=[number])
 
     def end(self, job_id: str, state: JobState, message: str = "", **counts: int) -> bool:
-        """End a job, unless it has ended; whether it did."""
-        fields = {"state": str(state), "message": message, "ended_at": time.time(), **counts}
+        """End a job, unless it has ended; whether it did. Without a message the one of its planning stays."""
+        fields = {"state": str(state), "ended_at": time.time(), **counts} | ({"message": message} if message else {})
         flat = [str(item) for pair in fields.items() for item in pair]
         return bool(self._end(keys=_keys(job_id), args=[self._keep, *flat]))
 

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from munjang.errors import InvalidJob
-from munjang_worker.block import Block, Columns, Problem, choose_columns, output_type
+from munjang_worker.block import Block, Columns, Problem, choose_columns, output_columns, unite_columns
+from munjang_worker.column_types import convert, plain_type
 from munjang_worker.plan import STAGED, InputFile, Segment
 from munjang_worker.sources import HashingStream, decompressed, open_source
 from munjang_worker.storage import CHUNK
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from munjang_worker.sources import Source
     from munjang_worker.storage import Folder
 
-TEXT = "\0text"
-"""The text column's name in the tables: one that no other column has."""
-
 BUFFER = 1 << 20
 
 TAIL = 8
@@ -38,31 +37,34 @@ MOST_ROWS = 8192
 
 
 class ParquetSplitter:
-    """Splits one Parquet file after another into shards.
-
-    Attributes:
-        columns: those of the first file; the others must have the same.
-    """
+    """Splits one Parquet file after another into shards."""
 
     def __init__(self, spec: JobSpec, shards: ShardBuilder, folder: Folder, poll: Callable[[], None]) -> None:
         self._spec = spec
         self._shards = shards
         self._folder = folder
         self._poll = poll
-        self.columns = Columns("", "", pa.schema([]))
+        self._columns: Columns | None = None
+        self._first = ""
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of all files so far, in types that hold the values of each."""
+        columns = self._columns or Columns("", None, pa.schema([]))
+        return output_columns(columns, self._spec, self._first) if self._shards.rows else columns
 
     def split(self, source: Source, file: int) -> InputFile:
         """Split one file, number `file` of the plan.
 
         Raises:
-            InvalidJob: it cannot be read, or has other columns than the first.
+            InvalidJob: it cannot be read, or its columns do not unite with those before.
         """
         staged = f"{STAGED}/{file:05d}.parquet" if source.compression else ""
         if not staged:
             rows, footer = self._describe(source, "")
         with open_source(source.url) as opened:
             raw = HashingStream(opened, self._poll)
-            plain = decompressed(raw, source.compression)
+            plain = decompressed(raw, source.compression, source.url)
             if staged:
                 with self._folder.create(staged) as path, path.open("wb") as target:
                     shutil.copyfileobj(plain, target, CHUNK)
@@ -83,17 +85,22 @@ class ParquetSplitter:
         with self._folder.open(staged) if staged else open_source(url) as opened:
             footer = _footer_digest(opened, url)
             parquet = _open(opened, url)
-            types = {column.name: output_type(column.type) for column in parquet.schema_arrow}
-            columns = choose_columns(parquet.schema_arrow.names, types, self._spec, url)
+            with _damage(url):
+                types = {column.name: plain_type(column.type) for column in parquet.schema_arrow}
+                names = parquet.schema_arrow.names
+            columns = choose_columns(names, types, self._spec, url)
             rows = int(parquet.metadata.num_rows)
         kind = types[columns.text]
+        kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
         if not pa.types.is_string(kind) and not pa.types.is_null(kind):
             msg = f"text_column: {columns.text!r} of {url!r} holds {kind}, not text"
             raise InvalidJob(msg, field="text_column")
-        if self.columns.text and columns != self.columns:
-            msg = f"input: the columns of {url!r} are not those of the first file, or of other types"
-            raise InvalidJob(msg, field="input")
-        self.columns = columns
+        if not pa.types.is_null(columns.schema.field("id").type):  # another file may have ids
+            output_columns(columns, self._spec, url)
+        if self._columns is None:
+            self._columns, self._first = columns, url
+        else:
+            self._columns = unite_columns(self._columns, columns, self._first, url)
         return rows, footer
 
 
@@ -115,7 +122,7 @@ def read_parquet(plan: Plan, shard: Shard, folder: Folder, piece_bytes: int) -> 
                 start = 0
                 while start < len(table):
                     piece = table.slice(start, room)
-                    yield _block_of(first, piece, columns)
+                    yield _block_of(first, piece, plan)
                     first, start = first + len(piece), start + len(piece)
                     room = (room - len(piece)) or plan.block_rows
 
@@ -135,13 +142,10 @@ def _footer_digest(file: IO[bytes], url: str) -> str:
 
 
 def _read_rows(file: IO[bytes], url: str, columns: Columns, rows: range, size: int) -> Iterator[pa.Table]:
-    """Some rows as tables of about `size` bytes at most: the text column as TEXT, then id and carried columns.
-
-    The columns have the output's types, whatever kinds of strings and dictionaries the file holds.
-    """
+    """Some rows of the columns that the job reads, as tables of about `size` bytes at most."""
     parquet = _open(file, url)
     groups, skip = _groups(parquet.metadata, rows)
-    names = list(dict.fromkeys([columns.text, *([columns.id] if columns.id else []), *columns.carried]))
+    names = list(dict.fromkeys([columns.text, *([] if columns.id is None else [columns.id]), *columns.carried]))
     left = len(rows)
     batch = _batch_rows(parquet.metadata, groups, names, size)
     with _damage(url):
@@ -150,24 +154,31 @@ def _read_rows(file: IO[bytes], url: str, columns: Columns, rows: range, size: i
             skip = max(0, skip - len(found))
             if len(kept):
                 left -= len(kept)
-                yield _as_output(pa.table(kept), columns)
+                yield pa.table(kept)
             if not left:
                 return
 
 
-def _block_of(first: int, table: pa.Table, columns: Columns) -> Block:
-    """The block of a table from `_read_rows`."""
-    texts = _strings(table.column(TEXT))
+def _block_of(first: int, table: pa.Table, plan: Plan) -> Block:
+    """The block of a table from `_read_rows`; a value that does not fit its column's output type costs its row."""
+    columns = plan.chosen
     problems: dict[int, Problem] = {}
-    data = {name: _valid(table.column(name), name, problems) for name in table.column_names if name != TEXT}
-    if columns.id:
-        for position, missing in enumerate(data["id"].is_null().to_pylist()):
-            if missing:
-                problems.setdefault(position, Problem("MISSING_ID", f"the row has no {columns.id!r}"))
-    else:
-        data["id"] = pa.array(range(first, first + len(texts)), pa.int64())
-    arrays = [data[name] for name in columns.schema.names]
-    return Block(first=first, table=pa.Table.from_arrays(arrays, schema=columns.schema), problems=problems, texts=texts)
+    data: list[Any] = []
+    for index, field in enumerate(columns.schema):
+        name = field.name if index else columns.id
+        if name is None:
+            data.append(pa.array(range(first, first + len(table)), field.type))
+            continue
+        column, failures = convert(table.column(name), field.type, as_json=plan.spec.format != "parquet")
+        data.append(column)
+        for position, error in failures.items():
+            msg = f"{name!r} holds what {plan.spec.format} cannot hold as {field.type}: {error}"
+            problems.setdefault(position, Problem("MALFORMED_ROW", msg))
+        if index == 0:
+            for position in pc.indices_nonzero(column.is_null()).to_pylist():
+                problems.setdefault(position, Problem("MISSING_ID", f"the row has no {name!r}"))
+    texts = _strings(table.column(columns.text).cast(pa.string()))
+    return Block(first=first, table=pa.Table.from_arrays(data, schema=columns.schema), problems=problems, texts=texts)
 
 
 def _open(file: IO[bytes], url: str) -> Any:
@@ -180,7 +191,7 @@ def _damage(url: str) -> Iterator[None]:
     """Turn errors of the Parquet data into InvalidJob; errors of the storage are passed on."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
             raise
         msg = f"input: {url!r} is not a Parquet file that can be read: {error}"
@@ -209,32 +220,6 @@ def _batch_rows(metadata: Any, groups: list[int], names: list[str], size: int) -
         parts = (group.column(index) for index in range(group.num_columns))
         stored += sum(part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] in names)
     return max(1, min(MOST_ROWS, size * rows // max(1, stored)))
-
-
-def _as_output(table: pa.Table, columns: Columns) -> pa.Table:
-    data = {TEXT: table.column(columns.text).cast(pa.string())}
-    for field in columns.schema:
-        name = columns.id if field.name == "id" else field.name
-        if name:
-            data[field.name] = table.column(name).cast(field.type)
-    return pa.table(data)
-
-
-def _valid(column: pa.ChunkedArray, name: str, problems: dict[int, Problem]) -> pa.ChunkedArray:
-    """A column without the values that no program could read, whose rows become problems."""
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        kept: list[int | None] = []
-        for position in range(len(column)):
-            try:
-                column.take([position]).validate(full=True)
-                kept.append(position)
-            except pa.ArrowInvalid:
-                kept.append(None)
-                problems[position] = Problem("MALFORMED_ROW", f"{name!r} holds bytes that are not valid UTF-8")
-        return column.take(pa.array(kept, pa.int64()))
-    return column
 
 
 def _strings(column: pa.ChunkedArray) -> list[object]:

@@ -42,6 +42,13 @@ class InputFile(Record):
     sha256: str
 
 
+class LeftOut(Record):
+    """What an input folder or glob holds and the job does not read: a file or folder, and why."""
+
+    name: str
+    why: str
+
+
 class Segment(Record):
     """A part of one input file.
 
@@ -137,13 +144,14 @@ class Plan(Record):
     format: str
     header: tuple[str, ...] = ()
     text_column: str
-    id_column: str
+    id_column: str | None
     columns: str
     block_rows: int
     shard_rows: int
     batch_tokens: int
     rows: int
     files: tuple[InputFile, ...]
+    left_out: tuple[LeftOut, ...] = ()
     shards: tuple[Shard, ...]
     created_at: float
 
@@ -156,7 +164,7 @@ class Plan(Record):
     def chosen(self) -> Columns:
         """The columns that the job reads."""
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.columns)))
-        return Columns(self.text_column, self.id_column, schema)
+        return Columns(self.text_column, self.id_column or None, schema)  # "" in plans of older releases
 
     @property
     def options(self) -> OutputOptions:
@@ -167,6 +175,16 @@ class Plan(Record):
         """The error that a segment's file is not what was planned."""
         url = self.files[segment.file].url
         return InvalidJob(f"input: {url!r} has changed since the job was planned", field="input")
+
+    def urls(self, shard: int, first: int, end: int) -> list[str]:
+        """The files that hold a shard's rows from `first` up to `end`."""
+        found: list[str] = []
+        start = self.shards[shard].first_row
+        for segment in self.shards[shard].segments:
+            if start < end and first < start + segment.rows:
+                found.append(self.files[segment.file].url)
+            start += segment.rows
+        return found
 
     def save(self, folder: Folder) -> None:
         """Write it into the output folder."""

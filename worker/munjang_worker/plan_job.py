@@ -23,7 +23,7 @@ from munjang_worker.finalize_job import check_shards, load_manifest
 from munjang_worker.job_store import Claim
 from munjang_worker.plan import PLAN, STAGED, Plan, ShardBuilder, load_plan, require_same_work, serialize_schema
 from munjang_worker.reader import split_input
-from munjang_worker.sources import find_sources
+from munjang_worker.sources import describe_left_out, find_sources
 from munjang_worker.storage import Folder, confine, split_roots
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from munjang.bulk.job import JobSpec
     from munjang.registry.layout import Manifest
     from munjang_worker.block import Columns
-    from munjang_worker.plan import InputFile
+    from munjang_worker.plan import InputFile, LeftOut
     from munjang_worker.runtime import Runtime
 
 log = structlog.get_logger("munjang.worker")
@@ -43,6 +43,9 @@ BLOCK_ROWS = 1024
 BLOCK_TOKENS = 4096
 
 MAX_BLOCKS = 16
+
+MAX_LOGGED = 20
+"""Files left out of an input that get a line in the log; the manifest has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,9 @@ def plan_job(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None)
     plan = _plan(runtime, spec, folder)
     if refusal := _claim(runtime, spec, rq_id):  # again: a Redis that was killed meanwhile may have lost the first
         return refusal
-    runtime.jobs.planned(plan)
+    runtime.jobs.planned(plan, describe_left_out(plan.left_out))
+    for one in plan.left_out[:MAX_LOGGED]:
+        log.warning("left out of the input", job=plan.job, file=one.name, why=one.why)
     left = _count_finished(runtime, plan, folder)
     if left:
         runtime.steps.enqueue_shards(plan, left, timeout)
@@ -79,7 +84,15 @@ def plan_job(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None)
     else:
         folder.remove(STAGED)
         runtime.jobs.end(plan.job, JobState.SUCCEEDED, "nothing was left to do")
-    log.info("job planned", job=plan.job, version=plan.version, rows=plan.rows, shards=len(plan.shards), left=len(left))
+    log.info(
+        "job planned",
+        job=plan.job,
+        version=plan.version,
+        rows=plan.rows,
+        shards=len(plan.shards),
+        left=len(left),
+        left_out=len(plan.left_out),
+    )
     return {
         "job": plan.job,
         "version": plan.version,
@@ -106,7 +119,8 @@ def make_plan(
         InvalidRequest: the version cannot give what is asked for.
     """
     check_options(spec, manifest)
-    sources = find_sources(spec, settings.input_roots)
+    left_out: list[LeftOut] = []
+    sources = find_sources(spec, settings.input_roots, left_out)
     block_rows = BLOCK_ROWS * min(MAX_BLOCKS, -(-settings.batch_tokens // BLOCK_TOKENS))
     shard_rows = -(-settings.shard_rows // block_rows) * block_rows
     builder = ShardBuilder(shard_rows)
@@ -129,6 +143,7 @@ def make_plan(
         batch_tokens=settings.batch_tokens,
         rows=builder.rows,
         files=tuple(files),
+        left_out=tuple(left_out),
         shards=shards,
         created_at=time.time(),
     )
@@ -142,7 +157,7 @@ def check_options(spec: JobSpec, manifest: Manifest) -> None:
     """
     info = ModelInfo(manifest.dimensions, manifest.max_tokens, int8_scale=manifest.int8_scale)
     OutputOptions(spec.dimensions, spec.normalize, spec.precision).check(info)
-    if spec.prompt_name and not manifest.prompts.get(spec.prompt_name):
+    if spec.prompt_name and spec.prompt_name not in manifest.prompts:
         known = ", ".join(sorted(manifest.prompts)) or "none"
         msg = f"version {manifest.version} has no prompt {spec.prompt_name!r}; it has: {known}"
         raise UnknownPrompt(msg, field="prompt_name")
@@ -212,7 +227,7 @@ def _identity(
         "encoding": spec.encoding,
         "quoting": spec.quoting,
         "text_column": columns.text,
-        "id_column": columns.id,
+        "id_column": columns.id or "",
         "carry_columns": columns.carried,
         "version": manifest.version,
         "model": model_digest(manifest),

@@ -1,7 +1,8 @@
 """The input of a job: split once into shards and hashed; later each shard's rows are read back.
 
-A plain text file is split at bytes, a Parquet file at rows. A compressed file has no random access, so splitting leaves
-each shard's part of it in the output folder, compressed again; its rows are then read once more, not once per shard.
+A plain text file is split at bytes, a Parquet file at rows. A compressed file, and one whose lines cannot be told by
+their bytes (UTF-16), has no random access, so splitting leaves each shard's part of it in the output folder, compressed
+again and in UTF-8; its rows are then read once more, not once per shard.
 What text formats and Parquet mean by a row is left to `text_formats` and `parquet_input`.
 """
 
@@ -14,12 +15,23 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from munjang.delimited import column_names
+from munjang.encodings import is_line_wise
 from munjang.errors import InvalidJob
-from munjang_worker.block import ROW_NUMBER, SAMPLE, Block, Problem, choose_columns, infer_types, make_block
+from munjang_worker.block import (
+    ROW_NUMBER,
+    SAMPLE,
+    Block,
+    Problem,
+    choose_columns,
+    infer_types,
+    make_block,
+    output_columns,
+)
 from munjang_worker.parquet_input import ParquetSplitter, read_parquet
 from munjang_worker.plan import STAGED, InputFile, Segment
-from munjang_worker.sources import HashingStream, decompressed, open_source
-from munjang_worker.text_formats import Lines, columns_of, text_format
+from munjang_worker.sources import HashingStream, decompressed, open_source, open_text
+from munjang_worker.text_formats import Lines, text_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -49,7 +61,8 @@ def split_input(
         return parquet.columns, [], files
     kind = text_format(sources[0].format, spec)
     columns, header = _text_columns(sources, kind, spec)
-    text = _TextSplitter(kind, shards, folder, poll)
+    columns = output_columns(columns, spec, sources[0].url)
+    text = _TextSplitter(kind, spec.encoding, shards, folder, poll)
     return columns, header, [text.split(source, number) for number, source in enumerate(sources)]
 
 
@@ -69,18 +82,18 @@ def read_pieces(plan: Plan, shard: Shard, folder: Folder) -> Generator[Block]:
 def _text_columns(sources: list[Source], kind: TextFormat, spec: JobSpec) -> tuple[Columns, list[str]]:
     """The columns of text files and, for CSV and TSV, the header."""
     if kind.has_header:
-        source, header = _header(sources, kind)
+        source, header = _header(sources, kind, spec.encoding)
         return choose_columns(header, {}, spec, source.url), header
     if sources[0].format == "txt":
         return choose_columns([spec.text_column], {}, spec, sources[0].url), []
     return _json_columns(sources, kind, spec), []
 
 
-def _header(sources: list[Source], kind: TextFormat) -> tuple[Source, list[str]]:
+def _header(sources: list[Source], kind: TextFormat, encoding: str) -> tuple[Source, list[str]]:
     """The first file that is not empty, and its header."""
     for source in sources:
-        for item in _first_items(source, kind, 1):
-            return source, columns_of(item)
+        for item in _first_items(source, kind, encoding, 1):
+            return source, column_names(item)
     msg = f"input: {sources[0].url!r} is empty; its first row must name the columns"
     raise InvalidJob(msg, field="input")
 
@@ -88,7 +101,7 @@ def _header(sources: list[Source], kind: TextFormat) -> tuple[Source, list[str]]
 def _json_columns(sources: list[Source], kind: TextFormat, spec: JobSpec) -> Columns:
     id_column = spec.id_column or "id"
     for source in sources:
-        sample = [kind.values(item) for item in _first_items(source, kind, SAMPLE)]
+        sample = [kind.values(item) for item in _first_items(source, kind, spec.encoding, SAMPLE)]
         if sample:
             types = infer_types([record for record in sample if not isinstance(record, Problem)])
             if types.get(id_column, ROW_NUMBER) != ROW_NUMBER:  # ids are whole numbers or strings
@@ -97,16 +110,20 @@ def _json_columns(sources: list[Source], kind: TextFormat, spec: JobSpec) -> Col
     return choose_columns([spec.text_column, spec.id_column, *spec.carry_columns], {}, spec, "")  # no rows at all
 
 
-def _first_items(source: Source, kind: TextFormat, count: int) -> Iterator[Any]:
-    with decompressed(HashingStream(open_source(source.url)), source.compression) as stream:
+def _first_items(source: Source, kind: TextFormat, encoding: str, count: int) -> Iterator[Any]:
+    stream, _ = open_text(source, encoding)
+    with stream:
         yield from islice(kind.items(Lines(stream)), count)
 
 
 class _TextSplitter:
     """Splits one text file after another into shards."""
 
-    def __init__(self, kind: TextFormat, shards: ShardBuilder, folder: Folder, poll: Callable[[], None]) -> None:
+    def __init__(
+        self, kind: TextFormat, encoding: str, shards: ShardBuilder, folder: Folder, poll: Callable[[], None]
+    ) -> None:
         self._kind = kind
+        self._encoding = encoding
         self._shards = shards
         self._folder = folder
         self._poll = poll
@@ -114,12 +131,13 @@ class _TextSplitter:
 
     def split(self, source: Source, file: int) -> InputFile:
         """Split one file, number `file` of the plan."""
-        with open_source(source.url) as opened, ExitStack() as copies:
-            raw = HashingStream(opened, self._poll)
-            lines = Lines(decompressed(raw, source.compression))
+        stream, raw = open_text(source, self._encoding, self._poll)
+        with stream, ExitStack() as copies:
+            lines = Lines(stream)
             items = self._kind.items(lines)
             self._check_header(items, source.url)
-            recorder = _SegmentRecorder(lines, file, self._folder if source.compression else None, copies)
+            staged = source.compression or not is_line_wise(self._encoding)
+            recorder = _SegmentRecorder(lines, file, self._folder if staged else None, copies)
             recorder.start(self._shards.number)
             room = self._shards.room
             for _ in items:
@@ -137,7 +155,7 @@ class _TextSplitter:
         first = next(items, None) if self._kind.has_header else None
         if first is None:  # no header, or nothing at all
             return
-        header = columns_of(first)
+        header = column_names(first)
         if self._header is not None and header != self._header:
             msg = f"input: the columns of {url!r} are {header}, and those of the first file {self._header}"
             raise InvalidJob(msg, field="input")
@@ -218,7 +236,8 @@ def _read_records(plan: Plan, shard: Shard, folder: Folder) -> Iterator[Any]:
 def _open_segment(segment: Segment, plan: Plan, folder: Folder) -> IO[bytes]:
     """A stream of exactly a text segment's bytes."""
     if segment.staged:
-        return decompressed(HashingStream(folder.open(segment.staged)), "zstd")
-    file = open_source(plan.files[segment.file].url)
+        return decompressed(HashingStream(folder.open(segment.staged)), "zstd", folder.path(segment.staged))
+    url = plan.files[segment.file].url
+    file = open_source(url)
     file.seek(segment.start)
-    return decompressed(HashingStream(file, limit=segment.end - segment.start), "")
+    return decompressed(HashingStream(file, limit=segment.end - segment.start), "", url)

@@ -6,6 +6,7 @@ by name and never imported, callbacks are not run and webhooks are not sent.
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from rq import Queue
@@ -41,6 +42,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 MAINTENANCE_SECONDS = 30
 """How long one worker's maintenance keeps others from theirs, if it dies in the middle."""
+
+MESSAGE_CHARS = 500
+"""The most characters of a library's message in a job's."""
 
 RETRY_PAUSES = (5, 20, 60)
 """Seconds before a step is tried for the second, third, … time where storage or the registry was away."""
@@ -156,9 +160,14 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
             return f"{self.description}: given up, because its worker died again and again"
         if isinstance(self.failure, BaseTimeoutException):
             return f"{self.description}: took longer than {self.timeout} s"
-        if isinstance(self.failure, OSError) and self.failure.strerror:
-            return f"{self.description}: {self.failure.strerror}; the worker's log says where"
-        return f"{self.description}: {type(self.failure).__name__}; the worker's log says more"
+        failure = self.failure
+        text = (
+            f"{failure}"
+            if isinstance(failure, OSError) and failure.strerror
+            else f"{type(failure).__name__}: {failure}"
+        )
+        places = "".join(f"; {note}" for note in getattr(failure, "__notes__", ()))
+        return f"{self.description}: {shorten(text, MESSAGE_CHARS, placeholder=' …')}{places}"
 
 
 def _is_registry_unavailable(error: Exception) -> bool:

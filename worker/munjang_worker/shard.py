@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from munjang.bulk.job import ShardProgress
 from munjang.encoder.postprocess import packed
-from munjang.errors import InvalidJob
+from munjang.errors import InvalidJob, MunjangError
 from munjang.vectors import unpack
+from munjang_worker.column_types import json_value
 from munjang_worker.encoding import BlockEncoder, BlockTokenizer, join_blocks
 from munjang_worker.interrupts import Interrupted, Reason
 from munjang_worker.plan import Record
@@ -96,7 +97,7 @@ class ShardCounts:
         self.truncated += encoded.truncated
         ids = encoded.table.column("id")
         for position, problem in sorted(encoded.problems.items()):
-            row_id = ids[position].as_py()
+            row_id = json_value(ids, position)
             row = {"row": encoded.first + position, "id": row_id, "reason": problem.reason}
             self.errors.append(row | {"message": problem.message})
 
@@ -121,6 +122,7 @@ class ShardJob:
         self._shard: Shard = plan.shards[number]
         self._folder = folder
         self._worker = worker
+        self._next_row = self._shard.first_row
         self.counts = ShardCounts()
 
     def run(
@@ -172,9 +174,17 @@ class ShardJob:
     ) -> TokenizedBlock | None:
         """The next block, read and tokenized piece by piece; None at the end."""
         parts: list[TokenizedBlock] = []
-        while sum(map(len, parts)) < self._plan.block_rows and (piece := next(pieces, None)):
+        count = 0
+        while count < self._plan.block_rows:
+            with self._located(self._next_row):
+                piece = next(pieces, None)
+            if piece is None:
+                break
             poll()
-            parts.append(tokenizer(piece))
+            count += len(piece)
+            self._next_row = piece.first + len(piece)
+            with self._located(piece.first, self._next_row):
+                parts.append(tokenizer(piece))
         return join_blocks(parts) if parts else None
 
     def _encode_function(
@@ -189,7 +199,8 @@ class ShardJob:
         run_model = BlockEncoder(encoder=encoder, batch_tokens=self._plan.batch_tokens, poll=poll, forwarded=forwarded)
 
         def encode(block: TokenizedBlock) -> EncodedBlock:
-            encoded = run_model(block)
+            with self._located(block.first, block.first + len(block)):
+                encoded = run_model(block)
             self.counts.add(encoded)
             report(self.counts)
             return encoded
@@ -199,10 +210,24 @@ class ShardJob:
     def _write(self, encoded: EncodedBlock, writer: ShardWriter, encoder: Encoder) -> None:
         """Write a block in the job's precision."""
         plan, count = self._plan, len(encoded.positions)
-        if count:
+        if not count:
+            return
+        with self._located(encoded.first, encoded.first + len(encoded)):
             data = packed(encoded.vectors, plan.options, encoder.info)
             vectors = unpack(data, count, plan.dimensions, plan.spec.precision)
             writer.write(encoded.table.take(encoded.positions) if encoded.problems else encoded.table, vectors)
+
+    @contextmanager
+    def _located(self, first: int, end: int | None = None) -> Iterator[None]:
+        """Add the rows and their files to an error that names neither."""
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, MunjangError):
+                urls = self._plan.urls(self._number, first, end or first + 1)
+                rows = f"from row {first} on" if end is None else f"in rows {first} to {end - 1}"
+                error.add_note(f"{rows}, of {', '.join(map(repr, urls))}")
+            raise
 
     def _check_rows(self) -> None:
         found = self.counts.rows + self.counts.failed

@@ -7,13 +7,14 @@ they agree on what a row is: a line that is not blank (JSONL), a line (TXT), a r
 from __future__ import annotations
 
 import codecs
-import csv
 import json
 from collections import deque
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from munjang.delimited import Malformed, read_records
 from munjang_worker.block import Problem
+from munjang_worker.sources import stream_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 LINE_BYTES = 16 << 20
 """The longest line that is read; what is beyond is skipped, and the row is an error."""
-
-Record = list[str] | Problem
 
 
 class Lines:
@@ -101,12 +100,13 @@ class TextFormat(Protocol):
 
 def text_format(kind: str, spec: JobSpec, header: Sequence[str] = ()) -> TextFormat:
     """The format of a job's files, "jsonl", "txt", "csv" or "tsv"; with the header of CSV and TSV where it is known."""
+    encoding = stream_encoding(spec.encoding)
     if kind == "jsonl":
-        return _Jsonl(spec.encoding)
+        return _Jsonl(encoding)
     if kind == "txt":
-        return _Txt(spec.encoding, spec.text_column)
+        return _Txt(encoding, spec.text_column)
     quotes = spec.quoting == "csv" or (spec.quoting == "auto" and kind == "csv")
-    return Delimited(spec.encoding, "," if kind == "csv" else "\t", quotes=quotes, header=header)
+    return Delimited(encoding, "," if kind == "csv" else "\t", quotes=quotes, header=header)
 
 
 class _Jsonl:
@@ -148,11 +148,7 @@ class _Txt:
 
 @dataclass(frozen=True)
 class Delimited:
-    """CSV and TSV: with quotes, records as in RFC 4180, which may span lines; without quotes, a line is a row.
-
-    A misplaced quote must cost its own row and no other. So a record over several lines is only accepted if it is
-    strictly valid and has as many fields as the header; otherwise its first line is a problem, and reading goes on with
-    the second.
+    """CSV and TSV, by the rules of `munjang.delimited`.
 
     Attributes:
         encoding: of the file.
@@ -168,58 +164,30 @@ class Delimited:
     quotes: bool
     header: Sequence[str] = ()
 
-    def items(self, lines: Lines) -> Iterator[Record]:
+    def items(self, lines: Lines) -> Iterator[list[str] | Malformed]:
         """Records that are not empty lines."""
-        fields = len(self.header)
-        while (line := lines.look(0)) is not None:
-            record, count = self._record(line, lines, fields)
-            lines.take(count)
-            if record:
-                fields = fields or (len(record) if isinstance(record, list) else 0)
-                yield record
+        text = _DecodedLines(lines, self.encoding)
+        return read_records(text, self.delimiter, quotes=self.quotes, fields=len(self.header))
 
-    def values(self, item: Record) -> Mapping[str, object] | Problem:
+    def values(self, item: list[str] | Malformed) -> Mapping[str, object] | Problem:
         """The fields by column; a record of another number of fields is a problem."""
-        if isinstance(item, Problem):
-            return item
+        if isinstance(item, Malformed):
+            return Problem("MALFORMED_ROW", item.message)
         if len(item) != len(self.header):
             return Problem("MALFORMED_ROW", f"the row has {len(item)} fields, and the header has {len(self.header)}")
         return dict(zip(self.header, item, strict=True))
 
-    def _record(self, line: bytes, lines: Lines, fields: int) -> tuple[Record, int]:
-        """The record that begins with the next line, and how many lines it takes; an empty line has no fields."""
-        if self.quotes and b'"' in line:
-            return self._quoted(lines, fields)
-        text = self._text(line).removesuffix("\n").removesuffix("\r")
-        if self.quotes and "\r" in text:
-            return Problem("MALFORMED_ROW", "the row has a carriage return outside of quotes"), 1
-        return text.split(self.delimiter) if text else [], 1
 
-    def _quoted(self, lines: Lines, fields: int) -> tuple[Record, int]:
-        csv.field_size_limit(LINE_BYTES)
-        count = 0
+@dataclass(frozen=True)
+class _DecodedLines:
+    """`Lines` as text; bytes that are not valid become unpaired surrogates."""
 
-        def feed() -> Iterator[str]:
-            nonlocal count
-            size = 0
-            while size <= LINE_BYTES and (line := lines.look(count)) is not None:
-                count += 1
-                size += len(line)
-                yield self._text(line)
+    lines: Lines
+    encoding: str
 
-        try:
-            record = next(csv.reader(feed(), delimiter=self.delimiter, strict=True))
-        except csv.Error as error:
-            return Problem("MALFORMED_ROW", f"a quote is out of place, or not closed: {error}"), 1
-        if count > 1 and fields and len(record) != fields:
-            msg = f"a quote is out of place: with {count} lines the row has {len(record)} fields, the header {fields}"
-            return Problem("MALFORMED_ROW", msg), 1
-        return record, count
+    def look(self, places: int) -> str | None:
+        line = self.lines.look(places)
+        return None if line is None else line.decode(self.encoding, "surrogateescape")
 
-    def _text(self, line: bytes) -> str:
-        return line.decode(self.encoding, "surrogateescape")
-
-
-def columns_of(record: Record) -> list[str]:
-    """The columns that a header names; none if it is not valid."""
-    return [] if isinstance(record, Problem) else [name.strip() for name in record]
+    def take(self, count: int) -> None:
+        self.lines.take(count)

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from munjang.vectors import Precision, row_bytes
+from munjang_worker.column_types import json_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -84,7 +85,7 @@ class _JsonlWriter:
 
     def write(self, table: pa.Table, vectors: NDArray[np.generic]) -> None:
         numbers = f"[{','.join([self._number] * vectors.shape[1])}]"
-        for row, vector in zip(table.to_pylist(), vectors.tolist(), strict=True):
+        for row, vector in zip(_rows(table), vectors.tolist(), strict=True):
             head = dumps(row | {"version": self._version})
             self._file.write(f'{head[:-1]}, "vector": {numbers % tuple(vector)}}}\n')
 
@@ -108,7 +109,7 @@ class _NpyWriter:
     def write(self, table: pa.Table, vectors: NDArray[np.generic]) -> None:
         self._matrix.write(np.ascontiguousarray(vectors, self._type).tobytes())
         self._rows += len(vectors)
-        for row in table.to_pylist():
+        for row in _rows(table):
             self._ids.write(dumps(row | {"version": self._version}) + "\n")
 
     def close(self) -> None:
@@ -154,6 +155,11 @@ class _ParquetWriter:
         if self._waiting:
             self._writer.write_table(pa.concat_tables(self._waiting).cast(self._schema), GROUP_ROWS)
             self._waiting = []
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for values in zip(*map(json_values, table.columns), strict=True):
+        yield dict(zip(table.column_names, values, strict=True))
 
 
 def _vector_type(plan: Plan) -> pa.DataType:

@@ -24,8 +24,9 @@ from munjang.encoder.openvino_runtime.compiled import ListForward
 from munjang.encoder.openvino_runtime.export import Export
 from munjang.encoder.openvino_runtime.passes import fold_scale, is_product, join_heads, merge_projections
 from munjang.encoder.sequence_packing import Frame
-from munjang.encoder.tokenizer import TextTokenizer
+from munjang.encoder.tokenizer import TextTokenizer, prompt_names
 from munjang.encoder.torch_runtime import pipeline as trial
+from munjang.encoder.torch_runtime.limits import settle_limits, stated_limits
 from munjang.encoder.torch_runtime.load import load_model, plain_rules
 from munjang.encoder.torch_runtime.pipeline import Attention, Pipeline, find_packing, tensors
 from munjang.errors import UnsupportedModel
@@ -77,6 +78,7 @@ def _exact(folder: Path, options: LoadOptions) -> Export:
     if options.threads:
         torch.set_num_threads(options.threads)
     model = load_model(folder, torch.device("cpu"), torch.float32)
+    settle_limits(model, stated_limits(folder))
     rules = plain_rules(model)
     if rules is None or not rules.pools_prompt:
         msg = "only transformers with a fast tokenizer whose pooling reads the whole text are exported"
@@ -89,7 +91,7 @@ def _right_graph(modules: list[Any], plain: Rules, threads: int) -> Export:
 
     Tracing keeps one way through the library's code, which is not the right one for all inputs of some architectures.
     """
-    texts = trial.sample(plain.max_tokens)
+    texts = trial.sample(plain.max_tokens, modules[0].model)
     expected = trial.alone(modules, texts, plain)
     packed = find_packing(modules, plain, Attention.ROWS)
     for rules in [packed, plain] if packed.packs else [plain]:
@@ -163,7 +165,7 @@ def _ranges(graph: openvino.Model, rules: Rules) -> dict[Source, tuple[np.float3
         return np.array(request.get_output_tensor(0).data)
 
     tokenize = TextTokenizer(rules)
-    in_frames([tokens for prompt in ("", *rules.prompts) for tokens in tokenize(SENTENCES, prompt)], rules, run)
+    in_frames([tokens for prompt in prompt_names(rules.prompts) for tokens in tokenize(SENTENCES, prompt)], rules, run)
     return ranges
 
 

@@ -20,6 +20,7 @@ from munjang.encoder.sentence_encoder import ComputeType, LoadOptions, SentenceE
 from munjang.encoder.sequence_packing import computed, lay_out
 from munjang.encoder.tokenizer import TextTokenizer, normalize, prompt_text
 from munjang.encoder.torch_runtime.forward import FlatForward, StoppableLayers, TorchForward
+from munjang.encoder.torch_runtime.limits import check_ids, settle_limits, stated_limits
 from munjang.encoder.torch_runtime.pipeline import Attention, find_packing
 from munjang.errors import ConfigurationError, ModelLoadFailed
 
@@ -40,12 +41,13 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
         torch.set_num_threads(options.threads)
     dtype = pick_dtype(options.compute_type, chosen)
     model = load_model(folder, chosen, dtype)
+    limits = settle_limits(model, stated_limits(folder))
     name, on_cpu = str(dtype).removeprefix("torch."), chosen.type == "cpu"
     rules = plain_rules(model)
     if rules is None:
         info = info_of(model, options.int8_scale)
         generic = GenericModel(model, info.prompts, info.default_prompt)
-        return SentenceEncoder(info, "torch", name, on_cpu, generic.tokenize, generic)
+        return SentenceEncoder(info, "torch", name, on_cpu, generic.tokenize, generic, token_limits=limits)
     rules = _packed(list(model), rules, chosen)
     forward = (
         FlatForward(list(model), rules, chosen)
@@ -53,7 +55,7 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
         else TorchForward(list(model), rules, chosen, _streams(model[0].model.config, chosen, options))
     )
     info = rules.info(options.int8_scale)
-    return SentenceEncoder(info, "torch", name, on_cpu, TextTokenizer(rules), forward)
+    return SentenceEncoder(info, "torch", name, on_cpu, TextTokenizer(rules), forward, token_limits=limits)
 
 
 def _streams(config: Any, device: torch.device, options: LoadOptions) -> int:
@@ -73,15 +75,15 @@ def _packed(modules: list[Any], rules: Rules, device: torch.device) -> Rules:
 
 
 def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
-    """The folder as a `SentenceTransformer`.
+    """The folder as a `SentenceTransformer`, whose own limit on tokens stands until `settle_limits`.
 
     Raises:
-        ModelLoadFailed: it cannot be loaded.
+        ModelLoadFailed: it cannot be loaded, or its tokenizer gives ids that it has no embedding for.
     """
     transformers_logging.set_verbosity_error()  # its remarks and bars are not for the log of a server
     transformers_logging.disable_progress_bar()
     try:
-        return SentenceTransformer(
+        model = SentenceTransformer(
             str(folder),
             device=str(device),
             trust_remote_code=False,
@@ -91,6 +93,8 @@ def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     except Exception as error:
         msg = f"the model cannot be loaded: {error}"
         raise ModelLoadFailed(msg) from error
+    check_ids(model)
+    return model
 
 
 def plain_rules(model: Any) -> Rules | None:
@@ -185,9 +189,7 @@ class GenericModel:
         with self._turn, self._layers.stopped_by(cancellation), torch.inference_mode():
             for prompt, members in self._groups(batch):
                 texts = [batch[row].text for row in members]
-                vectors = self._model.encode(
-                    texts, prompt=prompt or None, batch_size=len(texts), convert_to_tensor=True
-                )
+                vectors = self._model.encode(texts, prompt=prompt, batch_size=len(texts), convert_to_tensor=True)
                 for row, vector in zip(members, vectors.float().cpu(), strict=True):
                     rows[row] = vector
         vectors_out: NDArray[np.float32] = torch.stack(rows).numpy()
@@ -207,6 +209,6 @@ class GenericModel:
             yield from by_prompt.items()
 
     def _tokens(self, text: str, prompt: str) -> Tokens:
-        ids = self._model.preprocess([text], prompt=prompt or None).get("input_ids")
+        ids = self._model.preprocess([text], prompt=prompt).get("input_ids")
         flat = tuple(ids.flatten().tolist()) if ids is not None else (0,)
         return Tokens(ids=flat or (0,), text=text, prompt=prompt)

@@ -105,12 +105,13 @@ def find_packing(modules: Sequence[Any], rules: Rules, attention: Attention) -> 
     transformer = modules[0].model
     if rules.pads_left or _looks_through_a_window(transformer.config):
         return rules
-    texts = sample(rules.max_tokens)
+    texts = sample(rules.max_tokens, transformer)
     expected = alone(modules, texts, rules)
     row = Frame(sum(map(len, texts)) + 3, (tuple(range(len(texts))),))
     best, nearest = rules, SAME if transformer.dtype == torch.float32 else ROUNDED
-    for first in _first_positions(transformer):
-        tried = rules.model_copy(update={"packs": True, "first_position": first})
+    for uncounted in dict.fromkeys((None, _uncounted_id(transformer))):
+        first = 0 if uncounted is None else uncounted + 1
+        tried = rules.model_copy(update={"packs": True, "first_position": first, "uncounted_id": uncounted})
         try:
             found = _vectors(modules, row, texts, tried, attention)
         except Exception:  # noqa: BLE001, S112 - whatever an architecture says of such a row, it is a no
@@ -121,12 +122,19 @@ def find_packing(modules: Sequence[Any], rules: Rules, attention: Attention) -> 
     return best
 
 
-def sample(most: int) -> list[Tokens]:
-    """Texts of several lengths up to `most` tokens, of token ids that any vocabulary has."""
-    return [
-        Tokens(tuple(5 + (7 * number + step) % 90 for step in range(min(length, most))))
-        for number, length in enumerate(LENGTHS)
+def sample(most: int, transformer: Any) -> list[Tokens]:
+    """Texts of several lengths up to `most` tokens, of token ids that any vocabulary has.
+
+    Where the transformer gives a position to all ids but one, that one is in every text of four tokens or more.
+    """
+    uncounted = _uncounted_id(transformer)
+    texts = [
+        [5 + (7 * number + step) % 90 for step in range(min(length, most))] for number, length in enumerate(LENGTHS)
     ]
+    if uncounted is not None:
+        for ids in texts:
+            ids[2:-1:5] = [uncounted] * len(ids[2:-1:5])
+    return [Tokens(tuple(ids)) for ids in texts]
 
 
 def alone(modules: Sequence[Any], texts: Sequence[Tokens], rules: Rules) -> torch.Tensor:
@@ -145,10 +153,13 @@ def _looks_through_a_window(config: Any) -> bool:
     return any(getattr(config, name, None) for name in ("sliding_window", "local_attention"))
 
 
-def _first_positions(transformer: Any) -> list[int]:
-    """Where positions may begin: at 0, or behind the padding's own, as RoBERTa and its kin have it."""
-    padding = getattr(getattr(transformer, "embeddings", None), "padding_idx", None)
-    return [0] if padding is None else [0, padding + 1]
+def _uncounted_id(transformer: Any) -> int | None:
+    """The token id for which RoBERTa and its kin count no position; not always the one that the tokenizer pads with.
+
+    Positions begin behind it there.
+    """
+    found: int | None = getattr(getattr(transformer, "embeddings", None), "padding_idx", None)
+    return found
 
 
 def _vectors(

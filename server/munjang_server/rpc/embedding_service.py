@@ -87,7 +87,8 @@ class Encode:
 
     def __init__(self, pipeline: EncodePipeline) -> None:
         self._pipeline = pipeline
-        self._parser = Parser(pb2.EncodeRequest, pipeline.settings.max_message_bytes)
+        settings = pipeline.settings
+        self._parser = Parser(pb2.EncodeRequest, settings.max_message_bytes, max_texts=settings.max_texts)
 
     async def __call__(self, raw: bytes, call: Call) -> bytes:
         """Answer one call."""
@@ -108,9 +109,9 @@ class Encode:
             MunjangError: it is refused or failed.
         """
         pipeline, wanted, salvage = self._pipeline, request.options, request.partial_results
+        call.texts = len(request.texts)
+        check_count(call.texts, pipeline.settings.max_texts, "texts")  # before all of them become strings of Python
         texts = list(request.texts)
-        call.texts = len(texts)
-        check_count(len(texts), pipeline.settings.max_texts, "texts")
         options = output_options(wanted)
         truncate = truncates(wanted.truncation, "options.truncation")
         part = TextList("texts", texts, wanted.prompt_name, "options.prompt_name", unreadable)
@@ -142,7 +143,8 @@ class EncodeStream:
         self._encode = encode
         self._interceptor = interceptor
         self._settings = settings
-        self._parser = Parser(pb2.EncodeStreamRequest, settings.max_message_bytes, root="request")
+        limits = settings.max_message_bytes, "request", settings.max_texts
+        self._parser = Parser(pb2.EncodeStreamRequest, *limits)
 
     async def __call__(self, call: Call) -> None:
         """Answer one stream until the client ends it.
@@ -281,11 +283,16 @@ class Similarity:
 
     def __init__(self, pipeline: EncodePipeline) -> None:
         self._pipeline = pipeline
-        self._parser = Parser(pb2.SimilarityRequest, pipeline.settings.max_message_bytes)
+        settings = pipeline.settings
+        self._parser = Parser(pb2.SimilarityRequest, settings.max_message_bytes, max_texts=settings.max_texts)
 
     async def __call__(self, raw: bytes, call: Call) -> bytes:
         """Answer one call."""
         request = self._parser.parse(raw)
+        count = call.texts = len(request.queries) + len(request.candidates)
+        mode = similarity_mode(request.mode)
+        truncate = truncates(request.truncation, "truncation")
+        self._check(request, mode)
         queries = TextList("queries", list(request.queries), request.query_prompt_name, "query_prompt_name")
         candidates = None
         parts = [queries]
@@ -293,10 +300,6 @@ class Similarity:
             prompt = request.candidate_prompt_name
             candidates = TextList("candidates", list(request.candidates), prompt, "candidate_prompt_name")
             parts.append(candidates)
-        count = call.texts = len(request.queries) + len(request.candidates)
-        mode = similarity_mode(request.mode)
-        truncate = truncates(request.truncation, "truncation")
-        self._check(request, mode)
         pipeline, lane = self._pipeline, Lane.INTERACTIVE
         with pipeline.lease(request.version, "version", call, count) as lease:
             info = lease.encoder.info

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from munjang.encoder.contract import Tokens
+from munjang.encoder.tokenizer import in_pieces
 from munjang.errors import DeadlineExceeded, MunjangError, TryLater, VersionNotFound
 from munjang_server.rpc.request_parsing import NO_ERRORS, check_prompt, raise_first, text_errors, token_errors
 from munjang_server.scheduling.api import Work
@@ -143,7 +144,9 @@ class EncodePipeline:
         if sum(map(len, texts)) <= self.settings.inline_chars:
             tokens = encoder.tokenize(texts, part.prompt)
         else:
-            tokens = await self._pool.run(lease, encoder.tokenize, texts, part.prompt)
+            tokens = []
+            for piece in in_pieces(texts):  # where the caller goes, or the deadline passes, the others are left undone
+                tokens += await self._pool.run(lease, encoder.tokenize, piece, part.prompt)
         call.span("tokenize", start, time.perf_counter())
         part.tokens = _placed(tokens, errors, len(part.texts)) if errors else tokens
         late = token_errors(part.tokens, part.field, encoder.info.max_tokens, truncate=truncate)

@@ -82,11 +82,13 @@ class Parser(Generic[M]):
         kind: the message class.
         max_bytes: longer messages are refused unread.
         root: the field that is the request proper, where the message is an envelope; left out of the paths of errors.
+        max_texts: longer lists of strings are not searched for the one that is not UTF-8.
     """
 
-    def __init__(self, kind: type[M], max_bytes: int, root: str = "") -> None:
+    def __init__(self, kind: type[M], max_bytes: int, root: str = "", max_texts: int = 1024) -> None:
         self._kind = kind
         self._max_bytes = max_bytes
+        self._max_texts = max_texts
         self._prefix = f"{root}." if root else ""
         self._descriptor: Any = kind.DESCRIPTOR
         self._lenient = lenient_twin(self._descriptor)
@@ -97,6 +99,7 @@ class Parser(Generic[M]):
         Raises:
             MessageTooLarge: longer than `max_bytes`.
             InvalidText: a string is not UTF-8; field and index say which.
+            TooManyTexts: so is one in a list of more than `max_texts`.
             MalformedMessage: the bytes are no message of this type.
         """
         message, errors = self.parse_partial(raw)
@@ -110,6 +113,7 @@ class Parser(Generic[M]):
         Raises:
             MessageTooLarge: longer than `max_bytes`.
             InvalidText: a string other than one of `texts` is not UTF-8.
+            TooManyTexts: a string is not UTF-8, and a list has more than `max_texts`.
             MalformedMessage: the bytes are no message of this type.
         """
         if len(raw) > self._max_bytes:
@@ -133,7 +137,7 @@ class Parser(Generic[M]):
             msg = f"the bytes are not a valid {self._descriptor.full_name}"
             raise MalformedMessage(msg)
         errors: dict[int, MunjangError] = {}
-        for holder, field, index in _unreadable(lenient, self._descriptor):
+        for holder, field, index in _unreadable(lenient, self._descriptor, self._max_texts):
             path = field.removeprefix(self._prefix)
             if index is None or path != "texts":
                 raise _not_utf8(path, index)
@@ -173,13 +177,17 @@ def _make_lenient(message: descriptor_pb2.DescriptorProto) -> None:
         _make_lenient(nested)
 
 
-def _unreadable(lenient: Message, kind: Any, path: str = "") -> Iterator[tuple[Message, str, int | None]]:
+def _unreadable(
+    lenient: Message, kind: Any, max_texts: int, path: str = ""
+) -> Iterator[tuple[Message, str, int | None]]:
     """Where `lenient` holds bytes that should be UTF-8: the message, the path in it, and the index in a list."""
     for field, value in lenient.ListFields():
         strict = kind.fields_by_number[field.number]
         if strict.type == strict.TYPE_MESSAGE and not strict.is_repeated:
-            yield from _unreadable(value, strict.message_type, f"{path}{field.name}.")
+            yield from _unreadable(value, strict.message_type, max_texts, f"{path}{field.name}.")
         elif strict.type == strict.TYPE_STRING:
+            if strict.is_repeated:
+                check_count(len(value), max_texts, field.name)
             for index, data in enumerate(value if strict.is_repeated else [value]):
                 if not _is_utf8(data):
                     yield lenient, path + field.name, index if strict.is_repeated else None
@@ -288,7 +296,7 @@ def check_prompt(name: str, info: ModelInfo, field: str) -> None:
     """
     if name and name not in info.prompts:
         known = ", ".join(sorted(info.prompts)) or "none"
-        msg = f"this model version has no prompt {name!r}; it has {known}"
+        msg = f"this model version has no prompt {name[:64]!r}; it has {known}"
         raise UnknownPrompt(msg, field=field)
 
 

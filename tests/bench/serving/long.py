@@ -12,6 +12,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from munjang.client import AsyncClient, RetryPolicy
 from munjang.errors import MunjangError
 from munjang.publishing import publish_model
@@ -67,20 +70,20 @@ def measure(context: Context) -> dict[str, Any]:
 async def _measure(server: Serving, registry: Registry, some: list[str], *, quick: bool) -> dict[str, Any]:
     """Short calls alone, a swap under them, then long texts beside them."""
     async with AsyncClient(server.target, retry=RetryPolicy(attempts=1)) as client:
-        alone = await _beside(client, some, asyncio.sleep(ALONE_SECONDS))
-        swap = await _beside(client, some, _swap(client, registry))
+        alone = await _beside(server, client, some, asyncio.sleep(ALONE_SECONDS))
+        swap = await _beside(server, client, some, _swap(client, registry))
         beside = {}
         for length in LENGTHS[: 1 if quick else None]:
             for count in (1, AT_ONCE):
-                beside[f"{count} × {length:,}"] = await _beside(client, some, _long(client, length, count))
+                beside[f"{count} × {length:,}"] = await _beside(server, client, some, _long(client, length, count))
     return {"alone": alone, "swap": swap, "beside": beside}
 
 
-async def _beside(client: AsyncClient, some: list[str], work: Any) -> dict[str, Any]:
+async def _beside(server: Serving, client: AsyncClient, some: list[str], work: Any) -> dict[str, Any]:
     """Eight callers of short sentences while something else is done."""
     watch = Watch()
     callers = [asyncio.create_task(_short(client, some[number:], watch)) for number in range(CALLERS)]
-    health = asyncio.create_task(_health(client, watch))
+    health = asyncio.create_task(_health(server.target, watch))
     ended = await work
     watch.stop = True
     await asyncio.gather(*callers, health)
@@ -109,10 +112,14 @@ async def _short(client: AsyncClient, some: list[str], watch: Watch) -> None:
         number += 1
 
 
-async def _health(client: AsyncClient, watch: Watch) -> None:
-    while not watch.stop:
-        watch.unhealthy += not await client.health()
-        await asyncio.sleep(0.05)
+async def _health(target: str, watch: Watch) -> None:
+    """Look at readiness all the while, as Kubernetes would, only more often."""
+    async with grpc.aio.insecure_channel(target) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        while not watch.stop:
+            reply = await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+            watch.unhealthy += reply.status != health_pb2.HealthCheckResponse.SERVING
+            await asyncio.sleep(0.05)
 
 
 async def _swap(client: AsyncClient, registry: Registry) -> dict[str, Any]:

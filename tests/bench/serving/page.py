@@ -22,6 +22,7 @@ TITLES = {
     "swaps": "Promotions and rollbacks under load",
     "overload": "Three times the capacity",
     "hopeless": "Lists that cannot be answered in time",
+    "hostile": "Texts that are made to take long",
     "mixed": "Short and long texts, calls and streams",
     "unary": "One call",
     "faults": "Faults",

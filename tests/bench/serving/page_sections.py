@@ -121,6 +121,30 @@ def hopeless(found: dict[str, Any]) -> str:
     )
 
 
+def hostile(found: dict[str, Any]) -> str:
+    """What hostile texts take from others."""
+    rows = [
+        [name, *_latency(part), f"{found['p99_over_alone'].get(name, 1):.2f}"]
+        for name, part in found["latency_ms"].items()
+    ]
+    ended = found["hostile_ms"]
+    return "\n\n".join(
+        [
+            (
+                f"Short calls in an open loop, alone and beside a caller who sends {found['families']} kinds of texts "
+                f"of {found['characters']:,} characters, one after the other: marks without an end, jamo, emoji, "
+                "white space and others that cost a normaliser or a tokenizer the most."
+            ),
+            table(("", "calls", "p50 ms", "p99 ms", "max ms", "p99 over alone"), rows),
+            (
+                f"Failed: {_counts(found['failed_short'])}. Of the hostile texts {ended['calls']:,} were answered, in "
+                f"{number(ended['p50'])} ms at the median; failed: {_counts(found['failed_hostile'])}. Health "
+                f"{'turned' if found['health_turned'] else 'did not turn'}."
+            ),
+        ]
+    )
+
+
 def mixed(found: dict[str, Any]) -> str:
     """Padding, and short calls beside streams."""
     padding = [

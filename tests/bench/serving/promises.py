@@ -19,6 +19,7 @@ def promises(figures: dict[str, Any]) -> list[Promise]:
     readers = {
         "swaps": _swaps,
         "overload": _overload,
+        "hostile": _hostile,
         "mixed": _mixed,
         "unary": _unary,
         "faults": _faults,
@@ -55,6 +56,13 @@ def _overload(found: dict[str, Any]) -> Iterator[Promise]:
         dead, real = (sum(flood["tokens"][key] for flood in floods) for key in ("dead", "real"))
         title = {"patient": "with deadlines", "leaving": "where callers give up, too"}[name]
         yield _most(f"tokens for callers who had gone or expired, {title}, %", 100 * dead / max(1, real), 1.0)
+
+
+def _hostile(found: dict[str, Any]) -> Iterator[Promise]:
+    (times,) = found["p99_over_alone"].values()
+    yield _most("short calls beside hostile texts: p99 over that alone", times, 3.0)
+    yield _most("short calls beside hostile texts: failed", sum(found["failed_short"].values()), 0)
+    yield _most("hostile texts: times that health turned", int(found["health_turned"]), 0)
 
 
 def _mixed(found: dict[str, Any]) -> Iterator[Promise]:

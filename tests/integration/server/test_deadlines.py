@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import grpc
 import pytest
 
 from munjang.v1 import embedding_service_pb2 as pb2
+from tests.hostile_texts import FAMILIES, hostile_text
 
 REQUEST = pb2.EncodeRequest(texts=["천천히 오는 답"])
 
@@ -56,6 +58,33 @@ async def test_a_call_whose_deadline_passes_is_counted_as_that(server):
     await server.until(lambda: ended(server, code) == 1)
     server.encoder.gate.set()
     await waiting
+
+
+async def test_a_call_is_answered_at_its_deadline_while_its_text_is_tokenised(server, monkeypatch):
+    begun, gate, tokenize = threading.Event(), threading.Event(), server.encoder.tokenize
+
+    def stall(texts, prompt=""):
+        if len(texts[0]) == 100_000:
+            begun.set()
+            gate.wait()
+        return tokenize(texts, prompt)
+
+    monkeypatch.setattr(server.encoder, "tokenize", stall)
+    try:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.embedding.Encode(pb2.EncodeRequest(texts=["가" * 100_000]), timeout=1)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert begun.is_set()
+        assert (await server.embedding.Encode(REQUEST)).version == 1
+    finally:
+        gate.set()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_a_hostile_text_is_answered_in_time(server, family):
+    text = hostile_text(family, 200_000)
+    call = server.embedding.Encode(pb2.EncodeRequest(texts=[text], partial_results=True), timeout=20)
+    assert [error.index for error in (await call).errors] == [0] * text.isspace()
 
 
 async def test_a_list_that_cannot_be_answered_in_time_is_refused_before_it_is_tokenised(server, failure, monkeypatch):

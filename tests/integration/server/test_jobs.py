@@ -149,7 +149,7 @@ async def test_a_watch_ends_when_the_server_drains(server, stub, failure):
         ({"max_error_rate": 2}, ("spec.max_error_rate", "INVALID_JOB")),
         ({"format": 99}, ("spec.format", "INVALID_JOB")),
         ({"carry_columns": ["a", "a"]}, ("spec.carry_columns", "INVALID_JOB")),
-        ({"encoding": "utf-16"}, ("spec.encoding", "INVALID_JOB")),
+        ({"encoding": "base64"}, ("spec.encoding", "INVALID_JOB")),
         ({"options": {"precision": 99}}, ("spec.options.precision", "UNSUPPORTED_PRECISION")),
         ({"options": {"precision": 3}}, ("spec.options.precision", "INVALID_JOB")),
         ({"options": {"truncation": 9}}, ("spec.options.truncation", "INVALID_OPTION")),

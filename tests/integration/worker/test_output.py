@@ -58,6 +58,19 @@ def test_a_part_that_is_lost_after_the_end_is_made_again_alone(bench: Any) -> No
     assert {name for name, stamp in stamps(bench).items() if stamp != kept[name]} == {"part-00001.parquet"}
 
 
+def test_what_is_left_out_of_the_input_is_told_by_the_job(bench: Any) -> None:
+    folder = bench.folder / "자료"
+    folder.mkdir()
+    (folder / "a.txt").write_text("하나\n", encoding="utf-8")
+    for name in ("b.log", "c.log"):
+        (folder / name).touch()
+    bench.start()
+    told = f"left out: '{folder}/b.log' (its suffix is not known; input_format would name the format) and 1 more"
+    assert bench.finish(bench.submit(folder)).message == told
+    manifest = json.loads((bench.folder / "출력" / "manifest.json").read_text(encoding="utf-8"))
+    assert [entry["name"] for entry in manifest["left_out"]] == [f"{folder}/b.log", f"{folder}/c.log"]
+
+
 def test_a_compressed_input_is_not_left_in_the_output(bench: Any) -> None:
     path = bench.folder / "입력.txt.gz"
     path.write_bytes(gzip.compress("하나\n둘\n".encode()))

@@ -90,6 +90,16 @@ FIGURES = {
         "over_alone": {"alone": 1.0, "beside hopeless lists": 0.75},
         "unreachable_share": 0.995,
     },
+    "hostile": {
+        "families": 55,
+        "characters": 200_000,
+        "latency_ms": {"alone": LATENCY, "beside hostile texts": LATENCY},
+        "hostile_ms": LATENCY,
+        "p99_over_alone": {"beside hostile texts": 2.5},
+        "failed_short": {"OVERLOADED": 1},
+        "failed_hostile": {},
+        "health_turned": False,
+    },
     "mixed": {
         "padding": {"stream": {"real": 900, "computed": 1000, "padding": 0.1}},
         "latency_ms": {"alone": LATENCY, "beside mixed": LATENCY},
@@ -192,6 +202,14 @@ def test_health_that_comes_back_late_and_short_calls_that_wait_break_their_promi
     assert kept("faults")["a forward is stuck: s until health turns"]
     assert not kept("mixed")["short calls beside mixed stream: p99 over that alone"]
     assert kept("mixed")["mixed lengths, stream: padding, %"]
+
+
+def test_hostile_texts_may_take_time_from_others_but_no_answers():
+    assert kept("hostile") == {
+        "short calls beside hostile texts: p99 over that alone": True,
+        "short calls beside hostile texts: failed": False,
+        "hostile texts: times that health turned": True,
+    }
 
 
 def test_a_poisoned_text_must_be_named():

@@ -1,5 +1,7 @@
 import io
+import os
 import sys
+import unicodedata
 
 import pytest
 import typer
@@ -41,6 +43,34 @@ def test_an_empty_line_is_named(corpus):
 def test_a_line_that_is_not_utf8_is_named(corpus):
     with pytest.raises(InvalidText, match=r"line 2 of .* is not UTF-8: byte 4"):
         read_texts(None, corpus("하나\n".encode() + "둘".encode() + "셋".encode("cp949")))
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_a_file_is_read_in_the_encoding_that_is_named(corpus, encoding):
+    path = corpus("비가 온다.\r\n둘\n".encode(encoding))
+    assert read_texts(None, path, encoding).items == ["비가 온다.", "둘"]
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_in_another_encoding_says_which_to_name(corpus, encoding):
+    path = corpus("비가 온다.\n둘\n".encode(encoding))
+    with pytest.raises(InvalidText, match=f"it looks like {encoding}: add --encoding {encoding}"):
+        read_texts(None, path)
+
+
+def test_an_encoding_that_there_is_not_is_refused(corpus):
+    with pytest.raises(typer.BadParameter, match="is not an encoding of texts"):
+        read_texts(None, corpus("글\n"), "cp9949")
+
+
+def test_a_file_s_name_may_be_in_another_normal_form_or_encoding(tmp_path):
+    (tmp_path / unicodedata.normalize("NFD", "말뭉치.txt")).write_text("글\n", encoding="utf-8")
+    assert read_texts(None, unicodedata.normalize("NFC", str(tmp_path / "말뭉치.txt"))).items == ["글"]
+    path = tmp_path / os.fsdecode("말뭉치.txt".encode("cp949"))
+    path.write_text("글\n\n", encoding="utf-8")
+    with pytest.raises(EmptyText, match="line 2 of ") as caught:
+        read_texts(None, str(path))
+    assert str(caught.value).encode()
 
 
 def test_an_empty_file_and_one_that_is_not_there_are_refused(corpus, tmp_path):

@@ -108,6 +108,25 @@ def test_an_unknown_prompt_is_refused_with_the_known_ones(encoder):
     assert caught.value.field == "options.prompt_name"
 
 
+@pytest.mark.parametrize("default", [None, "query"])
+@pytest.mark.parametrize("kind", ["transformer", "static"])
+def test_a_prompt_without_words_is_a_prompt(tmp_path, folder, kind, default):
+    if kind == "static":
+        modules = [StaticEmbedding(Tokenizer.from_file(str(folder / "tokenizer.json")), embedding_dim=16)]
+    else:
+        modules = list(SentenceTransformer(str(folder), device="cpu"))
+    prompts = {"query": "질문: ", "document": "", "글": ""}
+    model = SentenceTransformer(modules=modules, prompts=prompts, default_prompt_name=default, device="cpu")
+    model.save(str(tmp_path / "m"))
+
+    encoder = load_encoder(tmp_path / "m", LoadOptions(device="cpu", runtime="torch"))
+
+    assert encoder.info.prompts == prompts
+    for name in ("", *prompts):
+        expected = model.encode(TEXTS, prompt_name=name or None)
+        assert cosines(encode(encoder, TEXTS, prompt_name=name), expected).min() >= 0.9999
+
+
 def test_an_unpaired_surrogate_is_refused_with_its_index(encoder):
     with pytest.raises(InvalidText) as caught:
         encoder.tokenize(["문장", "깨진 \ud83e 글자"])

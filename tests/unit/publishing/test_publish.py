@@ -34,7 +34,7 @@ def test_the_manifest_describes_the_model_and_its_lineage(registry, folder):
     manifest = publish_model(registry, folder, lineage)
     assert manifest == registry.manifest(1)
     assert (manifest.dimensions, manifest.max_tokens, manifest.similarity) == (32, 64, "cosine")
-    assert manifest.prompts == {"query": "질문: "}
+    assert manifest.prompts == {"query": "질문: ", "document": ""}
     assert manifest.int8_scale > 0
     assert (manifest.base_model, manifest.recipe) == ("klue/roberta-base", "klue-roberta-nli")
     assert manifest.metrics == {"korsts_dev_spearman": 0.8564}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 
 import numpy as np
@@ -26,6 +28,12 @@ class Lease:
 
     version = 1
     encoder = FakeEncoder()
+
+    def share(self):
+        return self
+
+    def release(self):
+        pass
 
 
 class Scheduler:
@@ -120,3 +128,37 @@ async def test_a_call_over_the_limit_is_refused_before_it_is_tokenised(pipeline,
     with pytest.raises(RateLimited) as caught:
         await encode(pipeline, limiter)
     assert caught.value.retry_after == pytest.approx(BURST_SECONDS)
+
+
+async def test_long_lists_are_tokenised_piece_by_piece(pipeline):
+    texts = ["가" * length for length in (60_000, 5_000, 70_000, 1, 2, 65_534, 3)]
+    part = TextList("texts", texts, "query", "prompt")
+    await tokenize(pipeline, Lease(), part)
+    assert part.tokens == FakeEncoder().tokenize(texts, "query")
+
+
+async def test_of_a_call_that_nobody_waits_for_only_the_present_piece_is_tokenised(pipeline):
+    lease, begun, gate, seen = Lease(), threading.Event(), threading.Event(), []
+
+    def stall(texts, prompt):
+        seen.append(texts)
+        begun.set()
+        gate.wait()
+        return []
+
+    lease.encoder = FakeEncoder()
+    lease.encoder.tokenize = stall
+    call = asyncio.create_task(tokenize(pipeline, lease, TextList("texts", ["가" * 100_000] * 3, "", "prompt")))
+    assert await asyncio.to_thread(begun.wait, 10)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    gate.set()
+    lease.encoder = FakeEncoder()
+    await tokenize(pipeline, lease, TextList("texts", ["가" * 100_000], "", "prompt"))  # whatever came before has run
+    assert seen == [["가" * 100_000]]
+
+
+async def tokenize(pipeline, lease, part):
+    call = Call(Rpc("service", "Encode"), None, "id", time.monotonic() + 60.0, 0.0)
+    await pipeline.tokenize(call, lease, part, Lane.INTERACTIVE, truncate=True, partial=False)

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from munjang.errors import InvalidText, MalformedMessage, MessageTooLarge
+from munjang.errors import InvalidText, MalformedMessage, MessageTooLarge, TooManyTexts, UnknownPrompt
+from munjang.testing import FakeEncoder
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import job_service_pb2
-from munjang_server.rpc.request_parsing import Parser
+from munjang_server.rpc.request_parsing import Parser, check_prompt
 
 PARSER = Parser(pb2.EncodeRequest, 10_000)
 
@@ -71,6 +72,22 @@ def test_a_broken_string_deep_in_a_message_is_named_by_its_path():
     with pytest.raises(InvalidText) as caught:
         parser.parse(broken(message, "나쁨"))
     assert caught.value.path == "spec.carry_columns[1]"
+
+
+def test_a_list_of_too_many_texts_is_refused_before_the_unreadable_ones_are_looked_for():
+    parser = Parser(pb2.EncodeRequest, 10_000, max_texts=3)
+    message = pb2.EncodeRequest(texts=["가", "나쁨", "다"])
+    assert list(parser.parse_partial(broken(message, "나쁨"))[1]) == [1]
+    message.texts.append("라")
+    with pytest.raises(TooManyTexts) as caught:
+        parser.parse_partial(broken(message, "나쁨"))
+    assert caught.value.path == "texts"
+
+
+def test_a_long_name_of_an_unknown_prompt_is_not_repeated_whole():
+    with pytest.raises(UnknownPrompt) as caught:
+        check_prompt("가" * 1_000_000, FakeEncoder().info, "options.prompt_name")
+    assert len(str(caught.value)) < 1000
 
 
 @given(raw=st.binary(max_size=300))

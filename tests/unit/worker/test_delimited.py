@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from munjang.delimited import Malformed
 from munjang_worker import text_formats
-from munjang_worker.block import Problem
 from munjang_worker.reader import read_pieces
 from munjang_worker.storage import Folder
 from munjang_worker.text_formats import Delimited, Lines
@@ -27,10 +27,10 @@ PIECES = st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "\r", "가", " 
 
 
 def records(data: str, header: tuple[str, ...] = ("id", "text")) -> list[Any]:
-    """The records of a file without its header: lists of fields, or the reasons of problems."""
+    """The records of a file without its header: lists of fields, or BAD."""
     reader = Delimited("utf-8", ",", quotes=True, header=header)
     found = reader.items(Lines(io.BytesIO(data.encode())))
-    return [item.reason if isinstance(item, Problem) else item for item in found]
+    return [BAD if isinstance(item, Malformed) else item for item in found]
 
 
 BAD = "MALFORMED_ROW"
@@ -59,7 +59,7 @@ def test_without_a_header_the_first_record_says_how_many_fields_there_are() -> N
 
 
 def test_a_quote_that_nothing_closes_is_looked_for_so_far_and_no_farther(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("munjang_worker.text_formats.LINE_BYTES", 1000)
+    monkeypatch.setattr("munjang.delimited.RECORD_CHARACTERS", 600)
     looked: list[int] = []
     look = text_formats.Lines.look
     monkeypatch.setattr(text_formats.Lines, "look", lambda self, at: looked.append(at) or look(self, at))

@@ -14,16 +14,12 @@ import fsspec
 
 from munjang.delimited import BufferedLines, Malformed, column_names
 from munjang.delimited import read_records as read_delimited
+from munjang.encodings import SAMPLE_BYTES, likely_encoding, stored_path
 from munjang.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
-
-LIKELY_ENCODINGS = ("utf-8", "cp949")
-"""What texts in Korean are likely written in, beside UTF-16, which its first bytes tell."""
-
-CHUNK = 1 << 20
 
 
 @dataclass
@@ -39,10 +35,10 @@ class RowCounts:
 
 
 def resolve_address(folder: str, file: str) -> str:
-    """The address of a file: as it stands if absolute or a URL, else below the folder."""
-    if "://" in file or file.startswith("/"):
-        return file
-    return f"{folder.rstrip('/')}/{file}" if folder else file
+    """The address of a file: as it stands if absolute or a URL, else below the folder; local names as on the disk."""
+    absolute = "://" in file or file.startswith("/") or not folder
+    address = file if absolute else f"{folder.rstrip('/')}/{file}"
+    return address if "://" in address else stored_path(address)
 
 
 def file_exists(address: str) -> bool:
@@ -125,7 +121,7 @@ def _open_text(address: str, encoding: str) -> Iterator[TextIO]:
         with fsspec.open(address, "rt", encoding=codec, newline="\n", compression="infer") as file:
             yield file
     except UnicodeError as error:
-        likely = _guess_encoding(address)
+        likely = _likely_encoding(address)
         advice = "it is damaged, or in an encoding that is not known here: convert it to utf-8"
         if likely not in {"", encoding}:
             where = f"write `encoding: {likely}` beside its `files` in the recipe, or --encoding {likely}"
@@ -137,24 +133,9 @@ def _open_text(address: str, encoding: str) -> Iterator[TextIO]:
         raise ConfigurationError(msg, field="data") from error
 
 
-def _guess_encoding(address: str) -> str:
-    """The likeliest encoding in which the whole file can be read, or ""."""
+def _likely_encoding(address: str) -> str:
     with fsspec.open(address, "rb", compression="infer") as file:
-        start = file.read(CHUNK)
-        candidates: tuple[str, ...] = LIKELY_ENCODINGS
-        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            candidates = ("utf-16",)
-        elif b"\0" in start:
-            candidates = ("utf-16-le" if start.find(b"\0") % 2 else "utf-16-be",)
-        for encoding in candidates:
-            file.seek(0)
-            try:
-                for _ in codecs.iterdecode(iter(lambda: file.read(CHUNK), b""), encoding):
-                    pass
-            except UnicodeError:
-                continue
-            return encoding
-    return ""
+        return likely_encoding(file.read(SAMPLE_BYTES))
 
 
 def _suffix(address: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel
 
 from munjang.errors import MunjangError
+from munjang.normalization import nfc
 from munjang_trainer.data.table import Table
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def match_key(text: str) -> str:
 
     A text without letters and digits is compared as it stands.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    compatible = "".join(unicodedata.normalize("NFKD", character) for character in text)
+    folded = nfc(compatible).casefold()
     return "".join(character for character in folded if character.isalnum()) or folded.strip()
 
 

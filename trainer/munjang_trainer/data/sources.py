@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 import random
-import unicodedata
 from itertools import combinations, islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, assert_never
 
+from munjang.normalization import nfc
 from munjang_trainer.data.files import RowCounts, read_lines, read_records, read_table, resolve_address
 from munjang_trainer.data.leakage import split
 from munjang_trainer.data.table import Table
@@ -216,7 +216,7 @@ def read_pairs(address: str, source: PairsSource, counts: RowCounts) -> Iterator
 
 def clean(text: str) -> str:
     """A text without white space around it, composed (NFC) as the encoder composes what it is given."""
-    return unicodedata.normalize("NFC", text.strip())
+    return nfc(text.strip())
 
 
 def _nli_tables(source: NliSource, addresses: list[str], seed: int, counts: RowCounts) -> tuple[Table, Table]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from munjang.errors import ConfigurationError
+from munjang.normalization import nfc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -198,7 +198,7 @@ def _is_small(piece: str) -> bool:
         piece = piece.removeprefix(mark)
     if piece.startswith("<0x") and piece.endswith(">"):
         return True
-    return len(unicodedata.normalize("NFC", piece)) <= 1
+    return len(nfc(piece)) <= 1
 
 
 def _renumbered(part: Any, new: dict[int, int]) -> Any:

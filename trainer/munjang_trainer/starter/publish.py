@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from munjang.errors import ConfigurationError, RegistryError, VersionNotFound
 from munjang.korean import SENTENCES
 from munjang.publishing import Lineage, publish_model
-from munjang.publishing.safety import check_code
+from munjang.publishing.safety import check_code, check_kind
 from munjang.registry import DEFAULT
 from munjang_trainer.output_files import folder_sha256
 from munjang_trainer.starter.convert import convert
@@ -170,7 +170,7 @@ def publish_named(
 
     Raises:
         ConfigurationError: there is no such folder, no such model within reach, or it cannot be loaded.
-        UnsupportedModel: it needs code of its own.
+        UnsupportedModel: it needs code of its own, or is another model than a dense one.
         ModelLoadFailed: it cannot be run.
         RegistryError: the registry could not store it.
     """
@@ -193,6 +193,7 @@ def _load(name: str) -> tuple[Any, str]:
     folder = Path(name).expanduser()
     if folder.is_dir():
         check_code(folder)
+        check_kind(folder)
         return _sentence_transformer(str(folder.resolve()), name, local=True), folder.resolve().name
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         msg = f"MUNJANG_MODEL: there is no folder {name}"

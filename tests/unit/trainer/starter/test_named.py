@@ -48,7 +48,7 @@ def test_a_folder_is_published_and_promoted_where_there_is_no_stable_yet(registr
     assert (outcome.version, outcome.new, outcome.alias) == (1, True, "stable")
     manifest = registry.manifest(registry.alias("stable").version)
     assert manifest.base_model == "우리-모델"
-    assert manifest.prompts == {"query": "질문: "}
+    assert manifest.prompts == {"query": "질문: ", "document": ""}
 
 
 def test_the_published_model_gives_the_vectors_of_the_folder(registry, folder):
@@ -57,6 +57,13 @@ def test_the_published_model_gives_the_vectors_of_the_folder(registry, folder):
     before = SentenceTransformer(str(folder), device="cpu").encode(texts)
     after = SentenceTransformer(str(registry.local_folder(1)), device="cpu").encode(texts)
     assert (before == after).all()
+
+
+def test_a_folder_of_another_kind_is_not_made_dense(registry, folder):
+    path = folder / "config_sentence_transformers.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_type": "CrossEncoder"}))
+    with pytest.raises(UnsupportedModel, match="cross-encoder"):
+        publish_named(registry, Silent(), str(folder))
 
 
 def test_the_same_model_is_not_published_twice(registry, folder):
