@@ -1,6 +1,6 @@
 """A sentence-transformers folder in torch: any model that the library loads, on any device.
 
-What is no plain transformer over token ids runs as a `GenericModel`, by the library's own preprocessing.
+A model that is not a plain transformer over token ids runs as a `GenericModel`, with the library's own preprocessing.
 """
 
 from __future__ import annotations
