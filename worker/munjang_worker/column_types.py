@@ -1,4 +1,4 @@
-"""Arrow types of ids and carried columns: what each output format makes of them, and how values are converted, row by row.
+"""Arrow types of ids and carried columns: what each output format makes of them, and how values are converted.
 
 Each output format has few types of its own. A type that it cannot hold is refused when the job is planned. A single
 value that it cannot hold makes its row bad.
