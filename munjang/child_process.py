@@ -1,8 +1,8 @@
 """Child processes: started apart from the terminal, watched, asked to end and then killed, ended with their parent.
 
-A child leads a process group, so that what it started itself ends with it. An `OrphanReaper` ends the children of a
-parent that was killed: a process of its own, which only reads a pipe from the parent. What is started, and what becomes
-of a child that ended, is left to the callers.
+A child leads a process group, so the processes that it starts end with it. An `OrphanReaper` ends the children of a
+parent that was killed: it is a process that only reads a pipe from the parent. The callers decide what to start, and
+what to do when a child has ended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GRACE_SECONDS = 8.0
 """Between SIGTERM and SIGKILL, for orphans."""
 
 POLL_SECONDS = 0.1
-"""How often a child that should end is looked at."""
+"""How often to check a child that should end."""
 
 TAIL_LINES = 12
 TAIL_BYTES = 16_384
@@ -34,7 +34,7 @@ class ChildProcess:
 
     Args:
         command: its command line.
-        name: what people call it.
+        name: for logs and messages.
         environment: added to this process's own.
         log: its standard error, and its standard output unless that is piped, are appended there; None: they are ours.
         piped: pipe its standard output to `stdout`.
@@ -110,7 +110,7 @@ class ChildProcess:
             self._process.send_signal(number)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end; whether it came in time."""
+        """Wait for its end; whether it ended in time."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         return self.status() is not None
@@ -151,7 +151,7 @@ def stop(
     number: int = signal.SIGTERM,
     impatient: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Ask all children to end; kill what still runs after so many seconds, or as soon as the caller is impatient."""
+    """Ask all children to end; kill those that still run after some seconds, or as soon as the caller asks for it."""
     for child in children:
         child.ask(number)
     deadline = time.monotonic() + seconds
@@ -164,8 +164,8 @@ def stop(
 class OrphanReaper:
     """Ends the children of this process if it is killed.
 
-    It is told `+PID` of each process group that was started and `-PID` of each that has ended. When the pipe closes, by
-    an orderly exit or by SIGKILL, the groups that are left are asked to end, and killed if they do not.
+    It reads `+PID` for each process group that was started and `-PID` for each that has ended. When the pipe closes, by
+    an orderly exit or by SIGKILL, it asks the groups that are left to end, and kills them if they do not.
     """
 
     def __init__(self) -> None:
@@ -196,13 +196,13 @@ class OrphanReaper:
         return self._process.stdin
 
     def _write(self, line: str) -> None:
-        with suppress(BrokenPipeError):  # somebody killed the reaper; the parent still ends its children itself
+        with suppress(BrokenPipeError):  # the reaper was killed; the parent still ends its children itself
             self._pipe.write(line.encode())
             self._pipe.flush()
 
 
 def reap_orphans(lines: Iterable[str]) -> None:
-    """Read what the parent says until it is gone, then end what it left."""
+    """Read from the parent until it is gone, then end the groups that it left."""
     groups: set[int] = set()
     for line in lines:
         change, pid = line[0], int(line[1:])

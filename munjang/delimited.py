@@ -1,8 +1,8 @@
-"""CSV and TSV: records of fields, by the same rules for all who read them. What a record means is left to callers.
+"""CSV and TSV: records of fields, by the same rules for worker and trainer. Callers decide what a record means.
 
-A quote that is out of place must cost its own record and no other. So a record over several lines is only believed
-where it is valid to the letter and has as many fields as the first record; otherwise its first line is malformed, and
-reading goes on with the second.
+A misplaced quote must make only its own record bad. So a record over several lines is accepted only if it is strictly
+valid and has as many fields as the first record. Otherwise its first line is malformed, and reading continues with the
+second.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 RECORD_CHARACTERS = 16 << 20
-"""The longest record that may go over several lines; a quote that is never closed is given up after so many."""
+"""The longest record that may go over several lines; a quote that is not closed within so many lines is malformed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """Why a line is no record."""
+    """Why a line is not a record."""
 
     message: str
 
 
 class Lines(Protocol):
-    """Lines with their ends, which can be looked at before they are taken."""
+    """Lines with their ends, which can be read ahead before they are consumed."""
 
     def look(self, places: int) -> str | None:
-        """The line so many places after the next one, which stays where it is; None if there is none."""
+        """The line `places` after the next one, without consuming it; None if there is none."""
 
     def take(self, count: int) -> None:
-        """Take so many of the lines that were looked at."""
+        """Consume `count` of the lines that were read ahead."""
 
 
 class BufferedLines:
@@ -44,7 +44,7 @@ class BufferedLines:
         self._ahead: deque[str] = deque()
 
     def look(self, places: int) -> str | None:
-        """The line so many places after the next one, read ahead; None at the end."""
+        """The line `places` after the next one; None at the end."""
         while len(self._ahead) <= places:
             line = next(self._lines, None)
             if line is None:
@@ -53,7 +53,7 @@ class BufferedLines:
         return self._ahead[places]
 
     def take(self, count: int) -> None:
-        """Drop so many lines of those that were read ahead."""
+        """Drop `count` of the lines that were read ahead."""
         for _ in range(count):
             self._ahead.popleft()
 
@@ -62,9 +62,9 @@ def read_records(lines: Lines, delimiter: str, *, quotes: bool, fields: int = 0)
     """The records that are not empty lines.
 
     Args:
-        lines: what to read; when a record is given out, its lines are taken.
+        lines: what to read; when a record is yielded, its lines are consumed.
         delimiter: between fields.
-        quotes: whether fields may be quoted as RFC 4180 has it, also over line ends; without, a line is a record.
+        quotes: whether fields may be quoted as in RFC 4180, also across line ends; if not, each line is a record.
         fields: how many a record over several lines must have; 0: as many as the first record.
     """
     while (line := lines.look(0)) is not None:

@@ -1,4 +1,4 @@
-"""Encodings that Korean text files and their names come in: which one a file looks like, and whether another fits."""
+"""The encodings of Korean text files and file names: which one a file looks like, and whether another fits."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ class TryLater(MunjangError):
 
 
 class RateLimited(TryLater):
-    """This caller's own rate is used up."""
+    """This caller has used up its rate limit."""
 
     reason = "RATE_LIMITED"
 
@@ -217,7 +217,7 @@ class DeadlineExceeded(MunjangError):
 
 
 class EncodeFailed(MunjangError):
-    """The model failed on one text, also when it ran alone."""
+    """The model failed on one text, even when it ran alone."""
 
     reason = "ENCODE_FAILED"
 
@@ -241,7 +241,7 @@ class IncompleteVersion(RegistryError):
 
 
 class ForbiddenFile(RegistryError):
-    """A file that a model folder may not hold: pickles, code, links, anything off the allow-list."""
+    """A file that a model folder may not hold: pickles, code, links, anything not on the allow-list."""
 
 
 class HashMismatch(RegistryError):
@@ -253,7 +253,7 @@ class PathEscape(RegistryError):
 
 
 class PublishConflict(RegistryError):
-    """The version number was taken by another publisher, or stands already."""
+    """The version number was taken by another publisher, or exists already."""
 
 
 class VersionInUse(RegistryError):
@@ -281,7 +281,7 @@ class ProbeMismatch(ModelError):
 
 
 class JobError(MunjangError):
-    """About bulk jobs."""
+    """An error of bulk jobs."""
 
 
 class JobNotFound(JobError):

@@ -1,7 +1,7 @@
 """Korean sentences that ship with the package: natural, varied, short to long. Written for munjang, free to use.
 
-Publishing probes and calibrates with them, the starter's check and `munjang bench` run on them. They are part of what a
-version's manifest was made with, so add new ones at the end and leave the others as they are.
+Publishing uses them for probes and calibration; the starter's check and `munjang bench` run on them. Manifests depend
+on them, so add new ones at the end and do not change the others.
 """
 
 from __future__ import annotations

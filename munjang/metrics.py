@@ -1,6 +1,6 @@
-"""What every program shows to Prometheus: its process and release, the room on its disks, the depth of the job queue.
+"""Prometheus metrics that every program has: its process and release, free disk space, the depth of the job queue.
 
-What a program counts of its own work is its own; so is serving the page.
+Each program counts its own work and serves the page itself.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def new_registry(program: str) -> CollectorRegistry:
 
 
 class Disks(Collector):
-    """Free and total bytes of each place; a place that cannot be looked at is left out.
+    """Free and total bytes of each place; a place that cannot be read is left out.
 
     Args:
         program: whose disks they are, as in `new_registry`.
@@ -50,7 +50,7 @@ class Disks(Collector):
         self._disks = disks
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Look at every disk."""
+        """Read the free and total bytes of every disk."""
         free = GaugeMetricFamily(f"{self._prefix}_free_bytes", "Free room on the disk of a place.", labels=["place"])
         size = GaugeMetricFamily(f"{self._prefix}_size_bytes", "All room on the disk of a place.", labels=["place"])
         for place, folder in self._disks.items():
@@ -65,9 +65,9 @@ class Disks(Collector):
 
 
 class QueueDepth(Collector):
-    """Steps that wait, and steps that are being worked on anywhere: what alerts and autoscalers need to see both of.
+    """Steps that wait, and steps that run on any worker: alerts and autoscalers need both.
 
-    Server and worker show the same, so that waiting jobs are seen also where there is no worker at all.
+    Server and worker show the same, so waiting jobs are visible even if there is no worker.
 
     Args:
         depth: the two numbers, read whenever the page is; None where the queue cannot be reached.
@@ -77,7 +77,7 @@ class QueueDepth(Collector):
         self._depth = depth
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The gauge, unless the queue is away."""
+        """The gauge, unless the queue cannot be reached."""
         found = self._depth()
         if found is None:
             return

@@ -9,7 +9,7 @@ import socket
 def is_loopback(host: str) -> bool:
     """Whether a host, by the name `localhost` or by any spelling of a number, can only be this machine.
 
-    The unspecified address counts too: who dials it reaches this machine.
+    The unspecified address counts too: a connection to it reaches this machine.
     """
     if host.lower().removesuffix(".") == "localhost":
         return True

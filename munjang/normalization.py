@@ -1,7 +1,7 @@
-"""Composes texts to Unicode's normalization form C (NFC) in linear time, whatever the text.
+"""Normalises texts to Unicode's form C (NFC) in linear time, whatever the text.
 
-`unicodedata.normalize` sorts combining marks by insertion, which takes the square of their number, and keeps all other
-threads of Python waiting until a text is done. Here it gets short pieces, whose marks are in order.
+`unicodedata.normalize` sorts combining marks by insertion, which takes time quadratic in their number, and holds the
+GIL until a text is done. Here it gets short pieces whose marks are already in order.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Logs and traces, set up by the programs only, once, at their start. What is logged, counted or traced is theirs.
+"""Logs and traces, set up once, by the programs only, when they start. The programs decide what to log and trace.
 
-Every module of munjang logs with `structlog.get_logger()`; until `setup_logging` has run, structlog's defaults hold.
-Lines of libraries (grpc, transformers, rq) come out in the same format. Traces cost nothing where no endpoint is set:
-`setup_tracing` then gives None, and nothing of OpenTelemetry is imported.
+Every module of munjang logs with `structlog.get_logger()`; until `setup_logging` has run, structlog's defaults apply.
+Log lines of libraries (grpc, transformers, rq) have the same format. Traces cost nothing if no endpoint is set:
+`setup_tracing` then returns None, and nothing of OpenTelemetry is imported.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def setup_logging(settings: Settings, stream: TextIO | None = None) -> None:
 
 
 def setup_tracing(settings: Settings, service: str) -> TracerProvider | None:
-    """A provider that exports spans to `settings.otlp_endpoint`; None where that is empty. Shut it down at the end.
+    """A provider that exports spans to `settings.otlp_endpoint`; None if that is empty. Shut it down at the end.
 
     Raises:
         ConfigurationError: an endpoint is set, but OpenTelemetry is not installed.

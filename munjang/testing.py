@@ -1,6 +1,6 @@
-"""What tests need of munjang without weights: an encoder that computes, fails and stalls on demand, and model folders.
+"""Fakes for tests without weights: an encoder that computes, fails and stalls on demand.
 
-Ships with the package, so that users can test their own programs with it. Fakes are for unit tests; integration tests
+Ships with the package, so users can test their own programs with it. Fakes are for unit tests; integration tests
 use the real thing.
 """
 
@@ -37,7 +37,7 @@ class FakeEncoder:
         gate: `forward` waits until it is set (it is at first), or until it is cancelled: clear it to simulate a stuck
             engine.
         failing: set it to make every forward raise RuntimeError.
-        streams: how many forwards with `share` can run at the same time; it only says so.
+        streams: how many forwards with `share` can run at the same time; this is only a number.
         on_cpu: whether it claims to compute on a CPU.
         packs: whether batches are planned as for a model whose texts share rows.
         batches: the size of every batch that was run, for tests to read.
@@ -92,10 +92,10 @@ class FakeEncoder:
         return sum(lengths)
 
     def tidy(self) -> None:
-        """It keeps nothing that it does not need."""
+        """Do nothing: it holds no memory that could be released."""
 
     def close(self) -> None:
-        """Remember that it was closed."""
+        """Record that it was closed."""
         self.closed = True
 
     def _wait(self, cancellation: Cancellation | None) -> None:

@@ -33,7 +33,7 @@ def tiny_model(
     layers: int = 2,
     heads: int = 2,
 ) -> Path:
-    """Save a transformer of random weights that reads Korean by the character; those of a seed are equal.
+    """Save a transformer of random weights that reads Korean by the character; the same seed gives the same weights.
 
     `architecture` is a name that transformers knows. Returns the folder.
     """

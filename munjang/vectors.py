@@ -86,7 +86,7 @@ def unpack(data: bytes, count: int, dimensions: int, precision: Precision) -> ND
 def quantize_int8(rows: NDArray[np.float32], scale: float) -> NDArray[np.int8]:
     """Round float32 [n, d] to int8 steps of `scale`, clipped to −127…127, so that `q * scale` is near the row.
 
-    One symmetric scale for all components keeps the direction: dot products of int8 rows rank as the rows do.
+    One symmetric scale for all components keeps the direction: dot products of int8 rows rank as those of the rows do.
 
     Raises:
         UnsupportedPrecision: the scale is not above zero.

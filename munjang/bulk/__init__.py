@@ -1,7 +1,7 @@
-"""The job contract between server, CLI and worker: names only, so that none of them imports another.
+"""The job contract between server, command line and worker: names only, so none of them imports another.
 
-`job` says what a job should do and how it stands, `serializer` how plain data crosses Redis. The worker does the
-work, `munjang.client.jobs` is the way in.
+`job` defines a job's options and state, `serializer` how plain data crosses Redis. The worker does the work;
+`munjang.client.jobs` submits and follows jobs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Plain data to and from Redis: JSON and pickle are read alike, and neither can make objects or call anything.
+"""Plain data to and from Redis: reads JSON and pickle alike, and neither can create objects or call anything.
 
-RQ's senders choose pickle (the default of `rq enqueue`) or JSON (`-S json`). What comes in is read by its first byte;
-a pickle may hold numbers, strings, bytes, lists, tuples, sets and dicts, and nothing that needs an import. What goes
-out is in the format of the other side, so that plain RQ programs can read results and meta data.
+RQ's senders choose pickle (the default of `rq enqueue`) or JSON (`-S json`). The first byte of the data tells which. A
+pickle may hold numbers, strings, bytes, lists, tuples, sets and dicts, and nothing that needs an import. Output uses
+the format of the other side, so plain RQ programs can read results and metadata.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The `munjang` command: one module a command, mounted in `main`. Starts server, worker and trainer by name only.
+"""The `munjang` command: one module per command, mounted in `main`. Starts server, worker and trainer by name only.
 
-console (what is printed where) · options (what calling commands share) · texts (what to encode) · encode, similarity ·
-versions · jobs · stack (the processes of `up`) · up, demo · bench
+console (what is printed where) · options (shared by commands that call a server) · texts (what to encode) · encode,
+similarity · versions · jobs · stack (the processes of `up`) · up, demo · bench
 """
 
 from __future__ import annotations

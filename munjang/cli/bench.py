@@ -1,4 +1,4 @@
-"""`munjang bench`: load on a server, and what it came to, so that people can size their own machines."""
+"""`munjang bench`: puts load on a server and reports the results, so users can size their own machines."""
 
 import asyncio
 import json
@@ -26,38 +26,39 @@ from munjang.vectors import Precision
 Results = list[tuple[Run, NDArray[np.float64]]]
 
 LATE_MS = 50.0
-"""Calls that begin later than this, by the generator's own fault, are told of."""
+"""Calls that begin later than this, by the generator's own fault, are reported."""
 
 
 @options.calls_server
 def bench(
     *,
     concurrency: Annotated[
-        str, typer.Option(help="Closed loop: callers that each wait for their answer; a list is run one by one.")
+        str,
+        typer.Option(help="Closed loop: callers that each wait for their answer; several values run one by one."),
     ] = "1,4,16",
     rate: Annotated[
-        str, typer.Option(help="Open loop instead: calls a second, whatever the answers take; a list likewise.")
+        str, typer.Option(help="Open loop instead: calls per second, however long the answers take; also a list.")
     ] = "",
-    batch: Annotated[int, typer.Option(help="Texts in a call.", min=1)] = 1,
-    duration: Annotated[float, typer.Option(help="Measured seconds of each run.", min=0.1)] = 10.0,
-    warmup: Annotated[float, typer.Option(help="Seconds before them that do not count.", min=0)] = 2.0,
+    batch: Annotated[int, typer.Option(help="Texts per call.", min=1)] = 1,
+    duration: Annotated[float, typer.Option(help="Seconds of each run that are measured.", min=0.1)] = 10.0,
+    warmup: Annotated[float, typer.Option(help="Seconds of warm-up before each run.", min=0)] = 2.0,
     file: options.File = "",
     encoding: options.Encoding = "utf-8",
     long_share: Annotated[float, typer.Option(help="Without --file: the share of texts as long as models read.")] = 0.1,
     prompt: Annotated[str, typer.Option(help="One of the model's prompts, such as query.")] = "",
     version: options.Version = "",
     precision: Annotated[Precision, typer.Option(help="The number format of the components.")] = Precision.FLOAT32,
-    seed: Annotated[int, typer.Option(help="Of the order of texts and the moments of an open loop.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the order of texts and of the times of an open loop.")] = 0,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file; - prints them.", dir_okay=False)
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw latencies into this PNG file.", dir_okay=False)] = None,
     server: options.Server,
 ) -> None:
-    """Measure throughput and latency of a server under load. Nothing is tried again: each failure counts.
+    """Measure throughput and latency of a server under load. Nothing is retried: each failure counts.
 
-    A closed loop finds what the server can do; an open one, what callers who do not wait for each other would see.
-    There a latency counts from when the call should have begun. The generator itself takes a core.
+    A closed loop shows what the server can do; an open loop, what callers who do not wait for each other see.
+    There latency counts from the intended start of a call. The generator itself uses one core.
 
     Examples:
       munjang bench --concurrency 1,8,64 --batch 8
@@ -88,7 +89,7 @@ def bench(
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: `loads` are pairs of a mode and how much of it."""
+    """What is measured: `loads` are pairs of a mode and its load."""
 
     loads: Sequence[tuple[str, float]]
     texts: Sequence[str]

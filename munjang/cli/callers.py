@@ -1,4 +1,4 @@
-"""Calls that go on in the background while something else happens, and what became of each.
+"""Calls that run in the background, and their results.
 
 For `munjang demo`, and for tests that do something to a server while it is called.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Callers:
-    """Threads that encode without a pause; use it in a `with` statement.
+    """Threads that call encode in a loop; use it in a `with` statement.
 
     Args:
         client: calls the server.
@@ -56,7 +56,7 @@ class Callers:
         self.stop()
 
     def stop(self) -> None:
-        """Call no more, and wait for the calls under way."""
+        """Start no more calls, and wait for the running ones."""
         self._ended.set()
         for thread in self._threads:
             thread.join()
@@ -67,7 +67,7 @@ class Callers:
         return self.answered.total() + self.failures.total()
 
     def wait(self, version: int, replies: int, seconds: float) -> bool:
-        """Wait until a version has given so many replies more; whether it did in time."""
+        """Wait until a version has given `more` further replies; whether it did in time."""
         enough = self.answered[version] + replies
         with self._changed:
             return self._changed.wait_for(lambda: self.answered[version] >= enough, seconds)

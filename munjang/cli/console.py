@@ -22,15 +22,15 @@ PLAIN_WIDTH = 160
 """Columns of a table that goes to a file or pipe."""
 
 PROGRESS_AFTER_SECONDS = 2.0
-"""What takes longer shows a progress bar."""
+"""Seconds after which a progress bar appears."""
 
 
 class CheckedStream:
-    """A standard stream whose trouble is told in one line, or not at all.
+    """A standard stream whose errors are reported in one line, or not at all.
 
     Args:
         stream: the stream; None where the program was started with a closed one.
-        name: what to call it in an error; empty for a stream that nobody misses, whose trouble is passed over.
+        name: what to call it in an error; empty for a stream whose errors are ignored.
     """
 
     def __init__(self, stream: TextIO | None, name: str) -> None:
@@ -68,7 +68,7 @@ class CheckedStream:
         return getattr(self._stream, name)
 
     def _fail(self, reason: str | None) -> None:
-        """Send what is buffered, and what may follow, to nowhere: Python writes it once more at its end."""
+        """Discard what is buffered, and all that follows: Python writes it once more at its end."""
         if self._stream is not None:
             with suppress(OSError, ValueError):  # not a file
                 number = self._stream.fileno()
@@ -82,7 +82,7 @@ class CheckedStream:
 
 @contextmanager
 def checked_streams() -> Iterator[None]:
-    """Put checked streams in the place of standard output and standard error."""
+    """Replace standard output and standard error by checked streams."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = CheckedStream(sys.stdout, "standard output"), CheckedStream(sys.stderr, "")
     try:
@@ -124,7 +124,7 @@ def fail(message: str) -> None:
 
 
 def note(message: str) -> None:
-    """Say something to the person at the terminal that is no result."""
+    """Print something to standard error that is not a result."""
     stderr().print(escape(message), style="dim")
 
 
@@ -135,9 +135,9 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress(title: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
-    """Give a function to be told how much more is done; a bar appears where it takes over two seconds.
+    """Yield a function that takes how much more is done; a bar appears after two seconds.
 
-    Nothing is drawn where standard error is no terminal.
+    Nothing is drawn if standard error is not a terminal.
     """
     console = stderr()
     columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]

@@ -1,4 +1,4 @@
-"""`munjang demo`: a tour of the whole, or a change of models, in a temporary folder that is gone at its end."""
+"""`munjang demo`: a tour of munjang, or a change of models, in a temporary folder that is deleted at the end."""
 
 import tempfile
 import time
@@ -34,7 +34,7 @@ SENTENCES = (
 )
 SWAP_SECONDS = 120.0
 REPLIES = 20
-"""So many replies of a version are waited for before the next step."""
+"""Replies of a version to wait for before the next step."""
 
 UNSET = (
     "MUNJANG_ALIASES",
@@ -46,7 +46,7 @@ UNSET = (
     "MUNJANG_INPUT_ROOTS",
     "MUNJANG_OUTPUT_ROOTS",
 )
-"""Settings of another installation, which a demonstration does without."""
+"""Settings of another installation, which a demonstration ignores."""
 
 
 def demo(
@@ -98,7 +98,7 @@ def _tour(out: Console, stack: Stack, tell: Callable[[str], None]) -> None:
 
 
 def _rollover(out: Console, stack: Stack, tell: Callable[[str], None]) -> None:
-    from munjang.client.jobs import JobQueue  # noqa: PLC0415 - redis and rq, which a tour does without
+    from munjang.client.jobs import JobQueue  # noqa: PLC0415 - redis and rq, which the tour does not need
 
     stack.start_queue(SWAP_SECONDS)
     with _started(out, stack, tell) as client, closing(JobQueue(stack.plan.redis_url)) as queue:
@@ -107,7 +107,7 @@ def _rollover(out: Console, stack: Stack, tell: Callable[[str], None]) -> None:
 
 @contextmanager
 def _started(out: Console, stack: Stack, tell: Callable[[str], None]) -> Iterator[Client]:
-    """Publish a first model and start the programs; a client of the server, which serves."""
+    """Publish a first model and start the programs; yields a client of the server, which is ready."""
     with Client(stack.plan.target) as client:
         with _timed(out, "ready"):
             stack.publish_first(model="", wanted=False)
@@ -157,7 +157,7 @@ def _swap(out: Console, stack: Stack, client: Client, registry: Registry) -> Non
 
 
 def _publish_copy(registry: Registry, version: int) -> int:
-    """The same model once more, as a version of its own, with another note on how it was made."""
+    """The same model again, as another version, with another note on how it was made."""
     manifest = registry.manifest(version)
     folder = registry.local_folder(version)
     assert folder is not None  # noqa: S101 - the demonstration's registry is a folder

@@ -22,10 +22,10 @@ from munjang.output_file import output_file
 from munjang.vectors import Precision
 
 SHOWN_COMPONENTS = 4
-"""Of each vector in the table."""
+"""Components of each vector that the table shows."""
 
 ONE_CALL = 256
-"""So many texts go as one call; more go as a stream."""
+"""This many texts are sent as one call; more as a stream."""
 
 
 @options.calls_server
@@ -129,7 +129,7 @@ def _print(given: Texts, found: Embeddings) -> None:
 
 
 class NpyWriter:
-    """A .npy file of float32 rows, written as the rows come; a `with` block that fails leaves what was there before.
+    """A .npy file of float32 rows, written as the rows arrive; if the `with` block fails, the old file stays.
 
     Attributes:
         columns: of each row; 0 before the first.
@@ -139,8 +139,8 @@ class NpyWriter:
         """Open the file.
 
         Args:
-            path: a file, which is replaced at the end, or what is written into, such as a FIFO.
-            rows: how many rows will come.
+            path: a file, which is replaced at the end, or a FIFO or device, which is written into.
+            rows: how many rows will be written.
 
         Raises:
             ConfigurationError: it cannot be written.

@@ -1,4 +1,4 @@
-"""`munjang health`: whether a server serves, by grpc.health.v1; for container health checks, probes and scripts."""
+"""`munjang health`: whether a server is ready, by grpc.health.v1; for container health checks, probes and scripts."""
 
 from typing import Annotated
 
@@ -10,10 +10,10 @@ from munjang.cli import console, options
 @options.calls_server
 def health(
     *,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for it to serve.", min=0.1)] = 5.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait until it is ready.", min=0.1)] = 5.0,
     server: options.Server,
 ) -> None:
-    """Ask a server whether it can answer: exit status 0 as soon as it does, 1 if not within the time.
+    """Ask a server whether it is ready: exit status 0 as soon as it is, 1 if not within the timeout.
 
     Examples:
       munjang health

@@ -1,6 +1,6 @@
-"""`munjang jobs …`: whole files embedded in the background, by way of the queue itself or of a server.
+"""`munjang jobs …`: embed whole files in the background, through the queue itself or through a server.
 
-With --redis or MUNJANG_REDIS_URL the commands talk to the queue; otherwise to the server, which is a front of it.
+With --redis or MUNJANG_REDIS_URL the commands talk to the queue; otherwise to a server, which forwards to it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +41,7 @@ COLORS = {
 }
 
 WIDE = 120
-"""Columns of a terminal from which on a table of jobs shows all."""
+"""From this many terminal columns on, a table of jobs shows everything."""
 
 
 @app.command()
@@ -50,15 +50,15 @@ def submit(
     source: Annotated[str, typer.Argument(help="A file, glob or folder: a path or URL.", metavar="INPUT")],
     output: Annotated[str, typer.Argument(help="A folder: a path or URL.", metavar="OUTPUT")],
     *,
-    text_column: Annotated[str, typer.Option(help="Where the texts are.", rich_help_panel=INPUT)] = "text",
+    text_column: Annotated[str, typer.Option(help="The column of the texts.", rich_help_panel=INPUT)] = "text",
     id_column: Annotated[
         str,
         typer.Option(
-            help="Where the ids are. Default: id, else the row number.", show_default=False, rich_help_panel=INPUT
+            help="The column of the ids. Default: id, else the row number.", show_default=False, rich_help_panel=INPUT
         ),
     ] = "",
     input_format: Annotated[
-        str, typer.Option(help="jsonl, csv, tsv, txt or parquet; auto goes by the names.", rich_help_panel=INPUT)
+        str, typer.Option(help="jsonl, csv, tsv, txt or parquet; auto: by the file names.", rich_help_panel=INPUT)
     ] = "auto",
     encoding: Annotated[str, typer.Option(help="Of text files, such as cp949.", rich_help_panel=INPUT)] = "utf-8",
     quoting: Annotated[
@@ -82,7 +82,7 @@ def submit(
     truncation: Annotated[str, typer.Option(help="end cuts long texts; none makes such rows errors.")] = "end",
     max_error_rate: Annotated[
         float | None,
-        typer.Option(help="The share of failed rows past which the job fails. Default: the worker's.", min=0, max=1),
+        typer.Option(help="The share of failed rows above which the job fails. Default: the worker's.", min=0, max=1),
     ] = None,
     shard_rows: Annotated[int, typer.Option(help="Rows that a worker takes at a time; 0: its setting.", min=0)] = 0,
     wait: Annotated[bool, typer.Option("--wait", help="Watch the job until it has ended.")] = False,
@@ -92,7 +92,7 @@ def submit(
 ) -> None:
     """Embed a whole file, glob or folder in the background; prints the job's id.
 
-    The same work submitted twice is one job. Work that was begun before goes on from its finished shards.
+    The same work submitted twice is one job. Work that was started before resumes from its finished shards.
 
     Examples:
       munjang jobs submit sentences.jsonl vectors --precision int8 --wait
@@ -131,7 +131,7 @@ def submit(
 @options.calls_server
 def list_jobs(
     *,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="At most this many.", min=1)] = 20,
     as_json: options.Json = False,
     redis: options.RedisUrl = "",
     server: options.Server,
@@ -159,7 +159,7 @@ def status(
     redis: options.RedisUrl = "",
     server: options.Server,
 ) -> None:
-    """Show how a job stands: state, rows, shards, speed, time left.
+    """Show the state of a job: rows, shards, speed, time left.
 
     Example:
       munjang jobs status job-f482d3c13b9ba716a5f5
@@ -179,7 +179,7 @@ def watch(
 ) -> None:
     """Show a job's progress until it has ended; the exit status is 0 if it succeeded.
 
-    With --json a line for every change. Ctrl-C stops watching, not the job.
+    With --json one line per change. Ctrl-C stops watching, not the job.
 
     Example:
       munjang jobs watch job-f482d3c13b9ba716a5f5
@@ -197,7 +197,7 @@ def cancel(
     redis: options.RedisUrl = "",
     server: options.Server,
 ) -> None:
-    """Stop a job at its next batch; finished shards stay, and `munjang jobs retry` goes on from them.
+    """Stop a job at its next batch; finished shards stay, and `munjang jobs retry` resumes from them.
 
     Example:
       munjang jobs cancel job-f482d3c13b9ba716a5f5
@@ -216,7 +216,7 @@ def retry(
     redis: options.RedisUrl = "",
     server: options.Server,
 ) -> None:
-    """Queue a failed or cancelled job again; it goes on from its finished shards.
+    """Queue a failed or cancelled job again; it resumes from its finished shards.
 
     Example:
       munjang jobs retry job-f482d3c13b9ba716a5f5 --wait
@@ -274,7 +274,7 @@ def _follow(jobs: "JobQueue | JobClient", job_id: str, *, as_json: bool) -> None
 
 
 def table(jobs: Sequence[Job], width: int) -> Table:
-    """Jobs as a table, one a row; where fewer than WIDE columns are to be had, without what `status` shows as well."""
+    """Jobs as a table, one per row; on a terminal of fewer than WIDE columns, without what `status` shows too."""
     wide = width >= WIDE
     found = Table(box=None)
     for name in ("job", "state", "rows", "failed", "made"):
@@ -316,9 +316,9 @@ def _print_job(job: Job, *, as_json: bool) -> None:
 
 @contextmanager
 def _progress(*, as_json: bool) -> Iterator[Callable[[Job], None]]:
-    """Give a function to be told of a job's changes: a bar on a terminal, else lines on standard error.
+    """Yield a function that takes a job's changes: a bar on a terminal, else lines on standard error.
 
-    With `as_json` a line of JSON on standard output for every change.
+    With `as_json` one line of JSON on standard output per change.
     """
     if as_json:
         yield lambda job: console.print_json(job.as_dict())

@@ -1,7 +1,7 @@
-"""A load on a server: which texts are sent, and calls in a closed loop (so many callers) or an open one (a rate).
+"""A load on a server: which texts are sent, and calls in a closed loop (a number of callers) or an open one (a rate).
 
-In an open loop a call's latency counts from when it should have begun. A server, or a generator, that falls behind is
-then charged for all who would have waited (no coordinated omission).
+In an open loop the latency of a call counts from its intended start. So a slow server, or a slow generator, is charged
+for all calls that would have waited (no coordinated omission).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from munjang.client import AsyncClient
 
 MOST_IN_FLIGHT = 20_000
-"""An open loop keeps no more calls under way; later ones begin late, and are charged for it."""
+"""The most calls that an open loop runs at once; later ones begin late, which counts as latency."""
 
 
 POOL = 2000
-"""So many built-in texts are made."""
+"""How many built-in texts are made."""
 
 LONG_CHARS = 1500
 """About what fills a model of 512 tokens with Korean."""
@@ -37,9 +37,9 @@ class Sample:
     """One call. Times are seconds since the beginning of the run.
 
     Attributes:
-        intended: when it should have begun.
-        begun: when it did.
-        ended: when its answer was there.
+        intended: when it should have started.
+        begun: when it started.
+        ended: when its answer arrived.
         reason: why it failed; empty if it did not.
         version: that answered; 0 if none did.
         tokens: that the model read.
@@ -62,8 +62,8 @@ class Load:
         batches: the texts of each call.
         options: of each call.
         seconds: how long new calls are made.
-        advance: told the seconds that have passed since it was last called.
-        samples: what became of each call.
+        advance: takes the seconds that have passed since it was last called.
+        samples: the result of each call.
     """
 
     client: AsyncClient
@@ -156,7 +156,7 @@ def built_in(long_share: float, seed: int) -> list[str]:
 
 
 def batches(texts: Sequence[str], size: int, seed: int) -> Iterator[list[str]]:
-    """Batches of `size` texts, round and round in a shuffled order."""
+    """Batches of `size` texts in a shuffled order, repeated endlessly."""
     order = list(texts)
     random.Random(seed).shuffle(order)  # noqa: S311 - the same order for the same seed
     endless = itertools.cycle(order)

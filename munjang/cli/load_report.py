@@ -1,4 +1,4 @@
-"""What a load measured: throughput, latency percentiles, errors by reason; as a record, a table and a plot."""
+"""The results of a load: throughput, latency percentiles, errors by reason; as a record, a table and a plot."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.
 
 @dataclass(frozen=True)
 class Run:
-    """One run. Latencies are those of answered calls that should have begun in the measured time.
+    """One run. Latencies are those of answered calls whose intended start is in the measured time.
 
     Attributes:
         mode: closed or open.
         load: callers in a closed loop, calls a second in an open one.
         batch: texts in a call.
         seconds: that were measured.
-        calls: that should have begun in them.
+        calls: whose intended start is in these seconds.
         failed: of these, by reason.
         calls_per_second: that were answered within the measured time.
         texts_per_second: of these.
         tokens_per_second: of these.
         latency_ms: percentiles, mean and max, in milliseconds.
-        lag_ms: how late calls began at the 99th percentile: what of the latency is the generator's own.
+        lag_ms: how late calls began at the 99th percentile: the part of the latency that the generator causes.
         versions: answered calls by model version.
     """
 
@@ -76,7 +76,7 @@ def load_name(mode: str, amount: float) -> str:
 def summarise(
     samples: Sequence[Sample], *, mode: str, load: float, batch: int, warmup: float, seconds: float
 ) -> tuple[Run, NDArray[np.float64]]:
-    """The figures of a run of `warmup` + `seconds`, and its latencies in milliseconds, ascending."""
+    """The results of a run of `warmup` + `seconds`, and its latencies in milliseconds, ascending."""
     end = warmup + seconds
     measured = [sample for sample in samples if warmup <= sample.intended < end]
     answered = [sample for sample in measured if not sample.reason]

@@ -1,6 +1,6 @@
-"""The command line as a whole: commands mounted, errors told in one line, and the exit status.
+"""The whole command line: mounts the commands, prints errors in one line, and sets the exit status.
 
-Exit status: 0 done · 1 failed, with one line on standard error · 2 wrong usage · 130 interrupted.
+Exit status: 0 success · 1 failure, with one line on standard error · 2 wrong usage · 130 interrupted.
 """
 
 import io

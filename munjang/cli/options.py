@@ -1,4 +1,4 @@
-"""The options that several commands share, each defined once, and the settings and clients that follow from them."""
+"""The options that several commands share, each defined once, and the settings and clients that they result in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Settings = TypeVar("_Settings", bound=Settings)
 Target = Annotated[
     str,
     typer.Option(
-        help="The server, HOST:PORT, or several with commas between. Default: MUNJANG_TARGET, else 127.0.0.1:50051.",
+        help="The server, HOST:PORT, or several separated by commas. Default: MUNJANG_TARGET, else 127.0.0.1:50051.",
         metavar="HOST:PORT",
         show_default=False,
         rich_help_panel=SERVER,
@@ -49,7 +49,7 @@ Ca = Annotated[
 ]
 Cert = Annotated[
     Path | None,
-    typer.Option(help="Our own certificate (PEM), for mutual TLS.", dir_okay=False, rich_help_panel=SERVER),
+    typer.Option(help="The client's own certificate (PEM), for mutual TLS.", dir_okay=False, rich_help_panel=SERVER),
 ]
 Key = Annotated[
     Path | None, typer.Option(help="The private key of --cert (PEM).", dir_okay=False, rich_help_panel=SERVER)
@@ -75,7 +75,7 @@ RedisUrl = Annotated[
     str,
     typer.Option(
         "--redis",
-        help="The queue's redis:// URL. Default: MUNJANG_REDIS_URL, else by way of the server.",
+        help="The queue's redis:// URL. Default: MUNJANG_REDIS_URL, else through the server.",
         metavar="URL",
         show_default=False,
         rich_help_panel=SERVER,
@@ -85,7 +85,7 @@ RedisUrl = Annotated[
 
 @dataclass(frozen=True)
 class Server:
-    """The server that the options name; empty, 0 or None where they say nothing, and settings decide."""
+    """The server that the options name; empty, 0 or None for options that are not given, which the settings decide."""
 
     target: Target = ""
     token: Token = ""
@@ -104,11 +104,11 @@ class Server:
         return Client(**self.client_options())
 
     def connect_async(self, retry: RetryPolicy, batch_size: int) -> AsyncClient:
-        """The same for an event loop, with retries and a size of calls of its own."""
+        """The same for an event loop, with its own retries and batch size."""
         return AsyncClient(retry=retry, batch_size=batch_size, **self.client_options())
 
     def client_options(self) -> dict[str, Any]:
-        """What a client is made with: the options first, then the settings."""
+        """The arguments of a client: the options first, then the settings."""
         settings = read_settings(ClientSettings)
         given = {name: value or getattr(settings, name) or None for name, value in asdict(self).items()}
         target = given.pop("target")
@@ -148,7 +148,7 @@ def read_settings(kind: type[_Settings]) -> _Settings:
     """The settings of a program.
 
     Raises:
-        ConfigurationError: a variable has a value that it cannot have.
+        ConfigurationError: a variable has an invalid value.
     """
     try:
         return kind()

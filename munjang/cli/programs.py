@@ -1,4 +1,4 @@
-"""Starts the server, the worker and the trainer by name, and says how a person calls our programs from a shell."""
+"""Starts the server, the worker and the trainer by name, and tells how to call our programs from a shell."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MODULES = {"serve": "munjang_server", "work": "munjang_worker", "train": "munjan
 def shell_command(name: str) -> str:
     """What to type for a program that is installed beside this one: `munjang`, or `.venv/bin/munjang`.
 
-    Its bare name where the shell would find that very program; else its path, relative where it lies below the
-    working directory. Where it is not installed as a program at all, the bare name.
+    The bare name if the shell would find that very program; else its path, relative if it is below the
+    working directory. The bare name too if it is not installed as a program at all.
     """
     beside = Path(sys.executable).parent / name
     found = shutil.which(name)
@@ -55,7 +55,7 @@ def train(context: typer.Context) -> None:
 
 
 def mount(app: typer.Typer) -> None:
-    """Add the commands that start programs; their arguments, `--help` too, go to the program unread."""
+    """Add the commands that start programs; their arguments, `--help` included, are passed on to the program."""
     unread = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
     for command in (serve, work, train):
         app.command(context_settings=unread, add_help_option=False)(command)

@@ -4,7 +4,7 @@
     index of version 1      index of version 2        callers who pin version 1 still get it
                             both searched, compared
 
-What is promised is checked at every step; the first thing that does not hold ends the drill with an error.
+Every step checks what is promised; the first promise that does not hold ends the drill with an error.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from munjang.client.jobs import JobQueue
 
 CANDIDATE = "next"
-"""The alias that makes servers load the new version before anybody gets it without asking."""
+"""The alias that makes servers load the new version; callers get it only on request."""
 
 SECONDS = 180.0
 """How long any one step may take."""
 
 REPLIES = 20
-"""So many replies of a version are waited for before the next step."""
+"""Replies of a version to wait for before the next step."""
 
 TEXTS = 3
-"""Of each call: enough to be answered all the while, few enough to leave room for the rest."""
+"""Texts of each call: enough to have calls all the time, few enough to leave room for the rest."""
 
 BY = "munjang demo --rollover"
 
@@ -64,7 +64,7 @@ class Drill:
 
         Raises:
             MunjangError: a promise does not hold.
-            Interrupted: somebody asked to end.
+            Interrupted: a signal asked to end.
         """
         self._corpus.write(self._folder / "corpus.jsonl")
         self._say(f"1. An index of {len(self._corpus.passages)} passages by version {self._old}, which serves")
@@ -93,7 +93,7 @@ class Drill:
         return new
 
     def _promote(self, callers: Callers, pinned: Callers, new: int) -> None:
-        """Let everybody get the new version but those who pin the old one."""
+        """Give everybody the new version, except callers who pin the old one."""
         self._say(f"5. Promoted: index and alias move together to version {new}")
         self._registry.promote(DEFAULT, new, BY)
         self._until_answered(callers, new)
@@ -105,7 +105,7 @@ class Drill:
         self._out.print(f"callers who pin version {self._old} are still answered by it, and by no other")
 
     def _embed(self, version: int) -> Index:
-        """Let a worker embed the corpus with a version."""
+        """Have a worker embed the corpus with a version."""
         folder = self._folder / f"index-{version}"
         spec = JobSpec(
             input=str(self._folder / "corpus.jsonl"),
@@ -156,11 +156,11 @@ class Drill:
         return self._client.encode(self._corpus.questions, version=version, prompt_name=self._prompt("query"))
 
     def _prompt(self, name: str) -> str:
-        """The prompt of that name, where the model has one."""
+        """The prompt of that name, if the model has one."""
         return name if name in self._registry.manifest(self._old).prompts else ""
 
     def _retire(self, version: int) -> None:
-        """Remove a version, which is refused as long as somebody could go back to it, and see it gone."""
+        """Remove a version, which is refused as long as an alias could roll back to it, and check that it is gone."""
         try:
             self._registry.remove(version)
         except VersionInUse as error:

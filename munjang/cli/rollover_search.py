@@ -1,6 +1,6 @@
-"""The search of the rollover: passages and questions, an index of each version, and whether the new one may take over.
+"""The search of the rollover: passages and questions, an index per version, and whether the new version may take over.
 
-The passages and questions were written for munjang and are free to use. Questions seldom share a word with their
+The passages and questions were written for munjang and are free to use. Questions rarely share a word with their
 passages.
 """
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 NEAREST = (1, 5)
-"""Recall is measured among so many nearest passages; the last one decides."""
+"""Recall is measured among these numbers of nearest passages; the last one decides."""
 
 MARGIN = 0.1
-"""How much lower the new version's recall may be: within it, sixty-odd questions tell no difference."""
+"""How much lower the new version's recall may be: some sixty questions cannot show a smaller difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Index:
 def recall(passages: NDArray[np.float32], questions: NDArray[np.float32], k: int) -> float:
     """The share of questions [q, d] for which passage `i` of [n, d] is among the `k` nearest of question `i`.
 
-    Whose vectors they are is not asked: `Index.recall` does.
+    Does not check which version made them: `Index.recall` does.
     """
     nearest = np.argsort(-(questions @ passages.T), axis=1, kind="stable")[:, :k]
     return float((nearest == np.arange(len(questions))[:, None]).any(axis=1).mean())
@@ -86,7 +86,7 @@ def read_index(folder: Path) -> Index:
     """The index that a job wrote as NPY.
 
     Raises:
-        JobError: a file or a row names another version than the manifest, or a row is missing or out of its place.
+        JobError: a file or a row names another version than the manifest, or a row is missing or misplaced.
     """
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     version = manifest["version"]

@@ -1,4 +1,4 @@
-"""Which texts a command is about: its arguments, or the lines of a file or of standard input."""
+"""Which texts a command uses: its arguments, or the lines of a file or of standard input."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_texts(arguments: list[str] | None, file: str, encoding: str = "utf-8") 
     Raises:
         BadParameter: neither or both of texts and file were given, or the file's encoding is not known.
         ConfigurationError: the file cannot be read.
-        NoTexts, EmptyText, InvalidText: the file is empty, or has a line that is no text; the line is named.
+        NoTexts, EmptyText, InvalidText: the file is empty, or has a line that is not a text; the error names the line.
     """
     if bool(arguments) == bool(file):
         msg = "give texts or --file, not both" if file else "give texts, or --file FILE (- is standard input)"

@@ -1,4 +1,4 @@
-"""`munjang up`: registry, Valkey, server and worker on this machine, in one terminal, with one Ctrl-C to end it all."""
+"""`munjang up`: registry, Valkey, server and worker on this machine, in one terminal. One Ctrl-C ends all of them."""
 
 from pathlib import Path
 from typing import Annotated

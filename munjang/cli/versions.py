@@ -1,4 +1,4 @@
-"""`munjang versions …`: what the registry holds, moving aliases, and how both are printed as tables and JSON."""
+"""`munjang versions …`: lists the registry, moves aliases, and prints both as tables and JSON."""
 
 import getpass
 import socket
@@ -36,7 +36,7 @@ def list_versions(
     as_json: options.Json = False,
     server: options.Server,
 ) -> None:
-    """List the versions of the registry, newest first; with --target also how they stand in that server.
+    """List the versions of the registry, newest first; with --target also their states in that server.
 
     Examples:
       munjang versions list
@@ -79,7 +79,7 @@ def show(name: Name = DEFAULT, *, registry: options.RegistryUrl = "", as_json: o
 def publish(
     folder: Annotated[Path, typer.Argument(help="A sentence-transformers folder.", exists=True, file_okay=False)],
     *,
-    promote: Annotated[bool, typer.Option("--promote", help="Let the alias name it at once.")] = False,
+    promote: Annotated[bool, typer.Option("--promote", help="Point the alias at it at once.")] = False,
     alias: Alias = DEFAULT,
     base_model: Annotated[str, typer.Option(help="What it was made from, for the record.")] = "",
     recipe: Annotated[str, typer.Option(help="How it was made, for the record.")] = "",
@@ -127,7 +127,7 @@ def promote(
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
 ) -> None:
-    """Let an alias name a version. Servers load and check it beside the old one, then switch; no call fails.
+    """Point an alias at a version. Servers load and check it beside the old one, then switch; no call fails.
 
     Examples:
       munjang versions promote 8
@@ -140,7 +140,7 @@ def promote(
 
 @app.command()
 def rollback(*, alias: Alias = DEFAULT, registry: options.RegistryUrl = "", as_json: options.Json = False) -> None:
-    """Let an alias name the version that it named before. A second rollback goes forward again.
+    """Point an alias at the version that it named before. A second rollback goes forward again.
 
     Example:
       munjang versions rollback
@@ -185,7 +185,7 @@ def remove(
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
 ) -> None:
-    """Remove versions for ever. One that an alias names is refused.
+    """Remove versions for good. One that an alias names is refused.
 
     Examples:
       munjang versions remove 3
@@ -196,7 +196,7 @@ def remove(
     numbers = [found.manifest(found.resolve(name)).version for name in names]
     listed = ", ".join(map(str, numbers))
     if sys.stdin is not None and sys.stdin.isatty() and not yes:
-        typer.confirm(f"Remove {listed} from {found.url} for ever?", abort=True)
+        typer.confirm(f"Remove {listed} from {found.url} for good?", abort=True)
     for number in numbers:
         found.remove(number, force=force)
     if as_json:
@@ -224,7 +224,7 @@ def _who() -> str:
 
 @dataclass(frozen=True)
 class Serving:
-    """How versions and aliases stand in a server."""
+    """The states of versions and aliases in a server."""
 
     versions: Mapping[int, VersionInfo]
     aliases: Mapping[str, AliasInfo]
@@ -333,7 +333,7 @@ def _manifest_table(manifest: Manifest, aliases: Sequence[str]) -> Table:
 
 
 def _print_alias(alias: str, record: AliasRecord, *, as_json: bool) -> None:
-    """Say where an alias points now."""
+    """Print where an alias points now."""
     if as_json:
         console.print_json({"alias": alias} | record.model_dump(mode="json"))
         return
@@ -342,7 +342,7 @@ def _print_alias(alias: str, record: AliasRecord, *, as_json: bool) -> None:
 
 
 def _print_verdicts(numbers: Sequence[int], problems: Mapping[int, str], *, as_json: bool) -> None:
-    """Say of each version whether it is as published."""
+    """Print for each version whether it is as published."""
     if as_json:
         verdicts = [
             {"version": number, "ok": number not in problems, "problem": problems.get(number, "")} for number in numbers

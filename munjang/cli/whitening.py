@@ -1,9 +1,9 @@
 """A second model in seconds and without training: the first one with its vectors whitened on the corpus.
 
 Su et al., 2021, "Whitening Sentence Representations for Better Semantics and Faster Retrieval",
-https://arxiv.org/abs/2103.15316: vectors are centred, turned to their principal components, and scaled so that these
-vary alike. It is one linear layer behind the model, which every sentence-transformers folder can have. The space is
-another one, so that vectors of both models do not mix, as after a real training.
+https://arxiv.org/abs/2103.15316: vectors are centred, rotated to their principal components, and scaled to equal
+variance. This is one linear layer behind the model, which every sentence-transformers folder can have. The vector space
+changes, so vectors of both models do not mix, as after a real training.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SOFTENING = 10.0
-"""What is added to each variance, in mean variances: a few texts say little about hundreds of directions.
+"""What is added to each variance, in mean variances: a few texts tell little about hundreds of directions.
 
-Of values from 0.1 to 100 this did best with the starter model, on the very questions of the demonstration: what is
-gained there says nothing of other texts.
+Of values from 0.1 to 100 this did best with the starter model, on the questions of the demonstration itself: the gain
+there does not carry over to other texts.
 """
 
 

@@ -1,7 +1,7 @@
 """AsyncClient: texts in, numpy arrays out, for programs with an event loop.
 
-`sync_client` is generated from this file (`python -m tools.unasync`). What tasks and threads do differently is in
-`async_concurrency` and `sync_concurrency`.
+`sync_client` is generated from this file (`python -m tools.unasync`). `async_concurrency` and `sync_concurrency` hold
+what differs between tasks and threads.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from munjang.client.results import AliasInfo, Embeddings, Scores, StreamBatch, VersionInfo
 
 READY_POLL_SECONDS: Final = 0.1
-"""How soon `wait_ready` asks again after a server hung up."""
+"""How soon `wait_ready` asks again after a server closed the watch."""
 
 HEALTH_WATCH: Final = "/grpc.health.v1.Health/Watch"
 """The base install has no stubs of grpc.health.v1. HealthCheckRequest is `string service = 1` and HealthCheckResponse
@@ -55,7 +55,7 @@ class AsyncConnection(BaseClient):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection; calls under way fail."""
+        """Close the connection; running calls fail."""
         with self._opening:
             self._closed = True
             opened: Any = self._opened
@@ -125,7 +125,7 @@ class AsyncClient(AsyncConnection):
     ) -> Embeddings:
         """The vectors of texts, all by one model version.
 
-        A long list goes as several calls in parallel; the first names the version and the others are pinned to it.
+        A long list is sent as several calls in parallel; the first names the version and the others are pinned to it.
 
         Args:
             texts: what to encode, or one text.
@@ -179,7 +179,7 @@ class AsyncClient(AsyncConnection):
             timeout: seconds that the server may be silent while it owes an answer.
 
         Yields:
-            The answers in the order of `items`. The error of one batch stands in its answer and ends nothing.
+            The answers in the order of `items`. The error of one batch is in its answer and does not end the stream.
 
         Raises:
             MunjangError: the stream failed for good.
@@ -209,7 +209,7 @@ class AsyncClient(AsyncConnection):
         truncation: str = "end",
         timeout: float | None = None,
     ) -> Scores:
-        """Scores by the model's own similarity function; no vectors travel.
+        """Scores by the model's own similarity function; no vectors are sent.
 
         Args:
             queries: what to compare.

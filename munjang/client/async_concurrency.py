@@ -1,4 +1,4 @@
-"""What AsyncClient does by asyncio: pauses, calls in parallel, and streams. `sync_concurrency` does it by threads."""
+"""How AsyncClient waits, calls in parallel and streams, by asyncio. `sync_concurrency` does the same by threads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MASKED = "Internal error from Core"
 
 
 class AsyncClosing:
-    """Whether a client was closed, and pauses that end when it is."""
+    """Whether a client was closed, and waits that end when it is."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -44,14 +44,14 @@ class AsyncClosing:
         self._event.set()
 
     async def wait(self, seconds: float) -> bool:
-        """Pause; whether the client was closed meanwhile."""
+        """Wait; whether the client was closed meanwhile."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), seconds)
         return self._event.is_set()
 
 
 async def run_all(calls: Sequence[Callable[[], Awaitable[_T]]], limit: int) -> list[_T]:
-    """The results of all calls, at most `limit` under way at once; the first failure ends the waiting."""
+    """The results of all calls, at most `limit` running at once; the first failure ends the wait."""
     slots = asyncio.Semaphore(limit)
 
     async def run(call: Callable[[], Awaitable[_T]]) -> _T:
@@ -74,7 +74,7 @@ class AsyncStream:
     """
 
     def __init__(self, state: StreamState, items: AsyncItems, batch_size: int, open_call: Callable[..., Any]) -> None:
-        """Open nothing yet; `open_call` returns grpc's call."""
+        """Prepare a stream; `open_call` opens grpc's call."""
         self._state = state
         self._source = _named_batches(items, batch_size)
         self._open_call = open_call
@@ -120,7 +120,7 @@ class AsyncStream:
             self._changed.set()
 
     async def _transfer(self) -> MunjangError | None:
-        """Write and read over one call until it ends; returns why, None where the server ended it without an error."""
+        """Write and read over one call until it ends; returns why, None if the server ended it without an error."""
         call = self._open_call()
         write = asyncio.create_task(self._write(call))
         try:
@@ -150,7 +150,7 @@ class AsyncStream:
             await call.done_writing()
 
     async def _change(self, timeout: float | None) -> None:
-        """Return at the next change, or after `timeout` seconds. Callers look again at what they wait for."""
+        """Return at the next change, or after `timeout` seconds. Callers then check what they wait for."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):

@@ -1,6 +1,6 @@
 """Where and how to connect: addresses, load balancing, TLS, tokens, proxies, deadlines. Opens no channel itself.
 
-One address is called directly. Several are called in turn (round robin), without those that report NOT_SERVING. A DNS
+One address is called directly. Several are called in turn (round robin), without servers that report NOT_SERVING. A DNS
 name with several addresses is balanced the same way.
 """
 
@@ -55,7 +55,7 @@ class ConnectionOptions:
     health_check: bool | None = None
 
     def __post_init__(self) -> None:
-        """Check what contradicts itself.
+        """Check for options that contradict each other.
 
         Raises:
             ConfigurationError: names the option and what is wrong.
@@ -84,7 +84,7 @@ class ConnectionOptions:
 
 @dataclass(frozen=True)
 class Address:
-    """What to dial: grpc's target, and whether it may stand for several servers or another machine."""
+    """The address to call: grpc's target, and whether it may be several servers or another machine."""
 
     target: str
     several: bool
@@ -92,7 +92,7 @@ class Address:
 
 
 def address(targets: str | Sequence[str]) -> Address:
-    """One or several HOST:PORT, as a list or with commas between; a grpc URI (unix:, dns:) stands alone.
+    """One or several HOST:PORT, as a list or separated by commas; or a single grpc URI (unix:, dns:).
 
     Names in a list of several are looked up once, now; for names whose addresses change use one DNS name for all.
 
@@ -166,7 +166,7 @@ def credentials(options: ConnectionOptions) -> grpc.ChannelCredentials | None:
 
 
 def plain_token(where: Address, options: ConnectionOptions) -> str:
-    """The token that metadata must carry, because no credentials do; empty where none is to be sent so.
+    """The token that metadata must carry, because no credentials do; empty if none is sent that way.
 
     Raises:
         ConfigurationError: it would leave this machine unencrypted.
@@ -246,18 +246,18 @@ class BaseClient:
         timeout: seconds of a call that names none of its own; None or infinity for no limit.
         retry: how often and how fast calls are retried.
         batch_size: the most texts of one call; longer lists are split. Keep it under the server's limit.
-        in_flight: the most calls of one list, or batches of one stream, under way at once.
+        in_flight: the most calls of one list, or batches of one stream, that run at once.
         tls: encrypt; implied by `ca` and `cert`. Without `ca` the system's roots are trusted.
         ca: a PEM file of the authorities to trust.
         cert: a PEM file with the client's own certificate chain, for mutual TLS; needs `key`.
         key: a PEM file with its private key.
-        server_name: the name that the server's certificate is checked for, where it differs from the address.
+        server_name: the name that the server's certificate is checked for, if it differs from the address.
         token: a bearer token, sent with every call.
-        allow_insecure_token: send the token without TLS to another machine as well. Anyone on the way can read it.
+        allow_insecure_token: send the token without TLS to another machine too. Anyone between can read it.
         max_message_bytes: the largest message to send or receive.
-        keepalive: seconds of silence in a call after which the connection is probed; 0 turns it off. Our servers hang
-            up on callers that probe more often than every 10 s, servers of grpc's own defaults than every 300 s.
-        health_check: leave out servers that report NOT_SERVING; None: where there are several addresses.
+        keepalive: seconds of silence in a call after which the connection is probed; 0 turns it off. Our servers close
+            connections of clients that probe more often than every 10 s, servers with grpc's defaults every 300 s.
+        health_check: skip servers that report NOT_SERVING; None: if there are several addresses.
 
     Raises:
         ConfigurationError: an option that cannot work.
@@ -338,7 +338,7 @@ class BaseClient:
 
         Raises:
             InvalidOption: it is not a number.
-            DeadlineExceeded: it is over already, as what a caller has left of a deadline may be.
+            DeadlineExceeded: it is over already, as the rest of a caller's deadline can be.
         """
         limit = self._options.timeout if timeout is None else seconds(timeout)
         if limit <= 0:

@@ -1,6 +1,6 @@
 """Maps a failed call to an error class: by the server's ErrorInfo if there is one, else by status code.
 
-Knows grpc's codes and google.rpc's details; retries nothing (see `retry`) and raises nothing.
+Knows grpc's codes and google.rpc's details. Retries nothing (see `retry`) and raises nothing.
 """
 
 from __future__ import annotations

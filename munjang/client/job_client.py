@@ -1,4 +1,4 @@
-"""JobClient: bulk jobs over gRPC, for programs that reach a server but not its Redis. The methods are `JobQueue`'s."""
+"""JobClient: bulk jobs over gRPC, for programs that reach a server but not its Redis. Has the methods of `JobQueue`."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class JobClient(Connection):
         return job_of(self._call(self._stub.CancelJob, pb2.CancelJobRequest(id=name)).job)
 
     def retry(self, name: str) -> Job:
-        """Queue a failed or cancelled job again, to go on from its finished shards; others are left as they are."""
+        """Queue a failed or cancelled job again, to resume from its finished shards; others are left as they are."""
         job = self.get(name)
         return self.submit(job.spec)[0] if job.state in {JobState.FAILED, JobState.CANCELLED} else job
 
     def watch(self, name: str) -> Iterator[Job]:
-        """The job as it stands, then at every change, until it has ended; by another server where one ends."""
+        """The job as it stands, then at every change, until it has ended; by another server if one ends."""
         last: Job | None = None
         attempts = self._attempts(None)
         while last is None or not last.state.ended:

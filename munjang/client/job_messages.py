@@ -1,4 +1,4 @@
-"""Converts jobs between the protos' terms and the core's. Checks nothing: the server checks requests."""
+"""Converts jobs between the proto messages and the core's classes. Checks nothing: the server checks requests."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """JobQueue: the job queue in Redis for those who submit and watch jobs: Python programs, the command line, the server.
 
-Every change of a job's record is one transaction. What a worker does with a job is the worker's; what a job is and how
-it is kept are `munjang.bulk`'s. Needs redis and rq: `pip install 'munjang[jobs]'`.
+Every change of a job's record is one transaction. The worker decides what it does with a job; `munjang.bulk` defines a
+job and its records. Needs redis and rq: `pip install 'munjang[jobs]'`.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 SOCKET_SECONDS = 5.0
-"""How long one answer of Redis is waited for."""
+"""How long to wait for one answer of Redis."""
 
 RETRIES = 3
 """How often a failed call is tried again before the queue counts as unavailable."""
 
 OUTAGE_SECONDS = 60.0
-"""How long a watch goes on without Redis: as long as a restart takes."""
+"""How long a watch continues without Redis: as long as a restart takes."""
 
 PAGE = 1000
 """The most jobs of one listing."""
 
 KEEP_SECONDS = 7 * 86400
-"""How long it is remembered which job an RQ job stands for, and how long a job that never began stays in RQ."""
+"""How long the mapping of an RQ job to its job is kept, and how long a job that never started stays in RQ."""
 
 SCANNED = 1000
 """How many waiting entries of the queue are scanned for jobs that `rq enqueue` put there."""
@@ -73,11 +73,11 @@ class JobQueue:
     """
 
     def __init__(self, url: str, *, seconds: float = SOCKET_SECONDS, retries: int = RETRIES) -> None:
-        """Name the queue; nothing is read or written yet.
+        """Set the address of the queue; nothing is read or written yet.
 
         Args:
             url: redis://, rediss:// or unix://, with user and password where needed.
-            seconds: how long one answer of Redis is waited for; infinity for no limit.
+            seconds: how long to wait for one answer of Redis; infinity for no limit.
             retries: how often a failed call is tried again.
 
         Raises:
@@ -110,7 +110,7 @@ class JobQueue:
     def submit(self, spec: JobSpec) -> tuple[Job, bool]:
         """Put a job into the queue; the job, and whether the same work was queued or running already.
 
-        Work that has ended is queued again: the worker finds what is finished and does the rest, or nothing.
+        Work that has ended is queued again: the worker skips what is finished and does the rest.
         """
         with self._connected():
             existing = self._enqueue(spec)
@@ -143,7 +143,7 @@ class JobQueue:
             return self._read(job_id)
 
     def retry(self, name: str) -> Job:
-        """Queue a failed or cancelled job again: it goes on from its finished shards. Other jobs are left as they are.
+        """Queue a failed or cancelled job again: it resumes from its finished shards. Other jobs are left as they are.
 
         Raises:
             JobNotFound, InvalidJob: as for `get`.
@@ -158,8 +158,8 @@ class JobQueue:
 
         Args:
             name: the job's id, or the id that `rq enqueue` printed.
-            interval: seconds between two looks.
-            patience: for how many seconds Redis may be away, once the job was seen.
+            interval: seconds between two reads.
+            patience: for how many seconds Redis may be unavailable, once the job was seen.
 
         Raises:
             JobNotFound, InvalidJob: as for `get`.
@@ -287,12 +287,12 @@ class JobQueue:
             self._redis.zrem(JOBS, *gone)
 
     def _change(self, change: Any, job_id: str) -> Any:
-        """Make a change in one transaction, again from the start if the job's record changed meanwhile."""
+        """Make a change in one transaction; retry it if the job's record changed meanwhile."""
         return self._redis.transaction(change, job_key(job_id), value_from_callable=True)
 
     def _is_active(self, pipe: Any, job_id: str) -> bool:
         state, rq_id = pipe.hmget(job_key(job_id), "state", "rq_id")
-        if state == b"queued":  # unless somebody emptied the queue
+        if state == b"queued":  # unless the queue was emptied
             return bool(pipe.exists(RqJob.key_for((rq_id or b"").decode())))
         return bool(state == b"running")
 

@@ -1,4 +1,4 @@
-"""Texts and options to request messages: checks what is cheap to check here, and splits long lists. Sends nothing."""
+"""Texts and options to request messages: makes the checks that are cheap here, and splits lists. Sends nothing."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Part:
-    """One call's share of a longer list: its texts, where they begin, and those that are never sent.
+    """One call's part of a longer list: its texts, where they begin, and those that are never sent.
 
     `refused` are texts that no message can carry, by index in this part; with partial results an empty text, which the
-    server refuses, is sent in their place so that rows stay rows.
+    server refuses, is sent in their place, so the rows keep their positions.
     """
 
     start: int

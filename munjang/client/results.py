@@ -1,4 +1,4 @@
-"""What the client returns: frozen records with numpy arrays in them, and how they are read from reply messages."""
+"""The results that the client returns: frozen records with numpy arrays, and how they are read from reply messages."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Embeddings:
         vectors: one row per text, in the order of the texts. float32 [n, d] for float32 and bfloat16, float16 [n, d],
             int8 [n, d], or uint8 [n, ceil(d / 8)] for ubinary. May be read-only.
         version: the number of the model version that made them.
-        dimensions: d, which the shape of packed bits does not tell.
-        token_counts: uint32 [n], what the model read of each text.
+        dimensions: d, which the shape of packed bits does not show.
+        token_counts: uint32 [n], the tokens that the model read of each text.
         truncated: the indices of the texts that were cut at the model's limit, ascending.
         errors: with `partial_results`, why texts have a row of zeros; each has its `index`, ascending.
         scale: the value of one int8 step; 0 for the other precisions.
@@ -59,7 +59,7 @@ class StreamBatch:
     Attributes:
         id: the caller's own name of the batch, or the position of its first text where plain texts were streamed.
         texts: the texts of the batch.
-        embeddings: their vectors, or None where `error` stands.
+        embeddings: their vectors, or None if there is an `error`.
         error: why there are none, or None.
     """
 
@@ -76,13 +76,13 @@ class StreamBatch:
         """
         if self.embeddings is not None:
             return self.embeddings
-        assert self.error is not None  # noqa: S101 - one of the two always stands
+        assert self.error is not None  # noqa: S101 - one of the two is always set
         raise self.error
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of queries against candidates, all made by one model version; higher is nearer.
+    """Scores of queries against candidates, all made by one model version; higher means more similar.
 
     Attributes:
         scores: float32 [queries, candidates] for matrix, [pairs] for pairwise, [queries, k] for top_k, best first.
@@ -154,7 +154,7 @@ class AliasInfo:
         name: such as "stable".
         version: that the registry says it names.
         previous: that it named before, to which a rollback returns; 0 if none.
-        serving: that the server answers with now; another during a swap or after a failed one; 0 if none.
+        serving: that the server answers with now; differs during a swap or after a failed one; 0 if none.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""When to try a failed call again: jittered exponential back-off within the caller's deadline. Never sleeps itself."""
+"""When to retry a failed call: exponential back-off with jitter, within the caller's deadline. Never sleeps itself."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 ENDLESS_SECONDS: Final = 1e9
-"""From here on, some 30 years, a time is no limit: grpc and the system take no larger numbers."""
+"""About 30 years. A longer time counts as no limit: grpc and the system take no larger numbers."""
 
 
 def seconds(value: Any, name: str = "timeout") -> float:
-    """A number of seconds as the caller gave it; infinity for what is as good as endless.
+    """A number of seconds as the caller gave it; infinity from `ENDLESS_SECONDS` on.
 
     Raises:
         InvalidOption: it is not a number.
@@ -95,7 +95,7 @@ class Attempts:
         return None if self._deadline == math.inf else max(0.0, self._deadline - time.monotonic())
 
     def wait_after(self, error: MunjangError) -> float | None:
-        """Seconds to wait before the next try; None where none is left, none would help, or it would come too late."""
+        """Seconds to wait before the next try; None if no try is left, none would help, or it would come too late."""
         self._failed += 1
         if self._failed >= self._policy.attempts or not (is_retryable(error) or self._lags(error)):
             return None

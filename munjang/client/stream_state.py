@@ -1,8 +1,8 @@
-"""The state of one stream, apart from how bytes move: what to send next, what to hand out, what to try again.
+"""The state of one stream, without its I/O: what to send next, which answers are ready, what to retry.
 
-Batches wait here until they are answered, so a broken stream is opened again and only the unanswered ones are sent
-again. At most `window` batches are here at once; they are handed out in the order in which they came. All are pinned to
-the version that the first answer names, so a stream never mixes versions.
+Batches stay here until they are answered, so after a broken stream is reopened only the unanswered ones are sent
+again. At most `window` batches are here at once; their answers come out in the order of the source. All are pinned to
+the version of the first answer, so a stream never mixes versions.
 
 Not thread-safe: `SyncStream` guards it with a lock, `AsyncStream` keeps it on one event loop.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Pending:
-    """A batch on its way: `due` is when it may be sent, None while it is out."""
+    """A batch: `due` is when it may be sent, None while it waits for its answer."""
 
     id: Any
     part: requests.Part
@@ -41,7 +41,7 @@ class StreamState:
     """Batches between the caller's source and the caller's loop."""
 
     def __init__(self, options: requests.Options, window: int, policy: RetryPolicy, timeout: float) -> None:
-        """Start empty. `timeout` is how long the server may be silent while batches are out, in seconds."""
+        """Start empty. `timeout` is how long the server may be silent while it owes an answer, in seconds."""
         version = str(options.version)
         self._options = options
         self._version = int(version) if version.isdecimal() else 0
@@ -61,7 +61,7 @@ class StreamState:
         return len(self._pending) + len(self._ready) < self._window and (self._version > 0 or not self._pending)
 
     def add(self, name: Any, texts: Sequence[str]) -> None:
-        """Take a batch in; one that cannot be sent is answered with its error at once."""
+        """Add a batch; one that cannot be sent is answered with its error at once."""
         number = self._next_in
         self._next_in += 1
         try:
@@ -91,7 +91,7 @@ class StreamState:
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
     def receive(self, reply: embedding_service_pb2.EncodeStreamResponse) -> None:
-        """Take an answer in; one to a batch that is not here (answered before a reconnect) is dropped."""
+        """Add an answer; one to a batch that is not here (answered before a reconnect) is dropped."""
         self._last_reply, self._reconnects = time.monotonic(), None
         number = int(reply.id) if reply.id.isdecimal() else -1
         batch = self._pending.get(number)
@@ -119,7 +119,7 @@ class StreamState:
         return taken
 
     def empty(self) -> bool:
-        """Whether nothing is on its way and nothing waits to be taken."""
+        """Whether no batch is unanswered and no answer waits to be taken."""
         return not self._pending and not self._ready
 
     def broken(self, error: MunjangError | None) -> float:
@@ -140,7 +140,7 @@ class StreamState:
         return wait
 
     def silence_left(self) -> float | None:
-        """Seconds that the server may still be silent; None where it owes no answer, or may for ever.
+        """Seconds that the server may still be silent; None if it owes no answer, or if there is no limit.
 
         Raises:
             DeadlineExceeded: it was silent for too long.
@@ -162,7 +162,7 @@ def named_batches(
 ) -> Iterator[tuple[Any, Sequence[str]]]:
     """The batches of a source: pairs as they are; plain texts grouped, named by the position of their first text.
 
-    Reads no further ahead than the batch that it makes.
+    Reads only as far as the batch that it makes.
     """
     chunker = requests.Chunker(batch_size)
     for item in items:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from munjang.client.sync_concurrency import Items
 
 READY_POLL_SECONDS: Final = 0.1
-"""How soon `wait_ready` asks again after a server hung up."""
+"""How soon `wait_ready` asks again after a server closed the watch."""
 
 HEALTH_WATCH: Final = "/grpc.health.v1.Health/Watch"
 """The base install has no stubs of grpc.health.v1. HealthCheckRequest is `string service = 1` and HealthCheckResponse
@@ -52,7 +52,7 @@ class Connection(BaseClient):
         self.close()
 
     def close(self) -> None:
-        """Close the connection; calls under way fail."""
+        """Close the connection; running calls fail."""
         with self._opening:
             self._closed = True
             opened: Any = self._opened
@@ -122,7 +122,7 @@ class Client(Connection):
     ) -> Embeddings:
         """The vectors of texts, all by one model version.
 
-        A long list goes as several calls in parallel; the first names the version and the others are pinned to it.
+        A long list is sent as several calls in parallel; the first names the version and the others are pinned to it.
 
         Args:
             texts: what to encode, or one text.
@@ -176,7 +176,7 @@ class Client(Connection):
             timeout: seconds that the server may be silent while it owes an answer.
 
         Yields:
-            The answers in the order of `items`. The error of one batch stands in its answer and ends nothing.
+            The answers in the order of `items`. The error of one batch is in its answer and does not end the stream.
 
         Raises:
             MunjangError: the stream failed for good.
@@ -206,7 +206,7 @@ class Client(Connection):
         truncation: str = "end",
         timeout: float | None = None,
     ) -> Scores:
-        """Scores by the model's own similarity function; no vectors travel.
+        """Scores by the model's own similarity function; no vectors are sent.
 
         Args:
             queries: what to compare.

@@ -1,4 +1,4 @@
-"""What Client does by threads: pauses, calls in parallel, and streams. `async_concurrency` does it by asyncio.
+"""How Client waits, calls in parallel and streams, by threads. `async_concurrency` does the same by asyncio.
 
 Written by hand, while `sync_client` is generated: tasks of one event loop take turns and need no locks, threads do.
 """
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class Closing:
-    """Whether a client was closed, and pauses that end when it is."""
+    """Whether a client was closed, and waits that end when it is."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -40,12 +40,12 @@ class Closing:
         self._event.set()
 
     def wait(self, seconds: float) -> bool:
-        """Pause; whether the client was closed meanwhile."""
+        """Wait; whether the client was closed meanwhile."""
         return self._event.wait(seconds)
 
 
 def run_all(calls: Sequence[Callable[[], _T]], limit: int) -> list[_T]:
-    """The results of all calls, at most `limit` under way at once; the first failure ends the waiting."""
+    """The results of all calls, at most `limit` running at once; the first failure ends the wait."""
     if not calls:
         return []
     pool = ThreadPoolExecutor(min(limit, len(calls)), "munjang-encode")
@@ -63,11 +63,11 @@ class SyncStream:
     """One use of `Client.encode_stream`.
 
     One thread reads the source, a thread of grpc takes requests from `_requests`, one reads the answers; the caller's
-    thread hands them out and reopens a broken stream. One lock guards `StreamState`.
+    thread delivers them and reopens a broken stream. One lock guards `StreamState`.
     """
 
     def __init__(self, state: StreamState, items: Items, batch_size: int, open_call: Callable[..., Any]) -> None:
-        """Open nothing yet; `open_call` takes an iterator of requests and returns grpc's call."""
+        """Prepare a stream; `open_call` takes an iterator of requests and opens grpc's call."""
         self._state = state
         self._source = named_batches(items, batch_size)
         self._open_call = open_call

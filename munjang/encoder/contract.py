@@ -1,7 +1,7 @@
-"""What an encoder is: one model version that turns texts into vectors. Server, worker and tests see only this.
+"""What an encoder is: one model version that turns texts into vectors. Server, worker and tests use only this.
 
-Tokenise, plan and forward are apart so that a server can batch texts of many callers, and a worker can batch a whole
-file, through the same `forward`. What happens to a vector after the forward is in `postprocess`.
+Tokenise, plan and forward are separate, so that a server can batch texts of many callers and a worker a whole file,
+through the same `forward`. `postprocess` decides what happens to a vector after the forward.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ModelInfo:
         max_tokens: the most tokens read of one text, special tokens and prompt included.
         similarity: "cosine", "dot", "euclidean" or "manhattan".
         prompts: the words put before a text, by prompt name.
-        default_prompt: the name of the prompt that is used where none is asked for, or "".
+        default_prompt: the name of the prompt that is used by default, or "".
         matryoshka_dimensions: the shorter lengths that the model was trained for, ascending.
         int8_scale: the value of one int8 step; 0 if the model has no calibration.
     """
@@ -47,11 +47,11 @@ class Tokens:
 
     Attributes:
         ids: token ids, special tokens and prompt included; at most `max_tokens` of them.
-        type_ids: token type ids where the model wants others than zeros, else empty.
+        type_ids: token type ids if the model needs others than zeros, else empty.
         prompt_tokens: how many leading tokens the pooling must leave out; 0 for most models.
         truncated: whether tokens were cut off.
         text: the text itself, for models that do not read token ids; else empty.
-        prompt: the words to put before `text`; empty where `ids` hold them already.
+        prompt: the words to put before `text`; empty if `ids` hold them already.
     """
 
     ids: tuple[int, ...]
@@ -67,7 +67,7 @@ class Tokens:
 
 
 class ForwardCancelled(Exception):
-    """The forward was ended early because nobody waits for it."""
+    """The forward was ended early because no caller waits for it."""
 
 
 class Cancellation:
@@ -84,7 +84,7 @@ class Cancellation:
         return self._cancelled
 
     def cancel(self) -> None:
-        """End the forward, now or as soon as it begins. May be called from any thread, and more than once."""
+        """End the forward, now or as soon as it starts. May be called from any thread, and more than once."""
         with self._lock:
             if not self._cancelled:
                 self._cancelled = True
@@ -120,7 +120,7 @@ class Cancellation:
 
 
 class Encoder(Protocol):
-    """One loaded model version. May be called from any thread; forwards too many to run at a time wait for others."""
+    """One loaded model version. May be called from any thread; forwards wait while too many others run."""
 
     @property
     def info(self) -> ModelInfo:
@@ -136,7 +136,7 @@ class Encoder(Protocol):
 
     @property
     def packs(self) -> bool:
-        """Whether texts may share a row, so that a batch of long and short ones has the least padding; see `plan`."""
+        """Whether texts may share a row, so that a batch of long and short ones has little padding; see `plan`."""
 
     def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
         """Normalise each text to NFC, put the prompt before it and tokenise it, cut at `max_tokens`.
@@ -163,14 +163,14 @@ class Encoder(Protocol):
 
         Raises:
             MemoryError: the device has not enough memory for this batch; a smaller one may run.
-            ForwardCancelled: it was cancelled. The encoder is as good as before.
+            ForwardCancelled: it was cancelled. The encoder can be used as before.
         """
 
     def computed(self, lengths: Sequence[int]) -> int:
         """How many tokens a forward of texts of these lengths computes: their own, and padding."""
 
     def tidy(self) -> None:
-        """Give memory back that loading took and no forward needs. After warming, before callers come."""
+        """Release memory that loading took and no forward needs. After warming, before callers arrive."""
 
     def close(self) -> None:
-        """Give the memory back. The encoder must not be used afterwards."""
+        """Release the memory. The encoder must not be used afterwards."""

@@ -1,4 +1,4 @@
-"""A sentence-transformers folder becomes an encoder: choose device, number format and runtime, and load.
+"""Loads a sentence-transformers folder as an encoder: chooses device, number format and runtime.
 
 Only this module imports both runtimes, each where it is needed: torch takes seconds to import, OpenVINO is optional.
 """

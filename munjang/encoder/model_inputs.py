@@ -1,4 +1,4 @@
-"""The arrays that a model reads, made of a batch of tokenised texts, frame by frame. Pure numpy."""
+"""The arrays that a model reads, made from a batch of tokenised texts, frame by frame. Pure numpy."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def in_order(frames: Sequence[Frame], found: Sequence[NDArray[np.float32]]) -> N
 def arrays(frame: Frame, batch: Sequence[Tokens], rules: Rules) -> dict[str, NDArray[np.int64]]:
     """The model's inputs by name, all int64, for `frame.texts` of the batch in their order; not to be written to.
 
-    Of each token of each row, [rows, width]: `input_ids`; `segments`, the text that it belongs to, counted from 1 in
-    its row, 0 for padding; where the model packs, `position_ids`; where it wants them, `token_type_ids`.
-    Of each text, [texts, longest], or for a lone text [1, width]: `index`, where its tokens are among all tokens of all
-    rows; `mask`, 1 for a token.
+    For each token of each row, [rows, width]: `input_ids`; `segments`, the text that it belongs to, counted from 1 in
+    its row, 0 for padding; `position_ids` if the model packs; `token_type_ids` if it takes them.
+    For each text, [texts, longest], or for a single text [1, width]: `index`, where its tokens are among all tokens of
+    all rows; `mask`, 1 for a token.
     """
     if not rules.packs and frame.width > rules.max_tokens:  # padding has positions too there, and the model so many
         frame = Frame(rules.max_tokens, frame.rows)
@@ -74,7 +74,7 @@ def arrays(frame: Frame, batch: Sequence[Tokens], rules: Rules) -> dict[str, NDA
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What of a frame's inputs follows from lengths alone, and where its tokens lie among all tokens of all rows."""
+    """The part of a frame's inputs that depends on lengths alone, and where its tokens are among those of all rows."""
 
     arrays: Mapping[str, NDArray[np.int64]]
     places: NDArray[np.int64]
@@ -114,7 +114,7 @@ _place_one = lru_cache(maxsize=128)(_place)
 
 
 def _starts(frame: Frame, lengths: NDArray[np.int64], *, left: bool) -> NDArray[np.int64]:
-    """Where each text begins among all tokens of all rows; `left`: padding comes before the text, not after it."""
+    """Where each text begins among all tokens of all rows; `left`: padding is before the text, not after it."""
     if left:
         return (np.arange(len(lengths)) + 1) * frame.width - lengths
     ends = np.cumsum(lengths)

@@ -1,6 +1,6 @@
-"""How one transformer model wants its text: tokenizer, limit, prompts, padding. Plain data that can be kept on disk.
+"""How one transformer model takes its text: tokenizer, limit, prompts, padding. Plain data that can be kept on disk.
 
-With these rules a cached export of a model serves without loading the model's library at all.
+With these rules, a cached export of a model serves without loading the model's library.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """How vectors shall come out.
+    """The requested form of vectors.
 
     Attributes:
-        dimensions: keep so many leading components (Matryoshka); 0 keeps all.
+        dimensions: keep this many leading components (Matryoshka); 0 keeps all.
         normalize: scale to length 1, after cutting.
         precision: the component format.
     """
@@ -51,7 +51,7 @@ class OutputOptions:
 
 
 def finish(raw: NDArray[np.float32], options: OutputOptions) -> NDArray[np.float32]:
-    """Cut float32 [n, D] to the asked dimensions and normalise; float32 [n, d]. Zero rows stay zero.
+    """Cut float32 [n, D] to the requested dimensions and normalise; float32 [n, d]. Zero rows stay zero.
 
     int8 keeps the scale of the full vector, so its vectors are normalised before they are cut: an int8 vector of fewer
     dimensions is the beginning of the full int8 vector.

@@ -1,6 +1,6 @@
-"""An encoder of one sentence-transformers model, whichever runtime computes its forward, and how to load it.
+"""An encoder of one sentence-transformers model, for any runtime that computes its forward, and the options of loading.
 
-What loads one is in `load`.
+`load` loads one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Converter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How a model shall run.
+    """How a model should run.
 
     Attributes:
         device: cpu, cuda, cuda:1, mps, or auto.

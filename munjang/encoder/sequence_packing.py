@@ -1,7 +1,7 @@
-"""Which texts share a forward, and how they lie in its rows. Pure functions of their lengths in tokens.
+"""Which texts share a forward, and how they are laid out in its rows. Pure functions of their lengths in tokens.
 
-A model that reads rows with several texts has short ones packed into a row, so that hardly anything of it is padding;
-another has one text a row, and texts of like length run together. Either way a batch may hold texts of any lengths.
+If a model can read rows with several texts, short texts are packed into rows, so hardly any of it is padding. If not,
+each row has one text, and texts of similar length run together. Either way a batch can hold texts of any lengths.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 SHORT = 64
-"""Texts of up to so many tokens share rows; a longer one begins a row, and short ones fill it up."""
+"""Texts of up to this many tokens share rows; a longer one begins a row, and short ones fill it up."""
 
 SHARED_WIDTHS = (64, 96, 128, 192)
-"""Rows that short texts may share. Wider rows waste less at their ends, and attention costs more."""
+"""Widths of rows that short texts may share. Wider rows waste less at their ends, but attention costs more."""
 
 START = 20
 """The cost of another frame, in tokens: about as much as a forward of one token takes."""
 
 FEWER = (10, 50)
-"""Multiples of `START` that are tried as a run's padding, since short texts may take the place of padding."""
+"""Multiples of `START` that are tried as a run's padding, because short texts may replace padding."""
 
 ATTENTION = 1500
-"""In rows of so many tokens, attention costs as much as all else: 6 × the hidden size would do so in operations."""
+"""In rows of this many tokens, attention costs as much as everything else (by operations: 6 × the hidden size)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Frame:
 
     Attributes:
         width: tokens of a row.
-        rows: the positions of the texts in each row, in the order in which they lie.
+        rows: the positions of the texts in each row, in their order in the row.
     """
 
     width: int
@@ -44,7 +44,7 @@ class Frame:
 
     @property
     def tokens(self) -> int:
-        """What is computed: tokens and padding."""
+        """The tokens that are computed, padding included."""
         return self.width * len(self.rows)
 
     @property
@@ -53,7 +53,7 @@ class Frame:
         return [position for row in self.rows for position in row]
 
     def split(self, parts: int) -> list[Frame]:
-        """At most so many frames of about as many rows each, in the order of the rows."""
+        """At most `parts` frames of about equally many rows, in the order of the rows."""
         size = -(-len(self.rows) // parts)
         return [Frame(self.width, self.rows[start : start + size]) for start in range(0, len(self.rows), size)]
 
@@ -68,7 +68,7 @@ def plan(lengths: Sequence[int], budget: int, *, packs: bool) -> Iterator[list[i
         lengths: tokens of each text.
         budget: tokens of a batch.
         packs: whether texts may share a row. If so, the whole list is packed into rows, and a batch is some of them;
-            else a batch has texts of like length.
+            else a batch has texts of similar length.
     """
     return _plan_rows(lengths, budget) if packs else _plan_by_length(lengths, budget)
 
@@ -129,17 +129,17 @@ def arrange(lengths: Sequence[int], packs: bool, start: int = START) -> tuple[Fr
 
 
 _remembered = lru_cache(maxsize=16)(arrange)
-"""Of every batch it is asked twice: how much is computed, and how."""
+"""A cache, because each batch is laid out twice: to count what is computed, and to compute it."""
 
 
 def round_up(length: int) -> int:
-    """A row's width for a length: few different ones, since a runtime prepares itself anew for each."""
+    """A row's width for a length: few different widths, because a runtime prepares again for each new one."""
     step = 4 if length <= SHORT else 8
     return -(-length // step) * step
 
 
 class Rows:
-    """Rows of one width while texts are put into them by best fit: each where it leaves least room.
+    """Rows of one width that are filled by best fit: each text goes where it leaves the least room.
 
     Args:
         width: tokens of a row.
@@ -211,7 +211,7 @@ def _filled(
 ) -> tuple[list[Frame], list[int]]:
     """Frames of the runs with short texts in what is left of their rows, and the short texts that did not fit.
 
-    Where one text does not fit, no other of its length does, so that a run tries each length and not each text.
+    If one text does not fit, no other of its length does, so a run tries each length and not each text.
     """
     by_length = defaultdict[int, deque[int]](deque)  # longest first, like `short`
     for position in short:
@@ -229,7 +229,7 @@ def _filled(
 
 
 def _shared(short: Sequence[int], lengths: Sequence[int]) -> Frame:
-    """The cheapest frame of short texts, longest first: best fit into rows of each width that could do."""
+    """The cheapest frame of short texts, longest first: best fit into rows of each possible width."""
     longest = lengths[short[0]]
     together = round_up(sum(lengths[position] for position in short))
     widths = {round_up(longest), *(width for width in SHARED_WIDTHS if longest <= width < together)}

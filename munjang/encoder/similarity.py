@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def matrix(queries: NDArray[np.float32], candidates: NDArray[np.float32], function: str) -> NDArray[np.float32]:
-    """Scores float32 [q, c] of raw vectors [q, d] and [c, d]; higher is nearer.
+    """Scores float32 [q, c] of raw vectors [q, d] and [c, d]; higher means more similar.
 
-    Distances go row by row of queries, so that memory stays q × c and nothing is lost to cancellation.
+    Distances are computed per row of queries, so memory stays q × c and no precision is lost to cancellation.
     """
     scores: NDArray[np.float32]
     match function:
@@ -34,7 +34,7 @@ def matrix(queries: NDArray[np.float32], candidates: NDArray[np.float32], functi
 
 
 def pairwise(left: NDArray[np.float32], right: NDArray[np.float32], function: str) -> NDArray[np.float32]:
-    """Scores float32 [n] of raw vectors [n, d] row by row; higher is nearer."""
+    """Scores float32 [n] of raw vectors [n, d] row by row; higher means more similar."""
     scores: NDArray[np.float32]
     match function:
         case "cosine":
@@ -54,7 +54,7 @@ def pairwise(left: NDArray[np.float32], right: NDArray[np.float32], function: st
 def top_k(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """The `k` highest scores of each row of float32 [q, c], best first, and their columns: both [q, min(k, c)].
 
-    Of equal scores the one further left comes first.
+    Of equal scores the left one comes first.
     """
     columns = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, columns, axis=1), columns

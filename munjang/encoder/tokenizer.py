@@ -1,6 +1,6 @@
 """Fast tokenising for transformer models: the model's own tokenizer without padding, cut at its limit.
 
-Padding is left to the batch, so whatever a tokenizer.json carries of padding and truncation is switched off here.
+The batch adds padding, so the padding and truncation settings of a tokenizer.json are switched off here.
 """
 
 from __future__ import annotations

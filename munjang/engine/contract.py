@@ -1,4 +1,4 @@
-"""What the engine gives to the programs: leases on resident versions, and their states. The whole contract."""
+"""What the engine offers to the programs: leases on loaded versions, and their states. This is the whole contract."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class VersionState(StrEnum):
-    """Where a version stands in this process."""
+    """The state of a version in this process."""
 
     PUBLISHED = "published"
     LOADING = "loading"
@@ -43,7 +43,7 @@ class AliasStatus:
 
 
 class Lease(Protocol):
-    """The right to use one resident version; it is not unloaded before `release`, which may be called once or more."""
+    """The right to use one loaded version; it is not unloaded before `release`, which may be called more than once."""
 
     @property
     def version(self) -> int:
@@ -56,12 +56,12 @@ class Lease(Protocol):
     def share(self) -> Lease:
         """A second lease on the same version, released on its own. Only an unreleased lease can be shared.
 
-        It never fails, also while the version drains. A forward holds one, so that a caller who leaves in its middle
-        does not take the model from under it.
+        It never fails, even while the version drains. A forward holds one, so the model is not closed under it when the
+        caller leaves.
         """
 
     def release(self) -> None:
-        """Give the right back."""
+        """Release the lease."""
 
     def __enter__(self) -> Self:
         """Use as a context manager, released at the end."""
@@ -78,7 +78,7 @@ class EngineContract(Protocol):
 
         Raises:
             VersionNotFound: no version or alias of that name.
-            VersionLoading: known and on its way, but not ready.
+            VersionLoading: known and being loaded, but not ready.
             VersionNotReady: known, but not served by this process.
         """
 
@@ -90,4 +90,4 @@ class EngineContract(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether the first watched alias has a version to answer with. The others do not hold a server back."""
+        """Whether the first watched alias has a version to answer with. A server does not wait for the others."""

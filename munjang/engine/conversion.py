@@ -1,8 +1,8 @@
-"""Converting a model in a process of its own, so that a program that serves imports no torch and keeps its pace.
+"""Converts a model in a separate process, so that a program that serves imports no torch and stays responsive.
 
 The program starts this module, writes one `ConversionRequest` as a line of JSON to its standard input and reads one
 `ConversionResult` from its standard output. The input stays open while the conversion is wanted: when it closes,
-because the program ended in whatever way, the process ends. Its log lines come out among the program's.
+because the program ended in any way, the process ends. Its log lines appear among the program's.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from munjang.settings import Settings
 from munjang.telemetry import setup_logging
 
 SECONDS = 1800.0
-"""A conversion that takes longer is given up; a large model beside a busy server takes minutes."""
+"""A conversion that takes longer is stopped; a large model beside a busy server takes minutes."""
 
 NICENESS = 5
-"""The priority of a gentle conversion: where all cores are busy it gets a third of what another process gets."""
+"""The priority of a gentle conversion: if all cores are busy it gets a third of what another process gets."""
 
 LONGEST_MESSAGE = 4000
-"""Characters of an error that are passed on; a pipe holds so many while nobody reads."""
+"""Characters of an error that are passed on; a pipe can hold this many unread."""
 
 COMMAND = (sys.executable, "-P", "-m", "munjang.engine.conversion")
 
@@ -88,7 +88,7 @@ class ConversionResult(BaseModel):
     """How it ended.
 
     Attributes:
-        error: the name of the error's class in `munjang.errors`; empty where all went well.
+        error: the name of the error's class in `munjang.errors`; empty if it succeeded.
         message: what it said.
     """
 
@@ -155,7 +155,7 @@ class ModelConverter:
         ConversionResult.model_validate_json(said).check()
 
     def stop(self) -> None:
-        """End the one that runs, and let none begin any more."""
+        """Stop the running conversion, and start no more."""
         with self._lock:
             self._stopped = True
             if self._process is not None:
@@ -174,7 +174,7 @@ def main() -> None:
     request = ConversionRequest.model_validate_json(sys.stdin.readline())
     threading.Thread(target=_end_with_the_program, daemon=True).start()
     if request.gently:
-        with suppress(AttributeError, OSError):  # a courtesy to what is being served, where the system knows it
+        with suppress(AttributeError, OSError):  # lets serving go first, if the system has such a priority
             os.nice(NICENESS)
     os.write(answers, _convert(request).model_dump_json().encode())
 
@@ -184,7 +184,7 @@ def _convert(request: ConversionRequest) -> ConversionResult:
         from munjang.encoder.openvino_runtime.convert import convert  # noqa: PLC0415 - seconds of import, at the priority set above
 
         convert(request.folder, request.options())
-    except Exception as error:  # noqa: BLE001 - whatever it is, the program is told
+    except Exception as error:  # noqa: BLE001 - whatever it is, the program gets it as the result
         _log.debug("the model was not converted", exc_info=True)
         return ConversionResult.of(error)
     return ConversionResult()

@@ -1,10 +1,10 @@
-"""The engine: follows the aliases of the registry, and loads, swaps and unloads versions in a thread of its own.
+"""The engine: follows the aliases of the registry, and loads, swaps and unloads versions in its own thread.
 
     registry says 8 ─▶ load 8 ─▶ verify ─▶ probe ─▶ warm ─▶ alias moves to 8 ─▶ 7 is kept as the previous one
                          │ anything wrong                                        6 drains and is unloaded
-                         └─▶ 8 is FAILED with the reason, 7 serves on, and 8 is tried again later
+                         └─▶ 8 is FAILED with the reason, 7 keeps serving, and 8 is tried again later
 
-Callers never wait for any of this: `acquire` takes what is resident.
+Callers never wait for any of this: `acquire` leases a loaded version.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Loader(Protocol):
         """The version's manifest and its encoder, verified and warm."""
 
     def stop(self) -> None:
-        """Load no more; a load that runs may fail at once. Called from another thread."""
+        """Load nothing more; a running load may fail at once. Called from another thread."""
 
 
 class EngineObserver(Protocol):
     """Told of every load, swap and unload."""
 
     def load_finished(self, version: int, seconds: float, error: Exception | None) -> None:
-        """A version was loaded, verified and warmed, or failed with an error; the others serve on."""
+        """A version was loaded, verified and warmed, or failed with an error; the others keep serving."""
 
     def alias_moved(self, alias: str, old: int, new: int, seconds: float) -> None:
         """An alias answers with another version, `seconds` after the registry said so; `old` is 0 the first time."""
@@ -58,7 +58,7 @@ class EngineObserver(Protocol):
 
 
 class SilentObserver:
-    """Nobody wants to know."""
+    """An observer that ignores every event."""
 
     def load_finished(self, version: int, seconds: float, error: Exception | None) -> None:
         """Do nothing."""
@@ -100,11 +100,11 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="munjang-engine-loader", daemon=True)
 
     def start(self) -> None:
-        """Begin to load what the aliases name."""
+        """Start to load the versions that the aliases name."""
         self._thread.start()
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take note of a new state of the registry; give this to a `Watcher` as its callback.
+        """Follow a new state of the registry; pass this to a `Watcher` as its callback.
 
         An alias of a version that is resident moves at once, whatever is being loaded.
         """
@@ -154,7 +154,7 @@ class Engine:
                 self._wake.wait(self._table.seconds_to_retry(self._watched))
 
     def _step(self) -> bool:
-        """Move what can move, retire what nobody needs, load one version; whether there may be more to do at once."""
+        """Move aliases that can move, retire unneeded versions, load one; whether there may be more to do at once."""
         self._move_aliases()
         self._table.retire(lambda: self._table.unneeded(self._watched, keep_previous=self._keep_previous))
         version = self._table.next_to_load(self._watched)
@@ -169,14 +169,14 @@ class Engine:
 
     def _load(self, version: int) -> None:
         if self._table.serving:
-            with suppress(OSError, AttributeError):  # where the system knows priorities of threads
+            with suppress(OSError, AttributeError):  # if the system has priorities of threads
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         self._make_room(version)
         self._report(version, VersionState.LOADING)
         started = time.monotonic()
         try:
             manifest, encoder = self._loader(version, lambda state: self._report(version, state))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a new version, the old ones serve on
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a new version, the old ones keep serving
             self._table.fail(version, error)
             self._observer.load_finished(version, time.monotonic() - started, error)
             return
@@ -187,7 +187,7 @@ class Engine:
         self._observer.load_finished(version, time.monotonic() - started, None)
 
     def _make_room(self, version: int) -> None:
-        """Give up the versions that are only kept for a rollback, where memory is short."""
+        """Unload the versions that are only kept for a rollback, if memory is short."""
         table = self._table
         with table.lock:
             manifest = table.published.get(version)
@@ -201,10 +201,10 @@ class Engine:
             self._table.loading[version] = state
 
     def _close_soon(self, loaded: LoadedVersion) -> None:
-        """Close it on a thread of its own: who gives back a last lease, an event loop perhaps, must not wait."""
+        """Close it on a separate thread: the one that releases a last lease, perhaps an event loop, must not wait."""
         try:
             self._closer.submit(self._close, loaded)
-        except RuntimeError:  # shut down: nothing is served any more, so that anyone can wait
+        except RuntimeError:  # shut down: nothing is served any more, so any thread can wait
             self._close(loaded)
 
     def _close(self, loaded: LoadedVersion) -> None:

@@ -1,4 +1,4 @@
-"""How much memory there is for one more model, and giving it back to the system after one was closed."""
+"""How much memory is available for one more model, and how to return it to the system after a model was closed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NEEDED = 2.0
 
 
 def room_for(size_bytes: int) -> bool:
-    """Whether a model of that size can be loaded beside what is resident; True where the system does not tell."""
+    """Whether a model of that size can be loaded beside what is resident; True if the system does not report it."""
     available = available_bytes()
     return available is None or available > NEEDED * size_bytes
 
 
 def available_bytes() -> int | None:
-    """Memory that can be had without swapping, within the container's limit; None where the system does not tell."""
+    """Memory that can be had without swapping, within the container's limit; None if the system does not report it."""
     found = [value for value in (_system_available(), _container_available()) if value is not None]
     return min(found) if found else None
 
@@ -36,7 +36,7 @@ def give_back() -> None:
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):
-        return  # another C library: it has no such call, and no such habit
+        return  # another C library: it has no such call, and does not keep the pages
 
 
 def _system_available(meminfo: Path = Path("/proc/meminfo")) -> int | None:
@@ -49,7 +49,7 @@ def _system_available(meminfo: Path = Path("/proc/meminfo")) -> int | None:
 
 
 def _container_available(cgroup: Path = CGROUP) -> int | None:
-    """By the limit of the container (cgroup v2, else v1). Pages of files that nobody used lately do not count."""
+    """By the limit of the container (cgroup v2, else v1). Inactive pages of cached files do not count."""
     v2 = ("memory.max", "memory.current", "memory.stat", "inactive_file")
     v1 = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file")
     for limit_file, usage_file, stat_file, inactive in (v2, v1):

@@ -1,7 +1,7 @@
-"""What a loaded model passes before it serves: it makes the recorded vectors, and every shape has run once.
+"""What a loaded model must pass before it serves: it reproduces the recorded vectors, and every shape has run once.
 
-Probing tells whether it is the model that was published. Warming runs the shapes that it will serve, so that the first
-calls on it are not the slow ones.
+Probing shows that it is the model that was published. Warming runs the shapes that it will serve, so that the first
+calls on it are not slow.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def _cosine(vector: np.ndarray, recorded: np.ndarray, text: str, least: float) -
 
 
 def warm(encoder: Encoder, budget: int, longest: float = math.inf) -> None:
-    """Run one text at each width, shortest first, then rows of short texts, then one as large a batch as will come.
+    """Run one text at each width, shortest first, then rows of short texts, then one batch of the largest size.
 
-    That is one of `budget` tokens, or fewer where those take more than `longest` seconds. Last, every stream runs its
+    That has `budget` tokens, or fewer if those take more than `longest` seconds. Last, every stream runs its
     share of that at the same time, since each has memory of its own.
     """
     texts = _longest_sample(encoder)

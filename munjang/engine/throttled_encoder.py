@@ -1,4 +1,4 @@
-"""An encoder for loading beside versions that serve: small batches, and a rest after each forward."""
+"""An encoder for loading beside versions that serve: small batches, and a pause after each forward."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ BUDGET = 4 * SHORT
 """The most tokens of a batch; a single text may have more."""
 
 REST = 2.0
-"""A rest, in times of the forward before it: so loading takes at most a third of the processor."""
+"""The pause, as a multiple of the forward before it: so loading takes at most a third of the processor."""
 
 
 class ThrottledEncoder:
-    """An `Encoder` that rests after each forward, and is the one that it wraps in everything else."""
+    """An `Encoder` that pauses after each forward; everything else is passed to the encoder that it wraps."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -50,7 +50,7 @@ class ThrottledEncoder:
     def forward(
         self, batch: Sequence[Tokens], *, share: bool = False, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:
-        """The forward, and a rest."""
+        """Run the forward, then pause."""
         started = time.monotonic()
         rows = self._encoder.forward(batch, share=share, cancellation=cancellation)
         time.sleep(REST * (time.monotonic() - started))

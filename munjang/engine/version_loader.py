@@ -1,8 +1,8 @@
-"""Loading one version: fetch and verify its files, convert where needed, load, compare with its probes, warm.
+"""Loads one version: fetch and verify its files, convert it if needed, load it, compare it with its probes, warm it.
 
-On a CPU a model is converted once, and its export is kept in the cache. An export that is not right is made again,
-once: if a fresh one does not give the recorded vectors either, that is noted, and the version is not converted again
-until its files or the libraries change.
+On a CPU a model is converted once, and its export is kept in the cache. If an export gives wrong vectors, it is made
+again, once. If a fresh export is wrong too, that is recorded, and the version is not converted again until its files or
+the libraries change.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class VersionLoader:
         """Return a version's manifest and an encoder that is ready to serve; `progress` is told when it begins to warm.
 
         Raises:
-            RegistryError: the files are not what was published, or cannot be had.
+            RegistryError: the files are not what was published, or cannot be fetched.
             ModelError: the files are right, but the model cannot serve.
             ConfigurationError: the machine lacks what the settings ask for.
         """
@@ -95,20 +95,20 @@ class VersionLoader:
         return manifest, encoder
 
     def stop(self) -> None:
-        """Give up converting, now and from now on; may be called from any thread."""
+        """Stop converting, now and from now on; may be called from any thread."""
         self._converter.stop()
 
     @property
     def _beside_others(self) -> bool:
-        """Whether versions that were loaded before are in use, so that a load must not take the machine from them."""
+        """Whether versions that were loaded before are in use, so a load must leave them the processor."""
         return bool(self._loaded)
 
     def _throttled(self, encoder: Encoder, budget: int) -> tuple[Encoder, int]:
-        """The encoder to probe and warm, and the most tokens of a batch; throttled where others serve."""
+        """The encoder to probe and warm, and the most tokens of a batch; throttled if others serve."""
         return (ThrottledEncoder(encoder), min(budget, BUDGET)) if self._beside_others else (encoder, budget)
 
     def _load(self, folder: Path, manifest: Manifest) -> Encoder:
-        """Load and probe; a cached export that is not right is dropped and made again, unless a fresh one was wrong."""
+        """Load and probe; a cached export that is wrong is deleted and made again, unless a fresh one was wrong."""
         export = self._settings.cache_folder / "exports" / _key(manifest, EXPORT_FORM, _release("openvino"))
         rejection = self._rejection(manifest)
         attempt = _Attempt(export)
@@ -121,7 +121,7 @@ class VersionLoader:
                 _log.warning("the export of version %d is made again: %s", manifest.version, error)
                 shutil.rmtree(export, ignore_errors=True)
             else:
-                with suppress(OSError):  # a cache that this process may only read
+                with suppress(OSError):  # a read-only cache
                     rejection.unlink(missing_ok=True)
                 return encoder
         elif rejection.exists():
@@ -225,7 +225,7 @@ class _Attempt:
 
 
 def _key(manifest: Manifest, *parts: object) -> str:
-    """A name that differs for other files of the version, and for other parts."""
+    """A name that depends on the files of the version and on the other parts."""
     files = "".join(f"{entry.path}:{entry.sha256};" for entry in manifest.files)
     head = "".join(f"{part};" for part in parts)
     return hashlib.sha256(f"{head}{files}".encode()).hexdigest()[:32]

@@ -1,7 +1,7 @@
-"""Which versions are loaded, which alias answers with which, and why others are not: the state that callers read.
+"""Which versions are loaded, which version each alias answers with, and why others do not: the state that callers read.
 
-A loaded version counts its leases. It is retired when no alias needs it, takes no new leases then, and is closed when
-the last one is given back. Loading and closing are left to the engine.
+A loaded version counts its leases. It is retired when no alias needs it. It then gives no new leases, and is closed
+when the last one is released. Loading and closing are left to the engine.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from munjang.registry.layout import AliasRecord, Manifest
 
 DEFAULT_ALIAS = "stable"
-"""What a request means that names no version."""
+"""The alias of a request that names no version."""
 
 FIRST_RETRY_SECONDS = 5.0
 LAST_RETRY_SECONDS = 300.0
 LAST_MODEL_RETRY_SECONDS = 3600.0
-"""The waits before a version that failed is loaded again: the first one, and the longest. Where the model itself
-failed, as by its probes, the longest is an hour: nothing but new files or libraries will help."""
+"""The waits before a version that failed is loaded again: the first one, and the longest. If the model itself
+failed, for example its probes, the longest is an hour: only new files or libraries will help."""
 
 
 class LoadedVersion:
@@ -37,8 +37,8 @@ class LoadedVersion:
     Args:
         manifest: what was published.
         encoder: its loaded model.
-        on_drained: called once, when nobody can use it any more, in whatever thread gave back the last lease: see to it
-            that the encoder is closed.
+        on_drained: called once, when it can no longer be used, in the thread that released the last lease: it must
+            get the encoder closed.
     """
 
     def __init__(self, manifest: Manifest, encoder: Encoder, on_drained: Callable[[LoadedVersion], None]) -> None:
@@ -63,7 +63,7 @@ class LoadedVersion:
         return VersionLease(self)
 
     def retire(self) -> None:
-        """Take no new leases, and be drained once the last one is given back."""
+        """Give no new leases, and be drained once the last one is released."""
         with self._lock:
             if self._retired:
                 return
@@ -73,7 +73,7 @@ class LoadedVersion:
             self._on_drained(self)
 
     def share(self) -> VersionLease:
-        """One more lease for the holder of an unreleased one; given while the version drains, too.
+        """One more lease for the holder of an unreleased one, even while the version drains.
 
         Raises:
             RuntimeError: the last lease was given back after the version was retired, so the model is closed.
@@ -86,7 +86,7 @@ class LoadedVersion:
         return VersionLease(self)
 
     def release(self) -> None:
-        """Called by a lease, once."""
+        """Release one lease; each lease calls this once."""
         with self._lock:
             self._leases -= 1
             last = self._retired and self._leases == 0
@@ -111,7 +111,7 @@ class VersionLease:
         return self._loaded.share()
 
     def release(self) -> None:
-        """Give the right back; a second call does nothing."""
+        """Release the lease; a second call does nothing."""
         if not self._released:
             self._released = True
             self._loaded.release()
@@ -191,7 +191,7 @@ class VersionTable:
             self.failures[version] = Failure(f"{type(error).__name__}: {error}", wait, time.monotonic() + wait)
 
     def retry_at_once(self, version: int) -> None:
-        """Let a version that failed be loaded again without a wait. Needs the lock."""
+        """Allow a failed version to be loaded again without a wait. Needs the lock."""
         if version in self.failures:
             self.failures[version] = Failure(self.failures[version].reason, 0.0, 0.0)
 

@@ -1,11 +1,11 @@
-"""A version's model as a folder on this machine, verified. Loading it as a model is left to the encoder.
+"""A version's model as a folder on this machine, verified. The encoder loads it.
 
-A local registry's own folder is verified where it lies. A remote version is downloaded into the cache under a name made
-of its files' hashes, so registries never mix there, and verified again each time it is asked for.
+The files of a local registry are verified in place. A remote version is downloaded into the cache, under a name made
+of its files' hashes, so registries never mix there. It is verified again at each use.
 
-When another copy comes, those that nobody has used for longest go. What an alias of the registry names, or could roll
-back to, stays; so does what the caller has loaded, and what any process of this machine used within the last hour, for
-it may be loading it.
+Before another copy is added, the least recently used ones are removed. Three kinds stay: copies that an alias of the
+registry names or could roll back to, versions that the caller has loaded, and copies that any process of this machine
+used within the last hour, because it may be loading them.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ WAIT_SECONDS = 600.0
 """How long to wait for another process of this machine that downloads the same version."""
 
 COPIES_KEPT: Final = 4
-"""How many copies stay where nobody says."""
+"""The default number of copies to keep."""
 
 UNUSED_SECONDS: Final = 3600.0
-"""A copy that was used more recently stays, whatever else is there: no load takes as long."""
+"""A copy that was used more recently always stays: no load takes that long."""
 
 _NAME: Final = re.compile(r"\.?([0-9]+)-[0-9a-f]{24}(\.partial)?")
 
@@ -66,7 +66,7 @@ def fetch(
 
     Raises:
         VersionNotFound: no such version.
-        InvalidManifest, UnsupportedManifest: its manifest cannot be believed.
+        InvalidManifest, UnsupportedManifest: its manifest is not valid.
         ForbiddenFile, PathEscape, IncompleteVersion, HashMismatch: its files are not what the manifest says.
         RegistryUnavailable: the registry cannot be read, or the cache cannot be written.
     """
@@ -106,7 +106,7 @@ def _intact(copies: LocalStorage, name: str, manifest: Manifest, progress: Progr
 def _download(
     registry: Registry, manifest: Manifest, copies: LocalStorage, name: str, progress: Progress | None
 ) -> None:
-    """Download under a hidden name, which the lock keeps for this process, and move the whole folder into its place."""
+    """Download under a hidden name, which the lock reserves for this process, then move the whole folder into place."""
     remote, partial = model_folder(manifest.version), f".{name}.partial"
     check_listing(registry.storage.files(remote), manifest)
     copies.remove(partial)
@@ -151,7 +151,7 @@ def _used(copies: LocalStorage, name: str) -> float:
 
 
 def _remove(copies: LocalStorage, name: str) -> None:
-    """Remove a copy, unless another process downloads it just now."""
+    """Remove a copy, unless another process is downloading it."""
     whole = name.removeprefix(".").removesuffix(".partial")
     with suppress(RegistryUnavailable), copies.lock(f"{whole}.lock", 0):
         copies.remove(name)

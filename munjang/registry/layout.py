@@ -27,7 +27,7 @@ MANIFEST = "manifest.json"
 MODEL = "model"
 
 RETIRED = b'{"retired": true}\n'
-"""Stands in place of a manifest whose version was removed or never finished. Its number is not given again: vectors of
+"""Takes the place of the manifest of a version that was removed or never finished. Its number is not reused: vectors of
 two versions must never share a name."""
 
 FORMAT = 1
@@ -72,7 +72,7 @@ class Probe(_Record):
 
 
 class Description(_Record):
-    """What a publisher says of a model; the store adds number, time and files to make the manifest of it."""
+    """A publisher's description of a model; the store makes the manifest from it by adding number, time and files."""
 
     dimensions: Annotated[int, Field(gt=0)]
     max_tokens: Annotated[int, Field(gt=0)]
@@ -94,7 +94,7 @@ class Description(_Record):
 
 
 class Manifest(Description):
-    """A version's manifest. A version exists once this file stands, and never changes afterwards."""
+    """A version's manifest. A version exists once this file is written, and never changes afterwards."""
 
     format: int = FORMAT
     version: Annotated[int, Field(gt=0)]
@@ -146,7 +146,7 @@ def parse_manifest(data: bytes, version: int) -> Manifest:
 
     Raises:
         UnsupportedManifest: its format is newer than this program reads.
-        InvalidManifest: it is not valid, or speaks of another version.
+        InvalidManifest: it is not valid, or is that of another version.
         ForbiddenFile: it names a file that a model folder may not hold.
         PathEscape: it names a path outside the folder.
     """
@@ -191,7 +191,7 @@ def explain(error: ValidationError) -> str:
 
 
 def _check_files(manifest: Manifest) -> None:
-    """Refuse names that are not plain, or that could not stand beside each other in one folder."""
+    """Refuse names that are not plain, or that cannot exist together in one folder."""
     seen: set[str] = set()
     for entry in manifest.files:
         check_path(entry.path)

@@ -1,7 +1,7 @@
-"""A registry behind fsspec: object stores and memory. One object appears whole or not at all, and nothing is renamed.
+"""A registry behind fsspec: object stores and memory. An object appears completely or not at all; nothing is renamed.
 
 An exclusive create is the store's own (`mode="create"`: conditional writes on S3, Google and Azure). A backend that
-only emulates it can lose a race between two machines that publish in the same instant.
+only emulates it can lose a race between two machines that publish at the same instant.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class ObjectStorage:
                 return
 
     def lock(self, path: str, timeout: float = LOCK_SECONDS) -> AbstractContextManager[object]:
-        """Nothing: an object store has no locks. Of two changes in the same instant the last one stands, whole."""
+        """Nothing: an object store has no locks. Of two changes at the same instant the last one wins, completely."""
         del path, timeout
         return nullcontext()
 

@@ -1,9 +1,9 @@
-"""Publishing a model folder as the next version: check, claim a number, copy and hash, commit, clear up.
+"""Publishing a model folder as the next version: check, claim a number, copy and hash, commit, clean up.
 
-A number is claimed by creating `versions/<n>/claim.json` exclusively. What decides over it later is `manifest.json`,
-created exclusively too: by its publisher, as the commit mark, or, once the claim has shown no life for a whole lease,
-by another publisher, as the mark RETIRED. Only one of the two can succeed, so a publisher that wakes up late cannot
-commit a version whose files were cleared. A number is never given twice, nor does a dead one hold up the next.
+A publisher claims a number by creating `versions/<n>/claim.json` exclusively. `manifest.json`, created exclusively too,
+decides later: its publisher writes it as the commit mark. If the claim has shown no life for a whole lease, another
+publisher writes it as the mark RETIRED. Only one of the two can succeed, so a publisher that wakes up late cannot
+commit a version whose files were removed. A number is never reused, and a dead publisher does not block the next one.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from munjang.registry.verify import Progress
 
 LEASE_SECONDS = 3600.0
-"""A publisher that has written nothing for so long is dead."""
+"""A publisher that has written nothing for this long counts as dead."""
 
 RENEW_SECONDS = 30.0
 """How often a living publisher renews its claim; far below the lease."""
 
 ATTEMPTS = 100
-"""How many numbers in a row another publisher may snatch away."""
+"""How many numbers in a row other publishers may claim first."""
 
 _CLAIM = "claim.json"
 _TEMPORARY = re.compile(r"\.[^/]+\.json\.[0-9a-f]+\.tmp")
@@ -116,7 +116,7 @@ def _walk(folder: Path, prefix: str) -> Iterator[str]:
 
 
 def _check(description: Description) -> None:
-    """Refuse, before a number is spent on it, what could be written but not read back."""
+    """Refuse, before a number is used, what could be written but not read back."""
     try:
         type(description).model_validate_json(description.model_dump_json())
     except ValueError as error:
@@ -153,7 +153,7 @@ def _read(folder: Path, path: str) -> Iterator[bytes]:
 
 
 def _manifest_bytes(description: Description, version: int, files: tuple[FileEntry, ...]) -> tuple[Manifest, bytes]:
-    described = description.model_dump(include=set(Description.model_fields))  # also of a manifest: without its number
+    described = description.model_dump(include=set(Description.model_fields))  # also a manifest: without its number
     manifest = Manifest(**described, version=version, created_at=datetime.now(UTC), files=files)
     data = manifest.model_dump_json(indent=2).encode() + b"\n"
     return parse_manifest(data, version), data
@@ -175,7 +175,7 @@ class Claim:
         self._renewed = time.monotonic()
 
     def renew(self, _: int = 0) -> None:
-        """Show life, at most every RENEW_SECONDS; call it between the pieces of a long upload."""
+        """Renew the claim, at most every RENEW_SECONDS; call it between the pieces of a long upload."""
         if time.monotonic() - self._renewed > RENEW_SECONDS:
             self._storage.replace(_claim_path(self.version), self._data)
             self._renewed = time.monotonic()
@@ -184,7 +184,7 @@ class Claim:
         """Write the manifest: from here on the version exists.
 
         Raises:
-            PublishConflict: the claim was held dead and the number was retired.
+            PublishConflict: the claim had expired and the number was retired.
         """
         if not self._storage.create(manifest_path(self.version), manifest):
             msg = f"version {self.version} was given up by another publisher: this one showed no life for too long"
@@ -215,7 +215,7 @@ def claim(storage: Storage) -> Claim:
 
 
 def clear(storage: Storage, version: int) -> None:
-    """Remove all of a retired version but its mark."""
+    """Remove everything of a retired version except its mark."""
     for name in storage.children(version_folder(version)):
         if name != MANIFEST:
             storage.remove(f"{version_folder(version)}/{name}")

@@ -1,10 +1,10 @@
-"""Where the registry keeps its files: what it asks of a storage, and the storage on a local disk.
+"""Where the registry keeps its files: what it needs of a storage, and the storage on a local disk.
 
-Only what publishing and reading need: names, whole small files, streams of large ones, an exclusive create and an
+Only what publishing and reading need: names, small files as a whole, large files as streams, an exclusive create and an
 atomic replace. `object_storage` does the same behind fsspec. Neither knows what a version is.
 
-On a disk a new file is written beside its place, synced, and then linked (exclusively) or renamed over the old one; its
-folder is synced too. A kill leaves at most a hidden temporary file behind.
+On a disk, a new file is written beside its place, synced, and then linked (exclusively) or renamed over the old one;
+its folder is synced too. A kill leaves at most a hidden temporary file behind.
 """
 
 from __future__ import annotations
@@ -93,13 +93,13 @@ class Storage(Protocol):
         """Write a small file; readers see the old or the new one, never a part."""
 
     def write(self, path: str, chunks: Iterable[bytes]) -> None:
-        """Write a large file that nobody reads yet, durably."""
+        """Write a large file that has no readers yet, durably."""
 
     def remove(self, path: str) -> None:
-        """Remove a file, or a folder with all in it; nothing happens where there is none."""
+        """Remove a file, or a folder with its content; nothing happens if there is none."""
 
     def lock(self, path: str, timeout: float = LOCK_SECONDS) -> AbstractContextManager[object]:
-        """Keep other processes out of the same lock where the storage can; elsewhere it does nothing.
+        """Keep other processes out of the same lock if the storage has locks; otherwise do nothing.
 
         Raises RegistryUnavailable where the lock is not free within `timeout` seconds.
         """
@@ -107,7 +107,7 @@ class Storage(Protocol):
 
 @contextmanager
 def guarded(url: str, doing: str, *passing: type[Exception]) -> Iterator[None]:
-    """Turn whatever a storage raises into RegistryUnavailable, but for the errors that the caller expects."""
+    """Turn every error of a storage into RegistryUnavailable, except those that the caller expects."""
     try:
         yield
     except Exception as error:
@@ -197,7 +197,7 @@ class LocalStorage:
             _sync_folder(target.parent)
 
     def move(self, path: str, target: str) -> None:
-        """Give a folder its final name; what stood there is removed first."""
+        """Give a folder its final name; what was there is removed first."""
         self.remove(target)
         with guarded(self.url, f"writing {target}"):
             self.path(path).rename(self.path(target))
@@ -295,7 +295,7 @@ def _file_info(status: os.stat_result) -> FileInfo:
 
 
 def _link(temporary: Path, target: Path, data: bytes) -> None:
-    """Give a finished file its name, if nothing has it yet. Raises FileExistsError where something has."""
+    """Give a finished file its name, if the name is free. Raises FileExistsError if it is not."""
     try:
         os.link(temporary, target)
     except OSError as error:

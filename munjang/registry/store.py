@@ -1,7 +1,7 @@
 """The registry as programs see it: publish, resolve, promote, roll back, verify, remove.
 
-An alias is a small file that names a version and the one that it named before; aliases are read and moved here. How a
-folder is published is in `publish`, and where files are kept in `storage` and `object_storage`.
+An alias is a small file with the version that it names and the one that it named before; this module reads and moves
+aliases. `publish` publishes a folder; `storage` and `object_storage` keep the files.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ if TYPE_CHECKING:
     from munjang.registry.verify import Progress
 
 DEFAULT = "stable"
-"""What a caller gets who asks for no version."""
+"""The alias of a caller who names no version."""
 
 _LOCK = f"{ALIASES}/.lock"
-"""Taken by whoever changes an alias or removes a version, where the storage has locks."""
+"""The lock for changing an alias or removing a version, if the storage has locks."""
 
 _SUFFIX = ".json"
 _log = logging.getLogger(__name__)
@@ -73,11 +73,11 @@ class Registry:
     """
 
     def __init__(self, url: str, *, lease_seconds: float = LEASE_SECONDS) -> None:
-        """Name the place; nothing is read or written yet.
+        """Set the place; nothing is read or written yet.
 
         Args:
             url: a folder, which need not exist, or an fsspec URL.
-            lease_seconds: a publisher that wrote nothing for so long is dead, and what it left may be cleared.
+            lease_seconds: a publisher that wrote nothing for this long is dead, and its files may be removed.
 
         Raises:
             ConfigurationError: an unknown protocol, or one whose package is not installed.
@@ -98,7 +98,7 @@ class Registry:
             ForbiddenFile, PathEscape: the folder holds what a model may not hold.
             IncompleteVersion: there is no such folder, or it is empty.
             InvalidManifest: the description cannot be written and read back.
-            PublishConflict: this publisher stood still so long that another one gave its number up.
+            PublishConflict: this publisher paused so long that another one retired its number.
         """
         return publish(self.storage, folder, description, self._lease_seconds, progress)
 
@@ -118,7 +118,7 @@ class Registry:
 
         Raises:
             VersionNotFound: no such version.
-            InvalidManifest, UnsupportedManifest, ForbiddenFile, PathEscape: its manifest cannot be believed.
+            InvalidManifest, UnsupportedManifest, ForbiddenFile, PathEscape: its manifest is not valid.
         """
         return parse_manifest(self._manifest_bytes(version), version)
 
@@ -179,7 +179,7 @@ class Registry:
         return records, problems
 
     def promote(self, alias: str, version: int, by: str = "") -> AliasRecord:
-        """Let an alias name a version, and remember the one it named before. Nothing changes if it names it already.
+        """Point an alias at a version, and remember the one it named before. Nothing changes if it names it already.
 
         Raises:
             InvalidOption: not a name for an alias.
@@ -197,7 +197,7 @@ class Registry:
             return self._move(alias, version, record.version if record else 0, by)
 
     def rollback(self, alias: str, by: str = "") -> AliasRecord:
-        """Let an alias name the version that it named before; a second rollback goes forward again.
+        """Point an alias at the version that it named before; a second rollback goes forward again.
 
         Raises:
             InvalidOption: not a name for an alias.
@@ -220,7 +220,7 @@ class Registry:
 
         Raises:
             VersionNotFound: no such version.
-            InvalidManifest, UnsupportedManifest: its manifest cannot be believed.
+            InvalidManifest, UnsupportedManifest: its manifest is not valid.
             ForbiddenFile, PathEscape, IncompleteVersion, HashMismatch: its files are not what the manifest says.
         """
         manifest = self.manifest(version)
@@ -228,7 +228,7 @@ class Registry:
         return manifest
 
     def remove(self, version: int, *, force: bool = False) -> None:
-        """Remove a version for ever; its number is not given again.
+        """Remove a version for good; its number is not reused.
 
         Args:
             version: a committed version.
@@ -246,7 +246,7 @@ class Registry:
             clear(self.storage, version)
 
     def local_folder(self, version: int) -> Path | None:
-        """Where a version's model lies on this machine, or None for a registry elsewhere. It was not looked at."""
+        """Where a version's model lies on this machine, or None for a registry elsewhere. It is not checked."""
         return self.storage.path(model_folder(version)) if isinstance(self.storage, LocalStorage) else None
 
     def _read_alias(self, alias: str) -> AliasRecord | None:
@@ -260,7 +260,7 @@ class Registry:
 
     @contextmanager
     def _locked(self, alias: str) -> Iterator[None]:
-        """Keep others from changing aliases, if this can be the name of one."""
+        """Take the lock for changing aliases, if this is a valid name of one."""
         if not ALIAS_PATTERN.fullmatch(alias):
             msg = f"{alias!r} cannot be an alias: a small letter, then up to 62 small letters, digits, - or _"
             raise InvalidOption(msg, field="alias")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from munjang.registry.storage import FileInfo, Storage
 
 Progress = Callable[[int], None]
-"""Told the number of bytes that were done since it was last called."""
+"""Gets the number of bytes that were read since its last call."""
 
 
 def verify_files(storage: Storage, folder: str, manifest: Manifest, progress: Progress | None = None) -> None:

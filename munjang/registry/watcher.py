@@ -1,8 +1,8 @@
-"""Following a registry by polling: there is no second channel that could be lost. Acting on a change is for others.
+"""Follows a registry by polling, because a second channel could lose changes. The callback acts on a change.
 
 A snapshot is the whole registry at one moment. A manifest never changes, so each is read once; an alias that cannot be
-read keeps its last good value. A registry that cannot be reached changes nothing: the last good snapshot stays, `error`
-says what is wrong, and polling goes on for as long as it takes.
+read keeps its last good value. If the registry cannot be reached, nothing changes: the last good snapshot stays,
+`error` says what is wrong, and polling continues.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from munjang.registry.store import Registry
 
 LOCAL_SECONDS = 1.0
-"""The interval on a disk, where looking costs nothing."""
+"""The interval on a disk, where a poll costs nothing."""
 
 REMOTE_SECONDS = 5.0
-"""The interval on an object store, where every look is a few requests."""
+"""The interval on an object store, where every poll is a few requests."""
 
 CLOSE_SECONDS = 1.0
 """How long `close` waits for a poll that is stuck in the network; its thread ends with the process."""
@@ -108,9 +108,9 @@ class Watcher:
 
     Args:
         registry: the registry to follow.
-        interval: seconds between two looks; 0 is every second on a disk and every five on an object store.
+        interval: seconds between two polls; 0 is every second on a disk and every five on an object store.
         callback: called in the watcher's thread with the first snapshot and with each that differs from the one before.
-            If it raises, that is logged, and it is called again at the next look.
+            If it raises, that is logged, and it is called again at the next poll.
 
     Raises:
         ConfigurationError: a negative interval.
@@ -142,16 +142,16 @@ class Watcher:
 
     @property
     def error(self) -> Exception | None:
-        """Why the last look failed, or None if it did not."""
+        """Why the last poll failed, or None if it succeeded."""
         return self._error
 
     def start(self) -> Self:
-        """Begin to look; the first look is at once."""
+        """Start to poll; the first poll is at once."""
         self._thread.start()
         return self
 
     def look(self, timeout: float = 10.0) -> bool:
-        """Look now, not at the next interval; whether a look that began after this call ended within `timeout`."""
+        """Poll now, not at the next interval; whether a poll that began after this call ended within `timeout`."""
         with self._looks:
             goal = self._begun + 1
             self._wake.set()
@@ -159,7 +159,7 @@ class Watcher:
             return self._ended >= goal
 
     def close(self) -> None:
-        """Stop looking. The callback is not called again; one that runs just now is waited for, a second at most."""
+        """Stop polling. The callback is not called again; if it is running, wait for it, one second at most."""
         self._closing.set()
         self._wake.set()
         with self._looks:
@@ -187,7 +187,7 @@ class Watcher:
             with self._looks:
                 self._ended = begun
                 self._looks.notify_all()
-            # replicas that started together must not ask together for ever
+            # replicas that started together must not keep polling together
             self._wake.wait(self.interval * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load, guards nothing
 
     def _look(self) -> None:
@@ -196,7 +196,7 @@ class Watcher:
             if snapshot.empty and self._latest is not None and not self._latest.empty:
                 msg = f"the registry {self._registry.url} is suddenly empty: it is taken to be unreachable"
                 raise RegistryUnavailable(msg)  # noqa: TRY301 - the same as one that says so itself
-        except Exception as error:  # noqa: BLE001 - whatever fails, the last snapshot stays and looking goes on
+        except Exception as error:  # noqa: BLE001 - whatever fails, the last snapshot stays and polling continues
             self._note(error)
             return
         self._note(None)
@@ -220,7 +220,7 @@ class Watcher:
         try:
             if self._callback is not None:
                 self._callback(snapshot)
-        except Exception:  # noqa: BLE001 - a handler that fails must not end the watching
+        except Exception:  # noqa: BLE001 - a handler that fails must not end the polling
             _log.exception("a change of the registry could not be handled; it is told again at the next look")
         else:
             self._delivered = snapshot

@@ -22,23 +22,23 @@ class BatchSettings(EngineSettings):
     )
     bulk_share: Share = Field(
         default=0.2,
-        description="The share of the engine that streams and large batches keep while interactive calls take all they "
-        "can get. Raise it where bulk work falls behind.",
+        description="The share of the engine that streams and large batches keep under interactive load. Raise it if "
+        "bulk work falls behind.",
     )
     interactive_seconds: Seconds = Field(
         default=0.25,
         description="A call whose forwards are expected to take longer than this waits in the bulk lane, with streams, "
-        "so that short calls pass it. Raise it where long texts are what people wait for.",
+        "so that short calls pass it. Raise it if people wait for long texts.",
     )
     bulk_turn_seconds: Seconds = Field(
         default=0.008,
-        description="How long one bulk batch may run while interactive calls are about, where only one forward can run "
-        "at a time: the most that they wait for it. Raise it for more bulk throughput, lower it for their latency.",
+        description="How long one bulk batch may run while interactive calls arrive, if only one forward can run "
+        "at a time: the longest that they wait for it. Raise it for more bulk throughput, lower it for their latency.",
     )
     bulk_yield_seconds: Annotated[float, Field(ge=0)] = Field(
         default=30.0,
-        description="For how long after the last interactive call one stream stays free for the next, or bulk batches "
-        "short. Raise it where interactive calls are rare and must be fast.",
+        description="How long after the last interactive call one stream stays free for the next, or bulk batches stay "
+        "short. Raise it if interactive calls are rare and must be fast.",
     )
     probe_seconds: Seconds = Field(
         default=1.0,
@@ -48,7 +48,7 @@ class BatchSettings(EngineSettings):
     stall_seconds: Seconds = Field(
         default=3.0,
         description="A forward that takes longer than this and four times longer than expected, and makes no progress, "
-        "is taken as stuck: health turns and callers are answered. Raise it on machines that pause.",
+        "counts as stuck: health reports NOT_SERVING and callers get an error. Raise it on machines that pause.",
     )
 
 
@@ -64,13 +64,13 @@ class ServerSettings(BatchSettings):
     )
     aliases: str = Field(
         default="stable",
-        description="The aliases to serve, with commas between. Add one (stable,canary) to have its version resident "
+        description="The aliases to serve, separated by commas. Add one (stable,canary) to have its version loaded "
         "too.",
     )
     keep_previous: bool = Field(
         default=True,
-        description="Keep the version that an alias named before resident, so that a rollback takes no loading. Turn "
-        "it off where memory holds one model only.",
+        description="Keep the version that an alias named before loaded, so that a rollback needs no loading. Turn "
+        "it off if memory holds one model only.",
     )
     max_texts: Positive = Field(
         default=1024, description="The most texts in one call. Raise it for bulk clients; bigger calls wait longer."
@@ -91,34 +91,33 @@ class ServerSettings(BatchSettings):
     )
     default_deadline_seconds: Seconds = Field(
         default=60.0,
-        description="The deadline of a call that brings none, since nothing waits for ever. Raise it for bulk callers "
+        description="The deadline of a call without one, because nothing may wait forever. Raise it for bulk callers "
         "that set no deadline of their own.",
     )
     stream_window: Positive = Field(
         default=8,
-        description="Batches of one EncodeStream call that are worked on at a time. Raise it for far-away clients, "
-        "lower it to save memory where there are many streams.",
+        description="Batches of one EncodeStream call that are processed at a time. Raise it for far-away clients, "
+        "lower it to save memory if there are many streams.",
     )
     inline_chars: Annotated[int, Field(ge=0)] = Field(
         default=1024,
-        description="Requests of at most so many characters are tokenised on the event loop, larger ones on a thread. "
-        "Lower it if one slow tokeniser holds up other calls.",
+        description="Requests of at most this many characters are tokenised on the event loop, larger ones on a "
+        "thread. Lower it if one slow tokeniser delays other calls.",
     )
     tokenize_threads: Positive = Field(
         default=2,
-        description="Threads that tokenise large requests and pack large replies. Raise it where the GPU waits for "
-        "them.",
+        description="Threads that tokenise large requests and pack large replies. Raise it if the GPU waits for them.",
     )
     embedding_cache_mb: Annotated[int, Field(ge=0)] = Field(
         default=0,
-        description="Megabytes of memory for vectors of texts that were encoded before, so that a text that comes "
-        "again takes no forward; 0: none are kept. Set it where callers repeat themselves, as in search queries. "
-        "One takes about 480 vectors of 384 components.",
+        description="Megabytes of memory for vectors of texts that were encoded before, so that a repeated text "
+        "needs no forward; 0: none are kept. Set it if callers send the same texts again, such as search queries. "
+        "One holds about 480 vectors of 384 components.",
     )
     reflection: bool = Field(
         default=True,
-        description="Serve gRPC reflection, so that grpcurl and the like need no proto files. Turn it off to hide the "
-        "API.",
+        description="Serve gRPC reflection, so that grpcurl and similar tools need no proto files. Turn it off to "
+        "hide the API.",
     )
     drain_seconds: Seconds = Field(
         default=25.0,
@@ -126,8 +125,8 @@ class ServerSettings(BatchSettings):
     )
     lame_duck_seconds: Annotated[float, Field(ge=0)] = Field(
         default=1.0,
-        description="How long new calls are still taken after SIGTERM, part of drain_seconds, while health already "
-        "says NOT_SERVING and load balancers turn away. Raise it where they notice late; Ctrl-C skips it.",
+        description="How long new calls are still accepted after SIGTERM, part of drain_seconds, while health already "
+        "reports NOT_SERVING and load balancers stop sending. Raise it if they notice late; Ctrl-C skips it.",
     )
     max_connection_age_seconds: Annotated[float, Field(ge=0)] = Field(
         default=0,
@@ -171,7 +170,7 @@ class ClientSettings(Settings):
         description="The server that the command line calls, HOST:PORT. Change it instead of writing --target each "
         "time.",
     )
-    token: str = Field(default="", description="The bearer token to send. Set it where the server asks for one.")
+    token: str = Field(default="", description="The bearer token to send. Set it if the server asks for one.")
     timeout: Seconds = Field(
         default=30.0,
         description="Seconds until a call of the command line is given up. Raise it for a slow server or long lists.",
@@ -181,7 +180,7 @@ class ClientSettings(Settings):
         default="",
         description="A PEM file of the authorities to trust instead of the system's. Set it for a private authority.",
     )
-    cert: str = Field(default="", description="The client's own PEM certificate. Set it where the server asks for one.")
+    cert: str = Field(default="", description="The client's own PEM certificate. Set it if the server asks for one.")
     key: str = Field(default="", description="The PEM private key of cert.")
     server_name: str = Field(
         default="",
@@ -200,7 +199,7 @@ class TrainerSettings(EngineSettings):
     )
     data: str = Field(
         default="",
-        description="Where the data files of recipes lie: a folder or an fsspec URL. Empty: where each recipe says. "
+        description="Where the data files of recipes are: a folder or an fsspec URL. Empty: where each recipe says. "
         "Change it to train on your own copy.",
     )
     runs: str = Field(
@@ -220,58 +219,58 @@ class WorkerSettings(EngineSettings):
 
     worker_processes: Positive = Field(
         default=1,
-        description="Worker processes of one `munjang work`, each with its own model in memory. Raise it where one "
+        description="Worker processes of one `munjang work`, each with its own model in memory. Raise it if one "
         "process leaves cores or a GPU idle; on a CPU they share the threads.",
     )
     shard_rows: Positive = Field(
         default=8192,
-        description="Rows of one shard, the unit that a worker takes, commits and would do again. Raise it on a fast "
-        "GPU or for short texts, lower it for long texts on a CPU. Rounded up to whole blocks of 1,024.",
+        description="Rows of one shard, the unit that a worker takes, commits and repeats after a crash. Raise it on a "
+        "fast GPU or for short texts, lower it for long texts on a CPU. Rounded up to whole blocks of 1,024.",
     )
     max_error_rate: Share = Field(
         default=0.5,
-        description="The share of failed rows past which a job fails, where the job says nothing. Lower it where a "
+        description="The share of failed rows above which a job fails, if the job does not set its own. Lower it if a "
         "missing vector is worse than a late one; 0 lets no row fail.",
     )
     max_row_chars: Positive = Field(
         default=1_000_000,
-        description="The most characters in one row's text; a longer one becomes an error of that row. Lower it where "
+        description="The most characters in one row's text; a longer one becomes an error of that row. Lower it if "
         "such a row is a mistake.",
     )
     step_seconds: Positive = Field(
         default=4 * 3600,
-        description="How long planning a job, one shard or its end may take, where nobody said so with the job (and "
-        "rq's own default of 180 counts as nobody). Lower it to give up stuck storage sooner.",
+        description="How long planning a job, one shard or its end may take, if the job has no limit of its own (rq's "
+        "own default of 180 does not count as one). Lower it to give up on stuck storage sooner.",
     )
     step_attempts: Positive = Field(
         default=4,
-        description="How often a step is tried, a worker's death in the middle counted, before its job fails. Raise it "
-        "on machines that are taken away often.",
+        description="How often a step is tried, including tries that ended with the worker's death, before its job "
+        "fails. Raise it on machines that are often taken away.",
     )
     heartbeat_seconds: Seconds = Field(
-        default=5.0, description="How often a busy worker says that it lives. Lower it together with lease_seconds."
+        default=5.0, description="How often a busy worker renews its lease. Lower it together with lease_seconds."
     )
     lease_seconds: Positive = Field(
         default=40,
-        description="After so long without a heart-beat a worker counts as dead and its step goes to another. Raise it "
-        "where machines stand still for longer; at least three heart-beats.",
+        description="After this long without a heartbeat a worker counts as dead and its step goes to another. Raise "
+        "it if machines pause for longer; at least three heartbeats.",
     )
     maintenance_seconds: Positive = Field(
         default=5, description="How often an idle worker looks for steps of dead workers. Lower it to take over sooner."
     )
     keep_seconds: Positive = Field(
         default=7 * 86400,
-        description="How long an ended job is remembered in Redis; its output folder is not touched. Raise it for "
-        "audits.",
+        description="How long the record of an ended job stays in Redis; its output folder is not touched. Raise it "
+        "for audits.",
     )
     input_roots: str = Field(
         default="",
-        description="Places that jobs may read, paths or URLs with commas between; empty allows all. Set it where "
+        description="Places that jobs may read, paths or URLs separated by commas; empty allows all. Set it if "
         "others may submit jobs.",
     )
     output_roots: str = Field(
         default="",
-        description="Places that jobs may write, paths or URLs with commas between; empty allows all. Set it where "
+        description="Places that jobs may write, paths or URLs separated by commas; empty allows all. Set it if "
         "others may submit jobs.",
     )
     worker_metrics_host: str = Field(
@@ -297,13 +296,13 @@ class UpSettings(ServerSettings, WorkerSettings, ClientSettings):
 
     redis_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=0,
-        description="The port of the Valkey that `munjang up` starts; 0 takes a free one at each start. Set it where "
-        "other programs should find the queue without being told.",
+        description="The port of the Valkey that `munjang up` starts; 0 takes a free one at each start. Set it if "
+        "other programs need a fixed address of the queue.",
     )
     start_seconds: Seconds = Field(
         default=300.0,
-        description="How long everything may take to be ready, the first model's conversion aside. Raise it for large "
-        "models on slow disks.",
+        description="How long everything may take to be ready, without the first model's conversion. Raise it for "
+        "large models on slow disks.",
     )
 
 

@@ -69,11 +69,11 @@ class EngineSettings(Settings):
 
     device: str = Field(
         default="auto",
-        description="cpu, cuda, cuda:1 or mps; auto takes a GPU where there is one. Set cpu to leave a GPU to others.",
+        description="cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one. Set cpu to leave a GPU to others.",
     )
     compute_type: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
         default="auto",
-        description="The number format of the forward. auto is bfloat16 where the hardware computes in it; on a CPU "
+        description="The number format of the forward. auto is bfloat16 if the hardware computes in it; on a CPU "
         "only for a version whose probe vectors it gives to a cosine of 0.9999, else float32. Set float32 for exact "
         "agreement with sentence-transformers everywhere; int8 on a CPU for more speed where vectors may be inexact: "
         "the log says by how much, and every server and worker that shares an index must have it.",
@@ -85,21 +85,21 @@ class EngineSettings(Settings):
     )
     threads: Annotated[int, Field(ge=0)] = Field(
         default=0,
-        description="Threads of one forward on a CPU; 0 leaves it to the runtime (all cores). Lower it where other "
+        description="Threads of one forward on a CPU; 0 leaves it to the runtime (all cores). Lower it if other "
         "programs share the machine.",
     )
     batch_tokens: Positive = Field(
         default=4096,
-        description="The most tokens of one forward. Raise it on a large GPU, lower it where memory "
+        description="The most tokens of one forward. Raise it on a large GPU, lower it if memory "
         "is short; latency of small calls behind a full batch grows with it.",
     )
     cache_versions: Positive = Field(
         default=4,
         description="How many versions the cache holds, copied from a remote registry and converted for a CPU: those "
-        "that were used last. Copies of what aliases name, or could roll back to, are kept besides. Raise it where "
-        "jobs go back to old versions, lower it where the disk is small.",
+        "that were used last. Copies of what aliases name, or could roll back to, are kept besides. Raise it if "
+        "jobs go back to old versions, lower it if the disk is small.",
     )
     watch_seconds: Annotated[float, Field(ge=0)] = Field(
         default=0,
-        description="How often the registry is looked at. 0: every second on a disk, every five on an object store.",
+        description="How often the registry is polled. 0: every second on a disk, every five on an object store.",
     )

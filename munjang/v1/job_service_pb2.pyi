@@ -32,7 +32,7 @@ class _OutputFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutputFo
     OUTPUT_FORMAT_PARQUET: _OutputFormat.ValueType  # 1
     """OUTPUT_FORMAT_PARQUET: vectors as fixed-size lists."""
     OUTPUT_FORMAT_JSONL: _OutputFormat.ValueType  # 2
-    """OUTPUT_FORMAT_JSONL: one JSON object a line."""
+    """OUTPUT_FORMAT_JSONL: one JSON object per line."""
     OUTPUT_FORMAT_NPY: _OutputFormat.ValueType  # 3
     """OUTPUT_FORMAT_NPY: a .npy matrix beside a file of ids."""
 
@@ -44,7 +44,7 @@ OUTPUT_FORMAT_UNSPECIFIED: OutputFormat.ValueType  # 0
 OUTPUT_FORMAT_PARQUET: OutputFormat.ValueType  # 1
 """OUTPUT_FORMAT_PARQUET: vectors as fixed-size lists."""
 OUTPUT_FORMAT_JSONL: OutputFormat.ValueType  # 2
-"""OUTPUT_FORMAT_JSONL: one JSON object a line."""
+"""OUTPUT_FORMAT_JSONL: one JSON object per line."""
 OUTPUT_FORMAT_NPY: OutputFormat.ValueType  # 3
 """OUTPUT_FORMAT_NPY: a .npy matrix beside a file of ids."""
 Global___OutputFormat: _TypeAlias = OutputFormat  # noqa: Y015
@@ -87,7 +87,7 @@ Global___JobState: _TypeAlias = JobState  # noqa: Y015
 
 @_typing.final
 class JobSpec(_message.Message):
-    """JobSpec says what a job shall do."""
+    """JobSpec says what a job should do."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

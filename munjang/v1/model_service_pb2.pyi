@@ -150,7 +150,7 @@ Global___GetVersionResponse: _TypeAlias = GetVersionResponse  # noqa: Y015
 
 @_typing.final
 class PromoteVersionRequest(_message.Message):
-    """PromoteVersionRequest says which alias shall name which version."""
+    """PromoteVersionRequest says which alias should name which version."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -159,7 +159,7 @@ class PromoteVersionRequest(_message.Message):
     alias: _builtins.str
     """alias to move, or to make; empty means "stable"."""
     version: _builtins.int
-    """version that it shall name."""
+    """version that it should name."""
     def __init__(
         self,
         *,
@@ -200,7 +200,7 @@ Global___PromoteVersionResponse: _TypeAlias = PromoteVersionResponse  # noqa: Y0
 
 @_typing.final
 class RollbackAliasRequest(_message.Message):
-    """RollbackAliasRequest says which alias shall go back."""
+    """RollbackAliasRequest says which alias should go back."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

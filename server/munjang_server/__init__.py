@@ -1,1 +1,1 @@
-"""The gRPC server: batching, admission, servicers, health, lifecycle. Imports the core, never worker or trainer."""
+"""The gRPC server: rpc, scheduling, security, health, life cycle. Imports the core, never worker or trainer."""

@@ -1,4 +1,4 @@
-"""`munjang serve`: the gRPC server, configured by MUNJANG_… variables."""
+"""`munjang serve` as `python -m munjang_server`: the gRPC server, configured by MUNJANG_… variables."""
 
 from munjang_server.main import main
 from munjang_server.shutdown import exit_process

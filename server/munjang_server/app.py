@@ -1,4 +1,4 @@
-"""The server program: creates every part from the settings, connects them, and closes them again in order."""
+"""The server program: creates every part from the settings, connects the parts, and closes them in order."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class App:
         self._server.forget(version)
 
     def _not_ready_reason(self) -> str:
-        """Why the server is not ready, in words for the log; "" where it is."""
+        """Why the server is not ready, in words for the log; "" if it is ready."""
         if self._engine.ready:
             return ""
         if self._watcher.error is not None:
@@ -148,7 +148,7 @@ class App:
 
 
 def choose_authenticator(settings: ServerSettings) -> Authenticator:
-    """Who may call, by the settings; warns where tokens are not safe.
+    """Who may call, by the settings; warns if tokens are not safe.
 
     Raises:
         ConfigurationError: the token file is not valid.

@@ -1,8 +1,8 @@
 """The embedding cache: raw vectors of texts that were encoded before, between the services and the scheduler.
 
-The key of a text is its version and a hash of what the model reads of it: its tokens, after prompt, normalisation and
-truncation. So every check of a request is made before, the same with the cache and without; dimensions, precisions and
-normalised vectors are made after, from the raw vector that is cached.
+The key of a text is its version and a hash of the tokens that the model reads: after prompt, normalisation and
+truncation. Every check of a request happens before, the same with and without the cache. Dimensions, precisions and
+normalised vectors are made afterwards, from the cached raw vector.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KEY_BYTES = 16
 """Two texts share a key by chance once in 2^128 pairs, and never on purpose: the hash is keyed with a secret."""
 
 ENTRY_BYTES = 640
-"""What an entry takes besides its components: array, key and tables."""
+"""The bytes of an entry besides its components: array, key and tables."""
 
 
 class VectorCache:
@@ -54,7 +54,7 @@ class VectorCache:
     def put(self, version: int, key: bytes, row: NDArray[np.float32]) -> int:
         """Store a copy of a vector float32 [D]; returns how many others were evicted for it.
 
-        One that is larger than the whole cache is not stored.
+        A vector that is larger than the whole cache is not stored.
         """
         if _size(row) > self._rows.maxsize:
             return 0
@@ -84,7 +84,7 @@ def _size(row: NDArray[np.float32]) -> int:
 
 
 class CacheMetrics:
-    """Counts hits and misses of the cache, and shows how full it is. They stay at zero where it is off.
+    """Counts hits and misses of the cache, and shows how full it is. They stay at zero if it is off.
 
     Args:
         registry: where the metrics are registered.
@@ -110,7 +110,7 @@ class CachedEncoder:
     """Encodes like the scheduler, but each text only once while it is in the cache.
 
     The vectors of a version are dropped only after its last lease, and a call holds its lease until it has stored its
-    vectors: none comes in late.
+    vectors. So no vector is stored after that.
 
     Args:
         scheduler: encodes what is not cached.
@@ -125,7 +125,7 @@ class CachedEncoder:
         self._secret = secrets.token_bytes(KEY_BYTES)
 
     def check_hopeless(self, work: Work) -> None:
-        """Refuses nothing: cached texts are answered however long the queue is, and only tokens tell which they are."""
+        """Refuse nothing: cached texts are answered however long the queue is, and only tokens tell which they are."""
 
     async def encode(self, work: Work) -> Encoded:
         """Encode all texts of one request; see `Encodes`."""
@@ -152,7 +152,7 @@ class CachedEncoder:
         return Encoded(rows, errors, encoded.queue_seconds, encoded.forward_seconds, encoded.lane)
 
     def _key(self, tokens: Tokens) -> bytes:
-        """A keyed hash of all that a forward may read of a text; lengths first, so that no two run together."""
+        """A keyed hash of all that a forward can read of a text; lengths first, so that different texts differ."""
         lengths = (len(tokens.ids), len(tokens.type_ids), len(tokens.text), tokens.prompt_tokens)
         numbers = array("q", (*lengths, *tokens.ids, *tokens.type_ids))
         digest = blake2b(numbers, digest_size=KEY_BYTES, key=self._secret)

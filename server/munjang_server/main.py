@@ -1,4 +1,4 @@
-"""The command line of the server: serve, or create a token; or one clear line about why not."""
+"""The command line of the server: serve, or create a token. An error is one clear line."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _say(line: str) -> None:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The loop of uvloop where that is installed, else None for Python's own."""
+    """The event loop of uvloop if it is installed, else None for Python's own."""
     try:
         import uvloop  # noqa: PLC0415 - not there on Windows
     except ImportError:
@@ -90,7 +90,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _quieten_grpc() -> None:
-    """Choose for gRPC, before it is imported, unless somebody chose already: no fork handlers, no lines about them."""
+    """Set gRPC's defaults before it is imported, unless they are set: no fork handlers, and no log lines about them."""
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 

@@ -1,6 +1,6 @@
-"""What Prometheus sees of a server: requests, the scheduler, the engine, and what the server depends on.
+"""The server's Prometheus metrics: requests, the scheduler, the engine, and what the server depends on.
 
-Every series that can be known beforehand stands at zero from the start. The cache's metrics are in `embedding_cache`.
+Every series that is known beforehand starts at zero. The cache's metrics are in `embedding_cache`.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ REJECTIONS: Final = tuple(
 )
 DROPS: Final = ("expired", "cancelled", *REASONS)
 QUEUE_SECONDS: Final = 2.0
-"""How long one look at the job queue waits for Redis, well within the time of a scrape."""
+"""How long one read of the job queue waits for Redis, well within the time of a scrape."""
 
 log = structlog.get_logger("munjang.server.engine")
 
 
 class RequestMetrics:
-    """Counts calls: how many, how they ended, how long they took, and what they brought.
+    """Counts calls: how many, how they ended, how long they took, and how many texts they had.
 
     Args:
         registry: where the metrics are registered.
         rpcs: the names of all methods.
 
     Attributes:
-        in_flight: calls being served, by method; whoever serves them counts here.
+        in_flight: calls being served, by method; the interceptor counts them.
     """
 
     def __init__(self, registry: CollectorRegistry, rpcs: Iterable[str]) -> None:
@@ -96,7 +96,7 @@ class RequestMetrics:
         counters[1].inc(tokens)
 
     def expect(self, version: int, rpcs: Iterable[str]) -> None:
-        """Let the series of a new version begin at zero."""
+        """Start the series of a new version at zero."""
         for rpc in rpcs:
             for lane in Lane:
                 self._series(rpc, version, lane)
@@ -205,7 +205,7 @@ class SchedulerMetrics(Observer):
         self._healthy.set(healthy)
 
     def expect(self, version: int) -> None:
-        """Let the series of a new version begin at zero."""
+        """Start the series of a new version at zero."""
         for lane in Lane:
             self._forward(version, lane)
 
@@ -215,7 +215,7 @@ class EngineMetrics:
 
     Args:
         registry: where the metrics are registered.
-        expect: told of every version that was loaded, so that its series begin at zero.
+        expect: told of every version that was loaded, so that its series start at zero.
         forget: told of every version that was unloaded, in any thread.
     """
 
@@ -317,7 +317,7 @@ def show_registry(registry: CollectorRegistry, error: Callable[[], object], disk
 
     Args:
         registry: where the metrics are registered.
-        error: says why the last read of the model registry failed; None where it did not.
+        error: says why the last read of the model registry failed; None if it succeeded.
         disks: folders that versions are kept in, by the name of their place; they need not exist yet.
     """
     readable = Gauge("munjang_server_registry_readable", "1 if the last read of it succeeded.", registry=registry)
@@ -328,7 +328,7 @@ def show_registry(registry: CollectorRegistry, error: Callable[[], object], disk
 def show_queue(registry: CollectorRegistry, redis_url: str) -> None:
     """Show how many steps of jobs wait and run, read at each scrape; nothing where there is no queue or no answer.
 
-    The server shows them too, so that waiting jobs are seen also where no worker runs.
+    The server shows them too, so that waiting jobs are visible even if no worker runs.
     """
 
     @cache
@@ -350,7 +350,7 @@ def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator
     """Serve the metrics at http://host:port/metrics while the block runs; port 0 serves nothing.
 
     Raises:
-        ConfigurationError: the port cannot be had.
+        ConfigurationError: the port cannot be used.
     """
     if not port:
         yield

@@ -1,6 +1,6 @@
-"""How a server ends: NOT_SERVING, a while of taking calls still, drain, exit. A second signal ends it at once.
+"""How a server stops: report NOT_SERVING, accept calls for a while, drain, exit. A second signal stops it at once.
 
-What is closed, and in which order, is decided in `app`.
+`app` decides what is closed and in which order.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class StopSignal:
         self.signal = number
         self._received.set()
         loop = asyncio.get_running_loop()
-        for each in SIGNALS:  # from now on without the event loop, so that it works also where that is stuck
+        for each in SIGNALS:  # from now on without the event loop, so that it works even if the loop is stuck
             loop.remove_signal_handler(each)
             signal.signal(each, _exit_at_once)
 
@@ -69,7 +69,7 @@ def _exit_at_once(number: int, frame: object) -> None:  # noqa: ARG001 - the sig
 def exit_process(status: int) -> NoReturn:
     """End the process with a status.
 
-    Where one of the server's threads is still inside a library, in a load or a forward that was abandoned, Python's
+    If one of the server's threads is still inside a library, in a load or a forward that was abandoned, Python's
     normal exit could wait for it or crash in it. Nothing that such a thread does needs to be finished: readers of the
     cache and the registry verify what they read, so the process ends under it.
     """

@@ -1,4 +1,4 @@
-"""A bounded thread pool for what would hold up the event loop: tokenising and packing of large requests."""
+"""A bounded thread pool for work that would block the event loop: tokenising and packing of large requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WAITING_PER_THREAD = 64
 
 
 class TokenizerPool:
-    """Threads for one event loop; when too much waits for them, work is refused at once.
+    """Threads for one event loop. If too much work waits for them, more is refused at once.
 
     Args:
         threads: how many pieces of work run at a time.
@@ -34,7 +34,7 @@ class TokenizerPool:
         self._room = threading.Semaphore(threads + (WAITING_PER_THREAD * threads if waiting is None else waiting))
 
     async def run(self, lease: Lease, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function on a thread. The version stays resident until it ends, also where the caller has gone by then.
+        """Run a function on a thread. The version stays loaded until it ends, even if the caller has gone by then.
 
         Raises:
             Overloaded: too much is waiting already.
@@ -48,7 +48,7 @@ class TokenizerPool:
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """End the threads; what has not begun is dropped."""
+        """End the threads; work that has not started is dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _done(self, share: Lease) -> None:

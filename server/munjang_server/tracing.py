@@ -1,6 +1,6 @@
 """Traces of calls, recorded when a call has ended: one span for the call, one for each of its steps.
 
-Neither runs nor is imported where no endpoint is set.
+Without an endpoint it neither runs nor is imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Tracing:
-    """Records calls with a tracer provider, joined to the callers' own traces."""
+    """Records calls with a tracer provider, as parts of the callers' traces."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._tracer = provider.get_tracer("munjang.server")

@@ -1,6 +1,6 @@
-"""The trainer's command line: one module of `munjang_trainer.commands` a command, mounted here, and errors in words.
+"""The trainer's command line: mounts the modules of `munjang_trainer.commands`, and prints errors in one sentence.
 
-A command module is light: what needs torch is imported when the command runs, so that `--help` is quick.
+A command module is light: it imports torch only when the command runs, so `--help` is quick.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ app.command("run")(run_recipe)
 
 
 def run() -> None:
-    """Run the command line; what munjang refuses on purpose ends with exit status 1 and one sentence on stderr.
+    """Run the command line; an error that munjang raises ends with exit status 1 and one sentence on stderr.
 
-    A folder that is somebody else's ends with status 2, as a wrong option does: nothing was done.
+    A folder with files of others ends with status 2, as a wrong option does: nothing was changed.
     """
     for line in unknown_variables():
         Console(stderr=True).print(f"[bold yellow]warning[/]: {escape(line)}", highlight=False, soft_wrap=True)

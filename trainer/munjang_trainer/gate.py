@@ -1,6 +1,6 @@
-"""The gate before the registry: measure a trained model in a fresh process and compare it with the version that serves.
+"""The publication gate: measures a trained model in a fresh process and compares it with the version that serves.
 
-Each `check_*` function returns the reasons to refuse, in sentences; an empty list is a pass.
+Each `check_*` function returns the reasons to refuse the model, in sentences; an empty list is a pass.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 GATE_FILE = "gate.json"
 SECONDS = 3600.0
-"""A measurement that takes longer is given up."""
+"""A measurement that takes longer is stopped."""
 
 
 class GateRefused(MunjangError):
@@ -100,7 +100,7 @@ def check_run(run: Path, recipe: Recipe, record: TrainingRecord, settings: Train
 
 
 def _evaluate(models: list[str], run: Path, recipe: Recipe, settings: TrainerSettings) -> bytes:
-    """The JSON of `evaluate` in a process of its own, which knows of the model only what is on the disk."""
+    """The JSON of `evaluate` in a separate process, which knows only the files of the model."""
     part = recipe.evaluation
     with tempfile.TemporaryDirectory(prefix="munjang-gate-") as temporary:
         result = Path(temporary) / "results.json"
@@ -142,8 +142,8 @@ def check_files(folder: Path) -> list[str]:
 def check_reproduced(results: Results, trained: Mapping[str, float], tolerance: float) -> list[str]:
     """The fresh metrics are those that training had.
 
-    A share of rows (accuracy, recall, mean reciprocal rank) moves in steps: where two scores are as good as equal, a
-    rounding in their last digit changes their order. One such row is let pass; correlations move smoothly and have
+    A share of rows (accuracy, recall, mean reciprocal rank) changes in steps: if two scores are nearly equal, a
+    rounding in their last digit changes their order. One such row is allowed; correlations change smoothly and have
     no such allowance.
     """
     if not results.finite:
@@ -163,7 +163,7 @@ def check_reproduced(results: Results, trained: Mapping[str, float], tolerance: 
 
 
 def check_minimum(results: Results, minimum: Mapping[str, float]) -> list[str]:
-    """Every metric that must be reached is."""
+    """Every required minimum is reached."""
     fresh = results.flat()
     return [
         f"{name} is {fresh.get(name, math.nan):.4f}, and at least {least:.4f} is demanded"
@@ -173,7 +173,7 @@ def check_minimum(results: Results, minimum: Mapping[str, float]) -> list[str]:
 
 
 def check_dimensions(comparison: Comparison) -> list[str]:
-    """Vectors have the length that the serving version's have: else every store of vectors would break."""
+    """Vectors have as many dimensions as the serving version's: otherwise every store of vectors would break."""
     ours, serving = comparison.second.size.dimensions, comparison.first.size.dimensions
     if ours == serving:
         return []
@@ -181,7 +181,7 @@ def check_dimensions(comparison: Comparison) -> list[str]:
 
 
 def check_not_worse(comparison: Comparison, part: GateConfig) -> list[str]:
-    """No metric lies below the serving version's by more than the margin with its whole interval."""
+    """No metric is below the serving version's by more than the margin with its whole interval."""
     reasons: list[str] = []
     for name, change in comparison.differences.items():
         if part.metrics and name not in part.metrics:
@@ -193,4 +193,4 @@ def check_not_worse(comparison: Comparison, part: GateConfig) -> list[str]:
                 f" of {-part.margin:+.4f}"
             )
     missing = set(part.metrics) - set(comparison.differences)
-    return reasons + [f"{name} shall be compared, but is not the main figure of a set" for name in sorted(missing)]
+    return reasons + [f"{name} is to be compared, but is not the main metric of a set" for name in sorted(missing)]

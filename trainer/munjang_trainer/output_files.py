@@ -1,8 +1,8 @@
-"""Writing to disk: files whole or not at all, and only into folders that are ours.
+"""Writes to disk: files completely or not at all, and only into folders that belong to the trainer.
 
-A kill leaves no half of a file. A folder that the trainer fills, and in which it deletes what it no longer needs, holds
-a marker; it is claimed, and the marker written, when it is empty. So nothing that somebody else made is deleted,
-overwritten or taken for ours.
+A kill leaves no half-written file. A folder that the trainer fills, and in which it deletes what it no longer needs,
+holds a marker file. The trainer claims an empty folder by writing the marker. So it never deletes or overwrites files
+of others, nor takes them for its own.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RUN_MARKER = ".munjang-run"
-"""Stands in the folder of a training run."""
+"""The marker file in the folder of a training run."""
 
 DATA_MARKER = ".munjang-data"
-"""Stands in a folder of prepared data."""
+"""The marker file in a folder of prepared data."""
 
 
 def claim_output(folder: Path, marker: str) -> None:
@@ -39,7 +39,7 @@ def _is_ours(path: Path) -> bool:
 def write_atomically(path: Path, text: str) -> None:
     """Write UTF-8 text under another name, flush it to the disk, and rename it.
 
-    A link stays, and the file that it names is written; what is no regular file (a device, a pipe) is written as it is.
+    A link stays, and the file that it names is replaced; a device or a pipe is written into.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a PNG; its folder is made if missing. Hangul needs one of the known fonts, else boxes stand for it."""
+    """Write a PNG; its folder is made if missing. Hangul needs one of the known fonts, else boxes appear instead."""
     installed = set(font_manager.get_font_names())
     families = [*(name for name in HANGUL_FONTS if name in installed), "DejaVu Sans"]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ SHOWN = tuple(f".{figure}" for figure in MAIN_METRIC.values())
 
 
 def draw_curves(journal: list[dict[str, Any]], picture: Path) -> None:
-    """Draw the entries of a journal as PNG; stages follow each other, with a line between them."""
+    """Draw the entries of a journal as PNG; stages follow each other, separated by a line."""
     entries, borders = _in_row(journal)
     figure = _new_figure(width=12, height=4)
     loss, rate, figures = figure.subplots(1, 3)

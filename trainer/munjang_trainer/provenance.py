@@ -1,4 +1,4 @@
-"""What made a model: code, libraries, machine. Enough to make it again."""
+"""How a model was made: code, libraries, machine. Enough to make it again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIBRARIES = (
 
 
 def libraries() -> dict[str, str]:
-    """The versions of the libraries that training depends on, as far as they are installed."""
+    """The versions of the libraries that training depends on, if they are installed."""
     versions = {"python": platform.python_version(), "munjang": munjang.__version__}
     for name in LIBRARIES:
         try:

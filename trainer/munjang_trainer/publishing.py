@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 
 CONTENT = "content"
-"""The key of `provenance` under which a version says which model it is: the sha256 of its weights."""
+"""The key of `provenance` that identifies a version's model: the sha256 of its weights."""
 
 
 class Published(NamedTuple):
-    """What came of it.
+    """The result of publishing a run.
 
     Attributes:
         version: its number.
         new: whether it was published now, or found published.
         promoted: the alias that names it now, or "".
-        verdict: what the gate said.
+        verdict: the gate's verdict.
     """
 
     version: int
@@ -55,19 +55,19 @@ def publish_run(
     force: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Published:
-    """Publish the model of a finished run if the gate lets it pass.
+    """Publish the model of a finished run if the gate passes it.
 
     Args:
         run: the run's folder.
         settings: where the registry is.
-        promote: let the recipe's alias name the version.
+        promote: point the recipe's alias at the version.
         force: publish even what the gate refuses.
-        tell: told in a sentence what is done now.
+        tell: takes a sentence that says what is done now.
 
     Raises:
         ConfigurationError: the run is not finished.
         GateRefused: the gate refuses it; nothing was published.
-        RegistryError: the registry could not take it.
+        RegistryError: the registry could not store it.
     """
     record = read_record(run)
     recipe = load_recipe(str(run / RECIPE))
@@ -89,7 +89,7 @@ def publish_run(
 
 
 def lineage_of(recipe: Recipe, record: TrainingRecord, verdict: GateResult, content: str) -> Lineage:
-    """What the manifest says of how the model was made."""
+    """The manifest's record of how the model was made."""
     metrics = verdict.results.flat() if verdict.results else record.metrics
     return Lineage(
         base_model=full_base_name(record.base),

@@ -1,4 +1,4 @@
-"""`munjang work`: work on bulk jobs until SIGTERM. Settings come from the environment (MUNJANG_…)."""
+"""`munjang work`: works on bulk jobs until SIGTERM. Settings come from the environment (MUNJANG_…)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows as every input format gives them, the columns that a job reads, and the types of the output's columns."""
+"""Rows as every input format yields them, the columns that a job reads, and the types of the output's columns."""
 
 from __future__ import annotations
 

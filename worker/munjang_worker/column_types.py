@@ -1,7 +1,7 @@
-"""Arrow types of ids and carried columns: what an output makes of each, and how values get there, row by row.
+"""Arrow types of ids and carried columns: what each output format makes of them, and how values are converted.
 
-Every output has few types of its own. A type that it cannot hold is refused when the job is planned; a value that its
-type promises and the output cannot hold costs its row.
+Each output format has few types of its own. A type that it cannot hold is refused when the job is planned. A single
+value that it cannot hold makes its row bad.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Connections to Redis: a retrying one for the work, which outlives Redis restarts, and a brief one for heartbeats.
+"""Connections to Redis: a retrying one for the work, which survives Redis restarts, and a brief one for heartbeats.
 
 RQ leaves its loop on most connection errors, and a job whose end cannot be reported stays "started". With the retrying
-connection no call fails while Redis is away: it waits, until Redis is back or the worker is asked to end. What may then
-happen twice (a step queued again, a shard reported again) is harmless, because steps look at the output folder first.
+connection no call fails while Redis is unavailable: it waits until Redis is back or the worker is asked to end. Some
+things may then happen twice (a step queued again, a shard reported again). That is harmless, because steps look at the
+output folder first.
 """
 
 from __future__ import annotations

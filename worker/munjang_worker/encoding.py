@@ -1,8 +1,8 @@
-"""Blocks of rows into vectors: each text checked and tokenized, tokens batched, batches forwarded.
+"""Blocks of rows to vectors: texts are checked and tokenized, tokens batched, batches forwarded.
 
-A bad row, or one that the model fails on, becomes a problem and never ends the job. Of a text only its tokens are kept,
-so a block of long texts takes no more memory than one of short ones. The batches of a block depend on its texts alone,
-so a row's vector does not depend on shards, workers or resumptions.
+A bad row, or one that the model fails on, becomes a problem and never ends the job. Only the tokens of a text are kept,
+so a block of long texts takes no more memory than one of short texts. The batches of a block depend only on its texts,
+so a row's vector does not depend on shards, workers or resuming.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from munjang_worker.block import Block
 
 PROBE = "문장"
-"""A text that every model can encode: if it fails, the model is broken and not the row."""
+"""A text that every model can encode: if it fails, the model is broken, not the row."""
 
 MESSAGE_CHARS = 300
 """The most characters of a library's message in the error file."""

@@ -1,7 +1,7 @@
-"""While a step runs: the heartbeat, which renews the lease, reports progress and notices cancellations; the time limit.
+"""Runs beside a step: the heartbeat, which renews the lease and reports progress, and the time limit.
 
-Leases end by Redis's clock. RQ writes them by each worker's own: the step of a dead worker whose clock was an hour
-ahead would then wait for an hour, and a worker whose clock is behind would lose the steps that it works on.
+Leases end by Redis's clock. RQ writes them by each worker's own clock: the step of a dead worker whose clock was an
+hour ahead would then wait for an hour, and a worker whose clock is behind would lose the steps that it works on.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger("munjang.worker")
 
 REPORT_SECONDS = 1.0
-"""How often progress is reported and cancellations are looked for, at the least."""
+"""The longest interval between progress reports and checks for cancellation."""
 
 
 class Heartbeat:
-    """Beats while one RQ job is being worked on. Uses its own connection, whose failures it survives."""
+    """Sends heartbeats while one RQ job runs. Uses its own connection, whose failures it survives."""
 
     def __init__(self, runtime: Runtime, worker: SimpleWorker, job: Job, execution: Execution, connection: Any) -> None:
         self._runtime = runtime
@@ -49,7 +49,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start to beat."""
+        """Start the heartbeats."""
         self._runtime.metrics.busy.set(1)
         self._thread.start()
         return self
@@ -75,7 +75,7 @@ class Heartbeat:
                 self._runtime.interrupts.set(Reason.SHUTDOWN)
 
     def _renew_lease(self) -> None:
-        """Renew what would otherwise expire, also where Redis has forgotten it."""
+        """Renew what would otherwise expire, even if Redis has lost it."""
         lease, registry = self._runtime.settings.lease_seconds, self._job.started_job_registry
         end = redis_time(self._redis) + lease
         with self._redis.pipeline() as pipe:
@@ -116,5 +116,5 @@ class StepTimeLimit(UnixSignalDeathPenalty):  # type: ignore[misc] # rq is not f
 
 
 def set_lease_end(connection: Any, registry: StartedJobRegistry, execution: Execution, end: float) -> None:
-    """Let the lease of a running step end at `end`; a lease that another worker has got stays as it is."""
+    """Set the end of a running step's lease to `end`; a lease that another worker has taken is not changed."""
     connection.zadd(registry.key, {execution.composite_key: end}, xx=True)

@@ -16,7 +16,7 @@ class Reason(Enum):
 
 
 class Interrupted(BaseException):
-    """Raised out of a step's work. Not an Exception, so that nothing which handles a bad row can swallow it."""
+    """Raised inside a step's work. Not an Exception, so no handler of bad rows can catch it."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
@@ -35,7 +35,7 @@ class Interrupts:
         self._reason: Reason | None = None
 
     def set(self, reason: Reason) -> None:
-        """Ask the current step to stop; of several reasons the first counts."""
+        """Ask the current step to stop; the first of several reasons counts."""
         if reason is Reason.SHUTDOWN:
             self.stopping = True
         if self._reason is None:

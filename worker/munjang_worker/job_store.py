@@ -1,7 +1,7 @@
-"""The worker's side of the job records in Redis: what changes, and when it may. Keys and fields are `munjang.bulk`'s.
+"""The worker's side of the job records in Redis: what changes, and when it may. `munjang.bulk` defines keys and fields.
 
-Every change is one atomic script, so the records stay right if workers report at the same time, or one thing twice.
-Progress is also written into the meta data of RQ jobs, where RQ's own dashboards and programs look for it.
+Every change is one atomic script, so the records stay right if workers report at the same time, or twice.
+Progress is also written into the metadata of RQ jobs, where RQ's own dashboards and programs read it.
 """
 
 from __future__ import annotations

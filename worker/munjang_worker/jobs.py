@@ -2,7 +2,7 @@
 
     rq enqueue --queue munjang munjang_worker.jobs.embed_file INPUT OUTPUT precision=int8 carry_columns=title,url
 
-They run in munjang's own workers, look at the output folder first, and so may be run again at any time.
+They run in munjang's own workers and look at the output folder first, so they can be run again at any time.
 """
 
 from __future__ import annotations

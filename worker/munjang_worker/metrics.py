@@ -1,4 +1,4 @@
-"""Prometheus metrics of a worker process, all there from the start. Serving them is left to `process`."""
+"""Prometheus metrics of a worker process, all created at the start. `process` serves them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The first step of a job: claim it, make its plan or resume from it, and queue the shards that are not finished.
+"""The first step of a job: claim it, make its plan or resume from it, and queue the unfinished shards.
 
-Making a plan looks at the input once and refuses early what cannot work.
+Making a plan reads the input once and refuses early what cannot work.
 """
 
 from __future__ import annotations

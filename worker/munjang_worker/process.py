@@ -1,4 +1,4 @@
-"""One worker process, from settings to its end: connect, assemble the runtime, work until a signal."""
+"""One worker process from start to end: read settings, connect, build the runtime, work until a signal."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""The input of a job: split once into shards, on the way hashed; later each shard's rows are read back.
+"""The input of a job: split once into shards and hashed; later each shard's rows are read back.
 
-A plain text file is split at bytes, a Parquet file at rows. A compressed file, and one whose lines cannot be told by
-their bytes (UTF-16), has no random access, so splitting leaves each shard's part of it in the output folder, compressed
-again and in UTF-8; its rows are then read once more, not once per shard.
-What text formats and Parquet mean by a row is left to `text_formats` and `parquet_input`.
+A plain text file is split at bytes, a Parquet file at rows. A compressed file, or one in UTF-16, has no random access.
+So splitting stores each shard's part of it in the output folder, compressed again and in UTF-8. Its rows are then read
+once more, not once per shard. `text_formats` and `parquet_input` decide what a row is.
 """
 
 from __future__ import annotations

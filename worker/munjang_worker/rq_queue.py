@@ -1,6 +1,6 @@
-"""RQ's queue and job as the worker uses them: plain data only, three functions only, and a failure that ends the job.
+"""RQ's queue and job as the worker uses them: plain data only, three functions only, and a failed step ends its job.
 
-An RQ job may come from anybody who can write to Redis. Nothing in it is unpickled into objects, functions are looked up
+An RQ job can come from anyone who can write to Redis. Nothing in it is unpickled into objects, functions are looked up
 by name and never imported, callbacks are not run and webhooks are not sent.
 """
 

@@ -1,7 +1,7 @@
-"""The RQ worker: one process for all jobs, so that a model stays loaded from job to job.
+"""The RQ worker: one process for all jobs, so a model stays loaded from job to job.
 
-It adds what RQ's SimpleWorker lacks: heartbeats while a step runs, short leases and frequent maintenance, so that the
-steps of a dead worker are taken over soon, a clean stop between two batches, and no trust in what Redis holds.
+It adds what RQ's SimpleWorker lacks: heartbeats while a step runs; short leases and frequent maintenance, so that the
+steps of a dead worker are soon taken over; a clean stop between two batches; and no trust in the data in Redis.
 """
 
 from __future__ import annotations

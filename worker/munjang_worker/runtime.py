@@ -1,4 +1,4 @@
-"""What a worker process holds for its steps, such as the loaded model: RQ calls them by name, with arguments only."""
+"""What a worker process keeps for its steps, such as the loaded model: RQ calls steps by name, with arguments only."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ModelCache:
     """
 
     def __init__(self, load: Callable[[int], Encoder], digest: Callable[[int], str], metrics: Metrics) -> None:
-        """Hold nothing yet.
+        """Start without a model.
 
         Args:
             load: makes a version's encoder, verified and ready.
@@ -84,7 +84,7 @@ class ModelCache:
         return self._encoder
 
     def drop(self) -> None:
-        """Unload the model; the next `get` loads again."""
+        """Unload the model; the next `get` loads it again."""
         if self._encoder is not None:
             self._encoder.close()
         self._encoder = None
@@ -130,7 +130,7 @@ _runtime: list[Runtime] = []
 
 
 def install(runtime: Runtime) -> None:
-    """Make a runtime this process's own, where the steps find it."""
+    """Set this process's runtime, where the steps find it."""
     _runtime[:] = [runtime]
 
 

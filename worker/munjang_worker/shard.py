@@ -1,4 +1,4 @@
-"""One shard: its rows read, encoded and written at the same time, then committed with a record in the output folder."""
+"""One shard: its rows are read, encoded and written at once, then committed with a record in the output folder."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A job's input files: which ones it names, and each as a stream of bytes, hashed and decompressed.
+"""The input files of a job: which files it names, and each as a stream of bytes, hashed and decompressed.
 
-What the bytes mean is left to the formats.
+The format modules decide what the bytes mean.
 """
 
 from __future__ import annotations

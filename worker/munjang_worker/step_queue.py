@@ -1,4 +1,4 @@
-"""The steps of a job as RQ jobs: their ids, and putting them into the queue, each once while it waits or runs."""
+"""The steps of a job as RQ jobs: their ids, and how they are queued, each at most once while it waits or runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHUNK = 500
 """Steps that go into the queue in one transaction."""
 
 MAX_SCANNED = 20_000
-"""Lost steps are not looked for in a longer queue: once it is shorter, they are still lost."""
+"""A longer queue is not searched for lost steps: they can be found when it is shorter."""
 
 _QUEUED = JobStatus.QUEUED.encode()
 _RUNNING = {JobStatus.STARTED.encode(), JobStatus.SCHEDULED.encode()}
@@ -91,10 +91,10 @@ class StepQueue:
         )
 
     def lost(self, jobs: Mapping[str, str]) -> set[str]:
-        """Those of some running jobs of which no step waits or runs.
+        """Those of some running jobs that have no step that waits or runs.
 
         Args:
-            jobs: the RQ jobs that they were begun by, by their ids.
+            jobs: the RQ jobs that started them, by their ids.
         """
         queue = self._queue
         with queue.connection.pipeline() as pipe:

@@ -1,7 +1,7 @@
-"""Storage at paths and fsspec URLs: the places that jobs may use, and an output folder whose files appear whole.
+"""Storage at paths and fsspec URLs: the places that jobs may use, and an output folder whose files appear completely.
 
-A file is written under a temporary name and renamed; on a disk it is synced before, so that what was renamed survives a
-power cut. Knows nothing of what the files mean.
+A file is written under a temporary name and renamed. On a disk it is synced first, so a renamed file survives a power
+cut. Does not know what the files mean.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Several worker processes on one machine: start them, start dead ones again, pass signals on. Loads no model."""
+"""Several worker processes on one machine: starts them, restarts dead ones, passes signals on. Loads no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first model of a registry: `munjang train starter` as a child, shown while it works."""
+"""The first model of a registry: runs `munjang train starter` as a child and shows its progress."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def needed(url: str) -> bool:
 
 
 def command(*, promote: bool) -> list[str]:
-    """The command line; with `promote` the model is served even where another one was."""
+    """The command line; with `promote` the model is served even if another one was."""
     return [sys.executable, "-P", "-m", "munjang_trainer", "starter", *(["--promote"] if promote else [])]
 
 
 def relay(child: ChildProcess, tell: Callable[[str], None]) -> None:
-    """Pass on what the child says, and keep it in its log, until it says no more."""
+    """Pass on the child's output, and keep it in its log, until it ends."""
     assert child.log is not None  # noqa: S101 - every child of a stack has one
     with child.stdout, child.log.open("ab") as log:
         for raw in child.stdout:
@@ -52,7 +52,7 @@ def relay(child: ChildProcess, tell: Callable[[str], None]) -> None:
 
 
 def check(child: ChildProcess) -> None:
-    """Look at how the child ended.
+    """Check how the child ended.
 
     Raises:
         MunjangError: it failed.

@@ -1,4 +1,4 @@
-"""What a stack will be: its folder, its ports and addresses, and the environment of its programs. Starts nothing."""
+"""The plan of a stack: its folder, its ports and addresses, and the environment of its programs. Starts nothing."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Home:
             lock.release()
 
     def note(self, address: str) -> None:
-        """Say who runs here, and where, for the one who tries it next."""
+        """Record which process runs here, and where, for the next one that tries."""
         self._note.write_text(json.dumps({"pid": os.getpid(), "address": address}))
 
     @property
@@ -110,7 +110,7 @@ class Plan:
         port: that the server listens on.
         registry: its registry's URL.
         redis_url: of the job queue.
-        redis_port: of our own Valkey, or 0 where the queue is somebody else's.
+        redis_port: of our own Valkey, or 0 if the queue is not ours.
         metrics: the address of the server's metrics page.
         worker_metrics: that of the worker's.
         worker: whether a worker runs.
@@ -136,7 +136,7 @@ class Plan:
         return dial(self.host, self.port)
 
     def environment(self) -> dict[str, str]:
-        """What the programs of this stack are told."""
+        """The environment variables of the programs of this stack."""
         return {
             "MUNJANG_HOME": str(self.home.folder),
             "MUNJANG_REGISTRY": self.registry,
@@ -157,11 +157,11 @@ def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, worker:
     """Choose addresses.
 
     Args:
-        settings: what the options do not say.
+        settings: for what the options do not give.
         home: the folder.
         host: to listen on.
         port: to listen on; 0 takes a free one.
-        worker: whether a worker is wanted; none runs where it is not installed.
+        worker: whether a worker is wanted; none runs if it is not installed.
 
     Raises:
         ConfigurationError: the server is not installed, or a port is taken.
@@ -192,7 +192,7 @@ def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, worker:
 
 
 def free_port(host: str = LOOPBACK) -> int:
-    """A port that nobody listens on now."""
+    """A port that no program listens on now."""
     with closing(_bound(host, 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -202,7 +202,7 @@ def check_free(host: str, port: int) -> None:
     """Refuse a port that another program listens on.
 
     Raises:
-        ConfigurationError: it is taken, or may not be taken, or the host is none of this machine's.
+        ConfigurationError: it is taken or not allowed, or the host is not one of this machine.
     """
     try:
         _bound(host, port).close()
@@ -213,13 +213,13 @@ def check_free(host: str, port: int) -> None:
 
 
 def dial(host: str, port: int) -> str:
-    """HOST:PORT by which this machine reaches a program that listens on `host`."""
+    """HOST:PORT at which this machine reaches a program that listens on `host`."""
     name = _EVERYWHERE.get(host, host)
     return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether somebody listens there."""
+    """Whether a program listens there."""
     try:
         socket.create_connection((_EVERYWHERE.get(host, host), port), timeout=1).close()
     except OSError:

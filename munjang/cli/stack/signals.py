@@ -1,4 +1,4 @@
-"""Being asked to end: the first signal asks, the second one loses patience. Ends nothing itself."""
+"""Signals to stop: the first asks to end in order, a second to end at once. Ends nothing itself."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
-    """Hears signals in a `with` statement, which the main thread must enter.
+    """Catches signals in a `with` statement, which the main thread must enter.
 
     Attributes:
         asked: set once everything should end.
         impatient: set by a second signal.
-        first: the signal that asked; SIGTERM as long as none did.
+        first: the first signal; SIGTERM before any.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A running stack: started in order, watched, ended in order. Whatever ends it, nothing is left."""
+"""A running stack: started in order, watched, stopped in order. However it ends, no process is left running."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from munjang.client import Client
 
 LOOK_SECONDS = 0.1
-"""How often children are looked at."""
+"""How often children are checked."""
 
 FIRST_SECONDS = 3600.0
-"""The most that publishing the first model may take: a large one may have to be fetched from a hub."""
+"""The longest that publishing the first model may take: a large one may come from a hub."""
 
 KILL_SECONDS = 5.0
-"""How much longer than its own time to end a child is given."""
+"""How much longer a child may take to end than its own limit."""
 
 
 class ChildDied(MunjangError):
@@ -40,7 +40,7 @@ class ChildDied(MunjangError):
 
 
 class Interrupted(MunjangError):
-    """Somebody asked to end while something was waited for."""
+    """A signal asked to end during a wait."""
 
 
 class Stack:
@@ -48,8 +48,8 @@ class Stack:
 
     Args:
         plan: what to run.
-        signals: say when everything shall end.
-        tell: is told, in a few words, what happens now.
+        signals: tell when to end everything.
+        tell: takes, in a few words, what happens now.
     """
 
     def __init__(self, plan: Plan, signals: Signals, tell: Callable[[str], None]) -> None:
@@ -70,11 +70,11 @@ class Stack:
             self._reaper.close()
 
     def start_queue(self, seconds: float) -> None:
-        """Start Valkey, where the plan has one of its own.
+        """Start Valkey, if the plan has one.
 
         Raises:
             ConfigurationError: there is no binary.
-            MunjangError: it did not begin to answer.
+            MunjangError: it did not start to answer.
         """
         if not self.plan.redis_port:
             return
@@ -84,11 +84,11 @@ class Stack:
         self.wait("Valkey", seconds, lambda: valkey.ready(self.plan.redis_port))
 
     def publish_first(self, *, model: str, wanted: bool) -> None:
-        """Publish a first model if the registry is empty, or one that is `wanted` in any case.
+        """Publish a first model if the registry is empty, or in any case if `wanted`.
 
         Args:
             model: a folder or hub id; empty leaves it to the setting, and that to the starter model.
-            wanted: publish it and let `stable` name it though there are other versions.
+            wanted: publish it and point `stable` at it even if there are other versions.
 
         Raises:
             MunjangError: it could not be published.
@@ -131,7 +131,7 @@ class Stack:
             self.wait("the worker", seconds, lambda: answers(*self.plan.worker_metrics))
 
     def wait(self, what: str, seconds: float, ready: Callable[[], bool]) -> None:
-        """Return when something is ready, which is looked at again and again.
+        """Return when something is ready, which is checked repeatedly.
 
         Raises:
             ChildDied: a child ended by itself.
@@ -143,7 +143,7 @@ class Stack:
                 return
 
     def watch(self) -> None:
-        """Return when somebody asks to end.
+        """Return when a signal asks to end.
 
         Raises:
             ChildDied: a child ended by itself.
@@ -217,7 +217,7 @@ def _serves(client: Client) -> bool:
     """Whether the server serves.
 
     Raises:
-        MunjangError: the model cannot serve, so that waiting is of no use.
+        MunjangError: the model cannot serve, so waiting is useless.
     """
     try:
         client.wait_ready(1.0)

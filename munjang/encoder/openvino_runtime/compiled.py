@@ -1,9 +1,10 @@
-"""An exported graph compiled by OpenVINO for this processor, and the two ways its forwards run.
+"""An exported graph compiled by OpenVINO for this processor, and the two ways to run its forwards.
 
 `InteractiveForward` is for servers: a forward has all threads, or one stream while others run at the same time.
-`ListForward` is for whole lists: the pieces of a batch run on all streams. What a forward reads is in `model_inputs`.
+`ListForward` is for whole lists: the pieces of a batch run on all streams. `model_inputs` makes the inputs.
 
-Where all threads work on one frame, each operation takes as long as its slowest thread. Streams wait for nobody.
+If all threads work on one frame, each operation takes as long as its slowest thread. Streams do not wait for each
+other.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ PIECE_TOKENS = 1024
 """Tokens of a piece of a list's frame: larger pieces are limited by memory, smaller ones by the cost of each step."""
 
 RESET_SIZES = (2, 3, 5)
-"""Of the frames that run after a cancelled one: so many texts of as many tokens, which have no shape in common."""
+"""Frames that run after a cancelled one: each has this many texts of as many tokens, so no two shapes are equal."""
 
 CANCEL_SECONDS = 0.01
-"""A request that is about to begin does not notice that it is cancelled, so that is repeated until it has ended."""
+"""A request that is about to begin misses a cancel, so the cancel is repeated at this interval until it has ended."""
 
 Inputs = Mapping[str, "NDArray[np.int64]"]
 """Inputs by name."""
@@ -52,7 +53,7 @@ Inputs = Mapping[str, "NDArray[np.int64]"]
 def compile_graph(
     graph: openvino.Model, *, compute_type: str, threads: int, streams: bool = False
 ) -> openvino.CompiledModel:
-    """Compile a graph for a number format and so many threads; 0 leaves that to OpenVINO.
+    """Compile a graph for a number format and a number of threads; 0 leaves that to OpenVINO.
 
     Args:
         graph: the graph.
@@ -85,7 +86,7 @@ def _format_between_products(compute_type: str) -> str:
 
 
 class CompiledRequest:
-    """Runs a compiled graph on those of the given inputs that it has. One thread at a time.
+    """Runs a compiled graph on those of the given inputs that it takes. One thread at a time.
 
     Args:
         graph: the compiled graph.
@@ -97,14 +98,14 @@ class CompiledRequest:
         self._names = set[str]().union(*(place.get_names() for place in graph.inputs))
         self._file = file
         self._shapes: set[tuple[int, ...]] = set()
-        self._inputs: Inputs = {}  # held while it runs, for its memory is read in place
+        self._inputs: Inputs = {}  # held while it runs, because its memory is read in place
 
     def run(self, inputs: Inputs, cancellation: Cancellation | None = None) -> NDArray[np.float32]:
         """Its first output, in memory of its own.
 
         Args:
             inputs: by name.
-            cancellation: ends it in its midst; see `InteractiveForward` for where that is safe.
+            cancellation: ends it midway; see `InteractiveForward` for where that is safe.
 
         Raises:
             MemoryError: there is not enough memory for it.
@@ -175,7 +176,7 @@ class InteractiveForward:
 
     A forward with all threads computes on the thread that calls it, and a cancelled one ends at its next operation. A
     forward on a stream computes on a thread of OpenVINO's, and a cancelled one ends at its next frame, because which
-    stream would have to be reset (see `_reset`) cannot be told.
+    stream would have to be reset (see `_reset`) is unknown.
 
     Args:
         export: the model.
@@ -230,12 +231,12 @@ class InteractiveForward:
         return computed(lengths, packs=self._rules.packs)
 
     def _reset(self, request: CompiledRequest) -> CompiledRequest:
-        """Make a request that ended in its midst sound again; where that fails, compile another.
+        """Make a request that ended midway usable again; if that fails, compile another.
 
-        OpenVINO infers the output shape of an operation anew only where its input shape is not that of its last run. An
-        operation that the forward did not reach has an output shape already that belongs to no run: without
-        a reset, the next forward can fail or give wrong vectors. After two forwards that have no shape in common, each
-        operation has inferred its shape anew.
+        OpenVINO infers the output shape of an operation again only if its input shape differs from its last run. An
+        operation that the forward did not reach already has an output shape that belongs to no run: without
+        a reset, the next forward can fail or give wrong vectors. After two forwards without a shape in common, each
+        operation has inferred its shape again.
         """
         for inputs in self._small[:-1]:
             with suppress(MemoryError, RuntimeError):
@@ -262,7 +263,7 @@ class ListForward:
     def __init__(self, export: Export, *, compute_type: str, threads: int) -> None:
         self._rules = export.rules
         graph, self._parallel = _in_streams(export, compute_type, threads)
-        # Half of the requests wait for their turn, so that no stream waits for the next piece.
+        # Half of the requests wait for a free stream, so no stream waits for the next piece.
         self._requests = [CompiledRequest(graph, export.file) for _ in range(2 * self._parallel)]
         self._turn = threading.Lock()
 
@@ -290,7 +291,7 @@ class ListForward:
         return computed(lengths, packs=self._rules.packs)
 
     def _pieces_of(self, tokens: int) -> int:
-        """Into how many pieces to cut a frame: as many for each stream."""
+        """How many pieces to cut a frame into: the same number for each stream."""
         return self._parallel * -(-tokens // (self._parallel * PIECE_TOKENS))
 
     def _run(self, pieces: Iterable[Inputs], cancellation: Cancellation | None) -> list[NDArray[np.float32]]:
@@ -309,14 +310,14 @@ class ListForward:
             while running:
                 found.append(running.popleft().wait())
         finally:
-            for request in running:  # one failed: nobody else may still read what was given
+            for request in running:  # one failed: no other may still read the inputs
                 with suppress(MemoryError, RuntimeError):
                     request.wait()
         return found
 
 
 def _small(size: int, rules: Rules) -> Inputs:
-    """The inputs of so many texts of as many tokens, one text a row."""
+    """The inputs of `size` texts of `size` tokens, one text per row."""
     frame = Frame(size, tuple((text,) for text in range(size)))
     return arrays(frame, [Tokens((5,) * size)] * size, rules)
 
@@ -329,7 +330,7 @@ def _in_streams(export: Export, compute_type: str, threads: int) -> tuple[openvi
 
 @contextmanager
 def _memory_errors() -> Iterator[None]:
-    """What OpenVINO says of memory, as the error that it is."""
+    """Turn OpenVINO's errors about memory into MemoryError."""
     try:
         yield
     except RuntimeError as error:

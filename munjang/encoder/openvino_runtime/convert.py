@@ -1,8 +1,8 @@
 """From a sentence-transformers folder to an OpenVINO graph, through torch: traced, compared with the model, kept.
 
 `quantized` makes a graph in int8: half the bytes of bfloat16 and nearly twice the speed, at a cost in exactness that is
-measured. Weights are rounded to 8 bits by output channel, activations to 8 bits by the range that they take on sample
-sentences (static quantisation; Jacob et al. 2018). Only products with weights are; attention and norms keep their
+measured. Weights are rounded to 8 bits per output channel, activations to 8 bits by their range on sample sentences
+(static quantisation; Jacob et al. 2018). Only products with weights are quantised; attention and norms keep their
 format.
 """
 

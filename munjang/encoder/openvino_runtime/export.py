@@ -1,11 +1,11 @@
 """A transformer model as an OpenVINO graph on disk: made once by `convert`, then loaded without torch.
 
-An export is a cache, made again whenever it is missing, of another library version, or not right:
+An export is a cache. It is made again if it is missing, wrong, or of another library version:
 
     <folder>/model.xml · model.bin     the graph with its pooling, float32 weights
     <folder>/rules.json                tokenizer, prompts and padding (`Rules`)
 
-The file of weights is mapped into memory: of what the system has read of it, only what is needed stays.
+The file of weights is mapped into memory; only the pages that are needed stay there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FILES = {"model.xml", "model.bin", "rules.json", "bfloat16-is-too-far"}
 """What an export may hold. A folder that holds anything else is somebody's, and is neither replaced nor deleted."""
 
 NAME = re.compile(r"[0-9a-f]{32}(-int8)?")
-"""The name of an export that is deleted when others were used later; one of another name is kept for ever."""
+"""The name of an export that is deleted when others were used later; one with another name is kept."""
 
 DRAFT = ".munjang-draft-"
 """How the name of a folder begins while an export is written into it."""

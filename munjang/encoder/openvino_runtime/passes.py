@@ -1,9 +1,9 @@
-"""Passes over a traced graph: fewer and larger steps, and no computed shapes, in place and with the same result.
+"""Passes over a traced graph: fewer and larger operations, and no computed shapes, in place and with the same result.
 
 - `fold_scale`: attention's scale becomes part of the queries' weights: one rounding less in a short number format.
-- `merge_projections`: queries, keys and values of a layer are made by one product instead of three.
-- `join_heads`: the heads of attention are joined by a constant shape. Tracing computes that shape in each layer, and
-  OpenVINO waits for a computed shape whenever a frame is of another size than the last.
+- `merge_projections`: one product makes queries, keys and values of a layer, instead of three.
+- `join_heads`: a constant shape joins the heads of attention. Tracing computes that shape in each layer, and
+  OpenVINO waits for a computed shape whenever a frame has another size than the last.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EACH_TURNED = [2, 0, 3, 1, 4]
 
 
 def fold_scale(graph: openvino.Model) -> int:
-    """Scale the queries' weights instead of the scores, in place, wherever that is the same; how often it was."""
+    """Scale the queries' weights instead of the scores, in place, wherever the result is the same; how often."""
     folded = 0
     for attention in attentions(graph):
         if attention.get_input_size() <= SCALE:
@@ -47,7 +47,7 @@ def fold_scale(graph: openvino.Model) -> int:
 
 
 def _weights(queries: openvino.Output) -> list[openvino.Node]:
-    """The product and the sum that make the queries of constants, if nothing else reads the queries; else none."""
+    """The product and the sum with constants that make the queries, if nothing else reads the queries; else none."""
     found: list[openvino.Node] = []
     while len(queries.get_target_inputs()) == 1:
         node = queries.get_node()
@@ -81,7 +81,7 @@ class Projection(NamedTuple):
 
 
 def merge_projections(graph: openvino.Model) -> int:
-    """Make queries, keys and values by one product, in place, wherever that is the same; in how many layers."""
+    """Make queries, keys and values by one product, in place, wherever the result is the same; in how many layers."""
     return sum(_merge(attention) for attention in attentions(graph))
 
 
@@ -142,7 +142,7 @@ def _join(values: openvino.Output) -> bool:
 
 
 def _behind(values: openvino.Output) -> openvino.Node | None:
-    """The transpose that brings the heads of a token together; tracing may write a reshape to the same shape first."""
+    """The transpose that brings the heads of a token together; tracing may put a reshape of no effect before it."""
     node = reader(values)
     if node is not None and _computes(node, 4):
         node = reader(node.output(0))
@@ -150,7 +150,7 @@ def _behind(values: openvino.Output) -> openvino.Node | None:
 
 
 def _computes(node: openvino.Node, dimensions: int) -> bool:
-    """Whether it gives its input another shape, of so many dimensions, that is computed."""
+    """Whether it reshapes its input to a computed shape of this many dimensions."""
     return kind(node) == "Reshape" and constant(node, 1) is None and rank(node.output(0)) == dimensions
 
 
@@ -181,7 +181,7 @@ def is_product(node: openvino.Node) -> bool:
 
 
 def turns(node: openvino.Node) -> bool:
-    """Whether it is a transpose that lets heads and tokens change places."""
+    """Whether it is a transpose that swaps heads and tokens."""
     order = constant(node, 1) if kind(node) == "Transpose" else None
     return order is not None and tuple(order) == TURNED
 
@@ -193,7 +193,7 @@ def rank(value: openvino.Output) -> int:
 
 
 def reader(value: openvino.Output) -> openvino.Node | None:
-    """The one node that reads a value, leaving out those that ask for its shape; None if there are several or none."""
+    """The only node that reads a value, not counting those that read its shape; None if there are several or none."""
     nodes = [place.get_node() for place in value.get_target_inputs()]
     nodes = [node for node in nodes if kind(node) != "ShapeOf"]
     return nodes[0] if len(nodes) == 1 else None

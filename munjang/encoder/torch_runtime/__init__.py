@@ -1,1 +1,1 @@
-"""Models in torch: whatever sentence-transformers loads, on any device; without padding on a GPU that can do that."""
+"""Models in torch: all that sentence-transformers loads, on any device; without padding on GPUs that can do it."""

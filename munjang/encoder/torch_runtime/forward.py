@@ -1,8 +1,8 @@
 """The forward of a sentence-transformers model in torch, from token ids to vectors.
 
-`TorchForward` runs one text a row by the library's own modules, on any device. `FlatForward` is for GPUs: all texts of
-a batch in one row without padding. A single text, which takes a GPU longer to start than to compute, is replayed from a
-CUDA graph.
+`TorchForward` runs one text per row through the library's own modules, on any device. `FlatForward` is for GPUs: all
+texts of a batch in one row without padding. A single text, which takes a GPU longer to start than to compute, is
+replayed from a CUDA graph.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from munjang.encoder.model_rules import Rules
 
 GPU_START = 512
-"""What another frame costs on a GPU, in tokens: it computes so many while the processor starts the next."""
+"""What another frame costs on a GPU, in tokens: it computes this many while the processor starts the next."""
 
 GRAPH_WIDTHS = (*range(16, 129, 16), *range(192, 513, 64))
-"""Tokens of the rows that graphs are made for: a single text takes the next wider one."""
+"""Widths of the rows that graphs are recorded for: a single text takes the next wider one."""
 
-_WARM_UPS = 3  # runs before a graph is recorded, as torch asks for
+_WARM_UPS = 3  # runs before a graph is recorded, as torch requires
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class StoppableLayers:
 
     @contextmanager
     def stopped_by(self, cancellation: Cancellation | None) -> Iterator[None]:
-        """What this thread runs inside ends when the cancellation says so.
+        """What this thread runs inside ends when it is cancelled.
 
         Raises:
             ForwardCancelled: it did.
@@ -173,7 +173,7 @@ class FlatForward:
         return vectors
 
     def _record(self) -> None:
-        """Record the graphs of single texts; where the model or the driver does not allow it, go on without."""
+        """Record the graphs of single texts; if the model or the driver does not allow it, run without."""
         for width in (width for width in GRAPH_WIDTHS if width <= self._rules.max_tokens):
             text = Tokens((5,) * width)
             given = _widened(arrays(Frame(width, ((0,),)), [text], self._rules), width)
@@ -232,7 +232,7 @@ def _guarded(run: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def _to_device(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:
-    """An array on a device; to a GPU by way of pinned memory, so that nobody waits for the copy."""
+    """An array on a device; to a GPU through pinned memory, so the copy does not block."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 

@@ -1,7 +1,7 @@
 """What a loaded model can read: how many tokens of a text, and which ids. Checked at every load from a folder.
 
-An index beyond a table is an error in torch on a CPU, the end of the process on a GPU, and a vector of zeros in
-OpenVINO. So no encoder and no export is made of a model whose tokenizer can give one.
+An index beyond a table is an error in torch on a CPU, ends the process on a GPU, and gives a vector of zeros in
+OpenVINO. So no encoder and no export is made from a model whose tokenizer can give such an index.
 """
 
 from __future__ import annotations

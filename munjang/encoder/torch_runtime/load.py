@@ -1,6 +1,6 @@
 """A sentence-transformers folder in torch: any model that the library loads, on any device.
 
-What is no plain transformer over token ids runs as a `GenericModel`, by the library's own preprocessing.
+A model that is not a plain transformer over token ids runs as a `GenericModel`, with the library's own preprocessing.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
 
 
 def _streams(config: Any, device: torch.device, options: LoadOptions) -> int:
-    """Two forwards at the same time where callers wait and there are two cores, so that a long one delays no other."""
+    """Two forwards at a time if callers wait and there are two cores, so a long one does not delay others."""
     if not options.interactive or device.type != "cpu" or min(options.threads or 2, os.cpu_count() or 1) < 2:  # noqa: PLR2004 - one core each
         return 1
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}

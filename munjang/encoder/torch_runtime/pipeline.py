@@ -1,6 +1,6 @@
 """A transformer with its pooling as one torch module over the arrays of a frame, and whether it can read packed rows.
 
-Rows may hold several texts. That needs attention that keeps them apart, and positions that begin anew with each text.
+Rows may hold several texts. That needs attention that keeps them apart, and positions that start again with each text.
 `find_packing` tries it on a few texts and assumes nothing of an architecture. Where a model does not take both, or
 gives other vectors then, each text has a row of its own.
 

@@ -1,1 +1,1 @@
-"""The gRPC side: one file a service, and what they share. What runs next is the scheduler's to decide."""
+"""The gRPC side: one file a service, and what the services share. The scheduler decides what runs next."""

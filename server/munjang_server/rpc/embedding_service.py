@@ -1,4 +1,4 @@
-"""EmbeddingService: texts to vectors in one call or a stream of them, and texts compared where their vectors are."""
+"""EmbeddingService: encodes texts in one call or in a stream, and compares texts without sending their vectors."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Encode:
 class EncodeStream:
     """Serves EncodeStream: many batches over one call, a bounded number of them in flight.
 
-    A place in the window is taken before a message is read and given back when its reply has been written, and gRPC's
+    A message takes a place in the window before it is read and frees it when its reply has been written, and gRPC's
     own flow control lets a write wait until the client reads. So a client that sends much and reads slowly has to wait,
     and the server holds no more than the window.
 
@@ -232,7 +232,7 @@ class _Reader:
 
 
 def _retrieve_exception(read: asyncio.Future[bytes]) -> None:
-    """Keep asyncio from logging the failure of a read that nobody waits for any more; it ends with its call."""
+    """Keep asyncio from logging the failure of a read that no task awaits any more; the read ends with its call."""
     if not read.cancelled():
         read.exception()
 

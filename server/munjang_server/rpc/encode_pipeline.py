@@ -1,6 +1,6 @@
-"""From texts to raw vectors for one call: tokenise, charge the caller, wait for the scheduler.
+"""From texts to raw vectors for one call: tokenise, charge the caller's rate limit, await the scheduler.
 
-The same for Encode, each message of EncodeStream, and both sides of Similarity. What becomes of the vectors is theirs.
+Encode, each message of EncodeStream, and both sides of Similarity share it. They decide what happens to the vectors.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from munjang_server.tokenizer_pool import TokenizerPool
 
 INLINE_COST = 65_536
-"""Replies of up to so many components are made on the event loop: it takes less time than to hand them to a thread."""
+"""Replies of up to this many components are made on the event loop: that is faster than handing them to a thread."""
 
 MIN_TEXTS_TO_CHECK = 4
-"""Calls of fewer texts are tokenised without asking whether they are hopeless: asking would cost all of them about as
-much as it saves of the refused ones."""
+"""Calls of fewer texts are tokenised without the early check for hopeless lists: the check would cost all of them about
+as much as it saves on the refused ones."""
 
 MAX_NAME_LENGTH = 63
 """The longest name that an alias can have."""
@@ -123,7 +123,7 @@ class EncodePipeline:
     async def tokenize(
         self, call: Call, lease: Lease, part: TextList, lane: Lane, *, truncate: bool, partial: bool
     ) -> None:
-        """Check and tokenise one list, on the event loop where it is short.
+        """Check and tokenise one list, on the event loop if it is short.
 
         Raises:
             InvalidRequest: a text is refused and `partial` is False, or the prompt is unknown.
@@ -189,7 +189,7 @@ class EncodePipeline:
             _share_out(parts, encoded.rows, encoded.errors)
 
     async def _encode_charged(self, limiter: RateLimiter, work: Work, tokens: int) -> Encoded:
-        """Encode within the caller's rate limit. What the scheduler does not admit is not charged."""
+        """Encode within the caller's rate limit. Requests that the scheduler does not admit are not charged."""
         too_late = work.deadline is not None and time.monotonic() >= work.deadline
         limiter.charge(texts=len(work.tokens), tokens=tokens)
         try:
@@ -200,7 +200,7 @@ class EncodePipeline:
             raise
 
     async def finish(self, call: Call, lease: Lease, cost: int, serialize: Callable[[], bytes]) -> bytes:
-        """Make the reply, on the event loop where that costs little (a number of components or scores)."""
+        """Make the reply, on the event loop if that costs little (a number of components or scores)."""
         start = time.perf_counter()
         reply = serialize() if cost <= INLINE_COST else await self._pool.run(lease, serialize)
         call.span("postprocess", start, time.perf_counter())

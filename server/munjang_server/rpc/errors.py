@@ -1,6 +1,6 @@
-"""Errors on the wire: the one table from munjang's errors to gRPC codes, and the google.rpc.Status that carries them.
+"""Errors on the wire: one table from munjang's errors to gRPC codes, and the google.rpc.Status that carries them.
 
-Whatever has no reason of its own is INTERNAL: the caller gets a request id and nothing else, the log gets the rest.
+An error without a reason of its own is INTERNAL: the caller gets a request id only, the log gets the details.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def code_of(error: errors.MunjangError) -> grpc.StatusCode:
 
 
 def public(error: Exception, request_id: str) -> errors.MunjangError:
-    """What a caller may see of an error: itself where it was made for callers, else only where to look it up."""
+    """What a caller may see of an error: the error itself if it was made for callers, else only the request id."""
     if isinstance(error, errors.MunjangError) and error.reason != UNEXPECTED:
         return error
     return errors.InternalError(f"internal error; the server's log has the details under request id {request_id}")

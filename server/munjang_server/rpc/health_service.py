@@ -1,7 +1,7 @@
-"""grpc.health.v1: whether this server can answer, for "" and for each service. It follows the engine and the scheduler.
+"""grpc.health.v1: whether this server can answer, for "" and for each service. Follows the engine and the scheduler.
 
-Not taken from grpcio-health-checking for two reasons: there a client that watches without reading holds up every change
-of state, and a watch never ends, so that draining would wait for it.
+Not grpcio-health-checking, for two reasons: there, a client that watches without reading delays every change of state,
+and a watch never ends, so draining would wait for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 LIVE = "liveness"
-"""The name to ask whether a restart would help: NOT_SERVING only while the engine is stuck or failing."""
+"""The service name that tells whether a restart would help: NOT_SERVING only while the engine is stuck or failing."""
 
 POLL_SECONDS = 0.2
 """How often readiness is checked; a change of the scheduler's health is reported at once."""
@@ -31,7 +31,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # th
 
     Args:
         services: the full names of the services.
-        not_ready_reason: says in words why the server cannot answer now, or "" where it can.
+        not_ready_reason: says in words why the server cannot answer now, or "" if it can.
         alive: whether the engine works, or would if it had a version.
     """
 
@@ -52,7 +52,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # th
         return not self._reason
 
     async def poll(self) -> None:
-        """Refresh the state again and again, until cancelled."""
+        """Refresh the state periodically, until cancelled."""
         while True:
             self.refresh()
             await asyncio.sleep(POLL_SECONDS)
@@ -70,7 +70,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # th
         self._notify_watchers()
 
     def drain(self) -> None:
-        """NOT_SERVING from now on, whatever happens."""
+        """Report NOT_SERVING from now on, whatever happens."""
         self._draining = True
         self.refresh()
 

@@ -1,6 +1,6 @@
 """What surrounds every handler: identity, deadline and request id before it, accounting and the status after it.
 
-A handler gets raw bytes and a `Call`, and returns bytes or raises; it knows nothing of status codes.
+A handler gets raw bytes and a `Call`, and returns bytes or raises an error. It knows no status codes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 REQUEST_ID = re.compile(r"[!-~]{1,128}")
 STREAM_SECONDS = 30 * 86400.0
-"""The deadline of a stream that brings none: its messages have deadlines of their own."""
+"""The deadline of a stream without one: its messages have deadlines of their own."""
 
 log = structlog.get_logger("munjang.server")
 
@@ -65,7 +65,7 @@ class Call:
         caller: who calls, once authenticated.
         spans: its steps by name, start and end in `time.perf_counter()`; None where calls are not traced.
         version: the version that answered, 0 before it is known.
-        texts: how many texts it brought.
+        texts: how many texts it has.
     """
 
     rpc: Rpc
@@ -86,7 +86,7 @@ class Call:
         return replace(self, deadline=deadline, started=time.perf_counter(), spans=spans, version=0, texts=0)
 
     async def write(self, reply: bytes) -> None:
-        """Write to a stream. Where that fails the client has gone, and the call is about to be cancelled."""
+        """Write to a stream. If that fails, the client has gone, and the call is about to be cancelled."""
         try:
             await self.context.write(reply)
         except grpc.aio.InternalError:
@@ -104,7 +104,7 @@ class Interceptor:
     Args:
         authenticator: identifies callers.
         metrics: where calls are counted.
-        default_deadline: seconds for a call that brings no deadline.
+        default_deadline: seconds for a call without a deadline.
         slow: calls that take longer, in seconds, are logged.
         log_all: log every call, for debugging.
         tracer: called when a call has ended, or None.
@@ -216,7 +216,7 @@ class Interceptor:
         raise error  # not reached: `abort` raises, but its type does not say so
 
     def _end(self, call: Call, code: grpc.StatusCode, reason: str = "") -> None:
-        """A call has ended: count it, log it where it is worth it, trace it."""
+        """A call has ended: count it, log it if it failed or was slow, trace it."""
         self._in_flight -= 1
         if not self._in_flight:
             self._idle.set()
@@ -240,7 +240,7 @@ class Interceptor:
 
 
 def time_left(context: Any) -> float | None:
-    """The seconds that a call has left, or None where that cannot be told: it brought no deadline, or the clock jumped.
+    """The seconds that a call has left, or None if that is unknown: it has no deadline, or the clock jumped.
 
     gRPC holds a deadline as a time of day, so when the clock is set ahead between the arrival of a call and its
     handler, the call seems to be over. gRPC itself cancels calls that are really over, by a clock that does not jump.
@@ -249,7 +249,7 @@ def time_left(context: Any) -> float | None:
 
 
 async def within(seconds: float, work: Awaitable[bytes]) -> bytes:
-    """Await with the server's own limit, for calls that brought none.
+    """Await with the server's own limit, for calls without a deadline.
 
     Raises:
         DeadlineExceeded: the limit passed.

@@ -1,4 +1,4 @@
-"""JobService: bulk jobs submitted and followed over gRPC. Talks to the queue only; workers do the work."""
+"""JobService: submit and follow bulk jobs over gRPC. Uses the queue only; workers do the work."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class JobService:
         self._watch = Parser(pb2.WatchJobRequest, max_message_bytes)
 
     async def submit_job(self, request: pb2.SubmitJobRequest, call: Call) -> pb2.SubmitJobResponse:  # noqa: ARG002 - every handler gets its call
-        """Put a job into the queue, or find the same work there."""
+        """Put a job into the queue, or find the same work in it."""
         spec = job_spec(request.spec)
         job, existing = await asyncio.to_thread(self._queue().submit, spec)
         return pb2.SubmitJobResponse(job=job_message(job), existing=existing)

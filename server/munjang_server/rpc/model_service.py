@@ -1,4 +1,4 @@
-"""ModelService: the versions of the registry as this server sees them, and the methods that move its aliases."""
+"""ModelService: the versions of the registry and their states in this server, and the methods that move aliases."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """From the bytes of a request to checked values: messages, options, texts. Does no work for the request.
 
-protobuf says only that a message does not parse. To say which text is not UTF-8, a message that fails is parsed again
-as a lenient twin of its type, in which every `string` is `bytes`. This costs nothing where a message is valid.
+protobuf only reports that a message cannot be parsed. To tell which text is not UTF-8, a message that fails is parsed
+again as a lenient copy of its type, in which every `string` is `bytes`. Valid messages pay nothing for this.
 
-Errors of single texts come as a mapping by index, so that a caller who asked for partial results gets the others.
+Errors of single texts are a mapping by index, so a caller who asked for partial results gets the other vectors.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Parser(Generic[M]):
             return self._parse_leniently(raw)
 
     def parse_lenient(self, raw: bytes) -> Message | None:
-        """The message with bytes in place of strings, or None where it is malformed."""
+        """The message with bytes in place of strings, or None if it is malformed."""
         try:
             return self._lenient.FromString(raw)
         except DecodeError:

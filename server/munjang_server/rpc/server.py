@@ -1,4 +1,4 @@
-"""The gRPC server: which services it has, how it listens, how it stops. The scheduler and the engine are given."""
+"""The gRPC server: which services it has, how it listens, how it stops. Gets the scheduler and the engine."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class GrpcServer:
         authenticator: identifies callers.
         registry: where its metrics are registered.
         admin: moves aliases; without it those methods are not served.
-        not_ready_reason: says in words what the engine waits for; "" where it can answer.
+        not_ready_reason: says in words what the engine waits for; "" if it can answer.
         tracer: called when a call has ended, or None.
     """
 
@@ -111,7 +111,7 @@ class GrpcServer:
         self._health_poll: asyncio.Task[None] | None = None
 
     def expect(self, version: int) -> None:
-        """Let the metrics of a new version begin at zero."""
+        """Start the metrics of a new version at zero."""
         self._metrics.expect(version, ENCODING_METHODS)
 
     def forget(self, version: int) -> None:
@@ -119,10 +119,10 @@ class GrpcServer:
         self._cache.drop(version)
 
     def listen(self, credentials: grpc.ServerCredentials | None) -> int:
-        """Take the port; returns its number.
+        """Bind the port; returns its number.
 
         Raises:
-            ConfigurationError: it cannot be had.
+            ConfigurationError: it cannot be used.
         """
         settings = self._settings
         check_address(settings.host, settings.port)

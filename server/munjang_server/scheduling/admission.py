@@ -1,7 +1,7 @@
-"""Whether a request may wait at all: is there room for it, and can it be answered before its deadline?
+"""Decides whether a request may wait: is there room for it, and can it be answered before its deadline?
 
-Runs nothing and changes nothing. An admitted request is answered in time unless the engine becomes slower; what is
-refused costs no forward.
+Runs nothing and changes nothing. An admitted request is answered in time unless the engine becomes slower; a refused
+one costs no forward.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from munjang_server.scheduling.request import Request
     from munjang_server.scheduling.request_queue import Lanes
 
-_ALONE, _BEHIND = 0.85, 0.7  # of the time to the deadline may be planned: of an idle lane, and behind others
+_ALONE, _BEHIND = 0.85, 0.7  # of the time to the deadline that a plan may use: in an idle lane, and behind others
 _SOONEST, _LATEST = 0.05, 30.0  # bounds of retry_after, seconds
-_MOMENT = 128  # tokens that are never taken as bulk, however slow the model: a question and its like
+_MOMENT = 128  # tokens that never count as bulk, however slow the model: about a question
 
 
 class Admission:
@@ -62,8 +62,8 @@ class Admission:
     def _check_room(self, request: Request, lanes: Lanes, size: str) -> None:
         """A caller may hold as much of the queue as is still free.
 
-        So one greedy caller gets half, two a third each, and there is always room for another. A request larger than
-        half of the queue counts as half, so that it can be admitted at all.
+        So one greedy caller gets half, two get a third each, and there is always room for another. A request larger
+        than half of the queue counts as half, so that it can be admitted at all.
         """
         own = lanes.lanes[request.lane].callers.tokens(request.work.caller)
         asked = min(request.size, self._limit // 2)

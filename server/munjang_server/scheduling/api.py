@@ -1,6 +1,6 @@
-"""What servicers and metrics see of the scheduler: work in, raw vectors out, and what it tells of itself meanwhile.
+"""The scheduler's interface for services and metrics: work in, raw vectors out, and events for observers.
 
-The servicer resolves the version, tokenises in its own threads and post-processes; between the two it awaits `encode`.
+The service resolves the version, tokenises in its own threads and post-processes; in between it awaits `encode`.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Work:
     """One request, admitted or refused whole.
 
     Attributes:
-        lease: on the version that will run it; the servicer holds it until `encode` returns.
+        lease: on the version that will run it; the service holds it until `encode` returns.
         tokens: the tokenised texts, at least one, none of them empty.
         caller: the key of fairness: a token's name, or the peer's address.
-        lane: the lane asked for; interactive work that is expected to take long goes to the bulk lane all the same.
+        lane: the lane asked for; interactive work that is expected to take long goes to the bulk lane anyway.
         deadline: the `time.monotonic()` after which nobody wants the answer, or None.
     """
 
@@ -55,7 +55,7 @@ class Encoded:
     """The answer to one `Work`.
 
     Attributes:
-        rows: float32 [n, D], as the model gives them; zeros where an error stands.
+        rows: float32 [n, D], as the model gives them; zeros for a text with an error.
         errors: by index of the text, why it has no vector.
         queue_seconds: from admission to the start of the first forward.
         forward_seconds: the sum of the forwards that carried its texts.
@@ -78,7 +78,7 @@ class Load:
         queued_texts: texts that wait, by lane.
         running_tokens: tokens of the forwards that run now.
         tokens_per_second: the measured speed of full batches; 0 before the first measurement.
-        batch_tokens: the present token budget of a batch; under the setting for a while after memory ran out.
+        batch_tokens: the present token budget of a batch; below the setting for a while after memory ran out.
     """
 
     queued_tokens: Mapping[Lane, int]
@@ -141,7 +141,7 @@ class SchedulerContract(Encodes, Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether no thread is left. False after `close` where a forward is stuck: then the process must exit hard."""
+        """Whether no thread is left. False after `close` if a forward is stuck: then the process must exit hard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +169,14 @@ class Observer:
     """Receives every event and ignores it; override what you need.
 
     The methods are called on runner threads or the event loop, must be quick and thread-safe, and an exception from one
-    is logged and goes no further.
+    is logged and not passed on.
     """
 
     def batch(self, seen: BatchSeen) -> None:
         """A batch has run."""
 
     def forward(self, version: int, lane: Lane, seconds: float, ok: bool) -> None:
-        """A forward ended. `ok` is False where it raised."""
+        """A forward ended. `ok` is False if it raised."""
 
     def refused(self, reason: str, lane: Lane, texts: int) -> None:
         """A request was not admitted; `reason` is the error's reason, as in error_reason.proto."""
@@ -191,7 +191,7 @@ class Observer:
         """A failed batch was split to find the text that fails it."""
 
     def failed(self, version: int, texts: int) -> None:
-        """Texts fail the forward, or give rows that are not finite, also alone."""
+        """Texts fail the forward, or give rows that are not finite, even alone."""
 
     def out_of_memory(self, version: int, budget: int) -> None:
         """A forward ran out of memory; `budget` is the new budget in tokens."""
@@ -200,7 +200,7 @@ class Observer:
         """A probe forward ended."""
 
     def restarted(self) -> None:
-        """A runner had died or met a defect, and was started again."""
+        """A runner died or hit a defect, and was started again."""
 
     def health(self, healthy: bool) -> None:
         """The engine turned healthy or not."""

@@ -1,8 +1,8 @@
 """Runs batches and probes on the runner threads, and decides what a failure means: memory, one text, or the engine.
 
-A text is only blamed after it failed alone and a known good text succeeded right after it; where that fails too, the
-engine is to blame, and no more of its texts are tried until a probe succeeds. So a poisoned text among 256 costs some
-sixteen forwards of ever fewer texts, between which others have their turn, and a broken engine costs three.
+A text is blamed only after it failed alone and a known good text succeeded right after it. If that fails too, the
+engine is to blame, and no more of its texts are tried until a probe succeeds. So one bad text among 256 costs about
+sixteen forwards of ever fewer texts, with forwards of other callers between them, and a broken engine costs three.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _MATRIX = 2
 
 
 class UnusableRows(Exception):
-    """A forward returned something else than one vector a text."""
+    """A forward did not return one vector per text."""
 
 
 def compute_seconds() -> float:
-    """Processor seconds of what computes forwards in this process; always 0 where the system does not tell.
+    """Processor seconds of the threads that compute forwards in this process; 0 if the system does not report them.
 
     Those are all threads that Python did not start, and the runners: a forward with all threads computes on the thread
     that calls it and on others, one on a stream on a thread of the runtime's own.
@@ -163,7 +163,7 @@ class BatchExecutor:
                 self._budget.grow(batch.size * batch.share)
             elif isinstance(outcome.error, ForwardCancelled):
                 self._observer.abandoned(batch.version, batch.size)
-                self._retry([piece for piece in [batch.living()] if piece])  # whoever came to wait for it is not lost
+                self._retry([piece for piece in [batch.living()] if piece])  # run those that callers still wait for
             else:
                 self._account(batch, lease, outcome)
                 self._judge(batch, lease, outcome)
@@ -194,7 +194,7 @@ class BatchExecutor:
             rows = encoder.forward(tokens, share=share > 1, cancellation=running.cancellation)
             seconds = time.monotonic() - running.started
             good = good_rows(rows, len(tokens))
-        except BaseException as error:  # noqa: BLE001 - a forward may raise anything, and its thread must live on
+        except BaseException as error:  # noqa: BLE001 - a forward may raise anything, and its thread must survive
             return Outcome(running.started, time.monotonic() - running.started, error=error.with_traceback(None))
         finally:
             self._running.remove(running)
@@ -202,7 +202,7 @@ class BatchExecutor:
         return Outcome(running.started, seconds, rows, good)
 
     def _account(self, batch: Batch, lease: Lease, outcome: Outcome) -> None:
-        """Measure and tell of a forward; after its answers are on their way, since nobody waits for this."""
+        """Measure and report a forward, after its answers are on their way, because no caller waits for this."""
         if outcome.error is None:
             share = batch.share
             self._latencies.record(batch.version, share * batch.size, share * batch.squares, outcome.seconds)
@@ -220,7 +220,7 @@ class BatchExecutor:
         self._notifier.settle(batch, rows, outcome.started, outcome.seconds)
 
     def _judge(self, batch: Batch, lease: Lease, outcome: Outcome) -> None:
-        """A forward failed: split the batch, try it again, or find who is to blame."""
+        """A forward failed: split the batch, try it again, or find the text that fails."""
         memory = outcome.error is not None and is_out_of_memory(outcome.error)
         if memory:
             if batch.texts > 1:
@@ -241,7 +241,7 @@ class BatchExecutor:
             self._break(batch.version)
 
     def _works(self, lease: Lease) -> bool:
-        """Whether a known good text can be encoded; a second try is allowed."""
+        """Whether a known good text can be encoded, at the second try at the latest."""
         error: BaseException | None = None
         for _ in range(2):
             try:
@@ -258,7 +258,7 @@ class BatchExecutor:
         return False
 
     def _measure(self, lease: Lease, tokens: Sequence[Tokens]) -> Outcome:
-        """Run a forward that carries nobody's texts and learn how long it takes."""
+        """Run a forward of sample texts and learn how long it takes."""
         outcome = self._forward(lease, tokens)
         if outcome.error is None:
             size, squares = sum(map(len, tokens)), sum(len(text) ** 2 for text in tokens)
@@ -297,7 +297,7 @@ def good_rows(rows: NDArray[np.float32], texts: int) -> NDArray[np.bool_]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a forward failed for want of memory: MemoryError, or what a runtime has in its place.
+    """Whether a forward ran out of memory: MemoryError, or a runtime's own error for it.
 
     Encoders raise MemoryError by contract; the others are known by name, so that this module needs none of them.
     """

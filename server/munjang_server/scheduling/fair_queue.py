@@ -1,11 +1,11 @@
-"""Who is served next: fairness among the callers of one lane, and how a batch is filled in fair order.
+"""Fairness among the callers of one lane, and how a batch is filled in fair order.
 
-A caller is served first come, first served, unless it is ahead of others: it may be ahead of its fair share by a
-quantum, past that those who are less ahead go first. How far it is ahead is told by a virtual time, which runs as fast
-as each of the callers who wait is served on average (as in fair queueing, Demers, Keshav and Shenker 1989). So callers
-who send no more than their share do not notice that another has queued much; those who send more take turns, a batch
-each; and nobody gains by having been away. Lengths do not matter: texts of any lengths share a forward without much
-padding (`munjang.encoder.sequence_packing`), so nobody is overtaken because its text is longer or shorter than most.
+Callers are served first come, first served, as long as none is ahead of its fair share by more than a quantum; beyond
+that, those who are less ahead go first. A virtual time measures how far a caller is ahead; it runs at the average rate
+at which the waiting callers are served (fair queueing: Demers, Keshav and Shenker 1989). So callers who send no more
+than their share do not notice that another caller has queued much. Those who send more take turns, a batch each, and
+being idle earns no advantage. Lengths do not matter: texts of any lengths share a forward with little padding
+(`munjang.encoder.sequence_packing`), so no text is overtaken because of its length.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from munjang_server.scheduling.request import Part, Request
 
 ENOUGH = 512
-"""Tokens that are worth a forward beside others: fewer are as fast in the next one that has all threads."""
+"""Tokens that are worth a forward of their own beside others: fewer are as fast in the next one with all threads."""
 
-_PRUNE = 1024  # absent callers that are remembered at least
+_PRUNE = 1024  # the least number of absent callers to remember
 
 
 class Caller:
@@ -35,7 +35,7 @@ class Caller:
     Attributes:
         tokens: how many wait.
         served: the virtual time up to which it was served.
-        lines: the requests that wait, by version, each in the order of its coming.
+        lines: the requests that wait, by version, each in order of arrival.
     """
 
     __slots__ = ("lines", "served", "tokens")
@@ -79,7 +79,7 @@ class FairQueue:
         caller.lines.setdefault(request.version, OrderedDict())[request] = None
 
     def leave(self, request: Request) -> None:
-        """A request does not wait any more: it is about to be dropped, or nothing is left of it."""
+        """A request no longer waits: it is about to be dropped, or nothing is left of it."""
         caller = self._waiting[request.work.caller]
         line = caller.lines[request.version]
         del line[request]
@@ -88,7 +88,7 @@ class FairQueue:
         self._remove(request.work.caller, request.left)
 
     def serve(self, tokens: dict[str, int]) -> None:
-        """So many tokens of each caller were taken: keep the accounts and let virtual time run."""
+        """Tokens were taken, by caller: update the accounts and advance virtual time."""
         average = sum(tokens.values()) / len(self._waiting)
         for name, served in tokens.items():
             self._waiting[name].served += served
@@ -114,7 +114,7 @@ class FairQueue:
         return BatchBuilder(self._waiting, self._now, version, quantum)
 
     def ahead(self, request: Request, quantum: int) -> float:
-        """How many tokens are likely to be served before the request, were it added now.
+        """How many tokens are likely to be served before the request, if it were added now.
 
         Those that wait and go first; or, if that is more, what is served until its caller is no longer ahead, for then
         others who come later go first.
@@ -151,7 +151,7 @@ class FairQueue:
 class BatchBuilder:
     """The callers of one version in fair order, while a batch is filled from them.
 
-    What is taken counts at once, so that a batch does not go to one caller where others wait; nobody else sees it
+    What is taken counts at once, so a batch does not go to one caller while others wait; nobody else sees it
     before `FairQueue.serve`.
     """
 
@@ -186,11 +186,11 @@ class BatchBuilder:
         return None
 
     def share(self, name: str, room: int) -> int:
-        """How many tokens of `room` a caller may take at once: what it may be ahead of others, or an equal part."""
+        """How many tokens of `room` a caller may take at once: what it may be ahead of others, or an equal share."""
         return int(max(self._now - self._ahead(name), room / len(self._heap)))
 
     def took(self, name: str, tokens: int) -> None:
-        """So many tokens of this caller are in the batch."""
+        """Count tokens of this caller as taken into the batch."""
         self._taken[name] = self._taken.get(name, 0) + tokens
 
     def _rank(self, name: str, request: Request) -> tuple[float, int]:
@@ -201,7 +201,7 @@ class BatchBuilder:
 
 
 def fitting(lengths: Sequence[int], first: int, room: int, share: int, *, alone: bool) -> int:
-    """How many texts from `first` on to take into a batch with room for so many tokens.
+    """How many texts, starting at `first`, to take into a batch with room for `room` tokens.
 
     At most `share` tokens of them, but a first text that fits is taken whatever the share; and where the batch would be
     empty (`alone`), also one that does not fit.

@@ -1,4 +1,4 @@
-"""Whether the engine works, as far as is known, and how runner threads tell the event loop what happened."""
+"""The state of the engine as far as it is known, and how runner threads tell the event loop what happened."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class Health:
-    """Stuck or not, and which versions fail, and who is told of it. For the event loop alone.
+    """Whether a forward is stuck and which versions fail; notifies a listener. For the event loop alone.
 
     The engine is unhealthy while a forward is stuck, or while the main version fails: the one that "" names, and before
     that is known any. Another version that fails is refused by itself and leaves the engine healthy.
@@ -104,14 +104,14 @@ class Health:
             try:
                 self._on_health(healthy, reason)
             except Exception:  # noqa: BLE001 - the listener is not ours, and the watchdog must go on
-                _log.exception("whoever wanted to know about the engine's health failed")
+                _log.exception("the listener for the engine's health failed")
 
 
 class LoopNotifier:
     """Posts what runner threads found to the event loop. Its methods may be called from any thread and return at once.
 
     Args:
-        retry_after: what callers are told while the engine does not work, seconds.
+        retry_after: the `retry_after` of errors while the engine does not work, seconds.
         health: follows what is found.
     """
 
@@ -127,7 +127,7 @@ class LoopNotifier:
         self._loop, self._pending, self._on_probe = loop, pending, on_probe
 
     def settle(self, batch: Batch, rows: NDArray[np.float32], started: float, seconds: float) -> None:
-        """Hand out the rows of a batch."""
+        """Deliver the rows of a batch."""
         self._post(lambda: self._pending.settle(batch, rows, started, seconds))
 
     def fail_texts(self, batch: Batch, message: str, started: float, seconds: float) -> None:
@@ -156,7 +156,7 @@ class LoopNotifier:
         self._post(lambda: self._health.works(version))
 
     def engine_stuck(self, reason: str) -> None:
-        """A forward does not come back: answer everybody."""
+        """A forward is stuck: fail every request."""
 
         def tell() -> None:
             self._health.set_stuck(reason)
@@ -169,12 +169,12 @@ class LoopNotifier:
         self._post(lambda: self._on_probe(version))
 
     def defect_in_batch(self, batch: Batch) -> None:
-        """A defect of ours: the requests of this batch cannot be answered."""
+        """A defect of munjang: the requests of this batch cannot be answered."""
         hit = {part.request for part in batch.parts}
         self._post(lambda: self._pending.fail(_internal, hit.__contains__))
 
     def defect_in_queue(self, number: int) -> None:
-        """A defect of ours: the requests in this queue cannot be answered."""
+        """A defect of munjang: the requests in this queue cannot be answered."""
         self._post(lambda: self._pending.fail(_internal, lambda request: request.queue == number))
 
     def unavailable(self, reason: str) -> EngineUnavailable:
@@ -182,7 +182,7 @@ class LoopNotifier:
         return EngineUnavailable(f"the engine is not available: {reason}", retry_after=self._retry_after)
 
     def _post(self, tell: Callable[[], None]) -> None:
-        """Run it on the event loop. After the loop is closed nobody waits for answers any more."""
+        """Run it on the event loop. After the loop is closed, no caller waits for answers."""
         loop = self._loop
         if loop is None or loop.is_closed():
             return

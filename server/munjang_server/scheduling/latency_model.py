@@ -1,9 +1,9 @@
 """How long a forward takes, and how many tokens a batch should have. Learns from forwards; decides nothing else.
 
 A forward's seconds are `start + per_token · tokens + per_square · Σ length²`: most layers cost the same for each token,
-attention grows with the square of a text's length. These are fitted on what forwards of each size class take when
-nothing disturbs them. How much slower the machine is just now is one factor for all sizes, the median of the last few
-forwards; it is forgotten when they are old.
+attention grows with the square of a text's length. These are fitted to what forwards of each size class take when
+nothing disturbs them. How much slower the machine is at the moment is one factor for all sizes, the median of the last
+few forwards. The factor is dropped when those are old.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from munjang.settings import BatchSettings
 
 UNMEASURED = 2000.0
-"""Tokens a second that are assumed before the first measurement: a small model on one slow core."""
+"""Tokens per second that are assumed before the first measurement: a small model on one slow core."""
 
 TYPICAL_LENGTH = 32.0
-"""Tokens of a text where only a batch's total is known."""
+"""Tokens of a text if only a batch's total is known."""
 
 _START, _QUADRATIC = 20.0, 2000.0
-"""The shape before it is measured: the start costs as much as so many tokens, and in texts of so many tokens attention
-costs as much as all else."""
+"""The shape before it is measured: the start costs as much as `_START` tokens, and in texts of `_QUADRATIC` tokens
+attention costs as much as everything else."""
 
 LONGEST = 0.08
-"""Seconds of a batch: a longer one is little faster a token, those behind it wait, and more give up while it runs."""
+"""Seconds of a batch: a longer one is little faster per token, delays those behind it, and more callers give up."""
 
 _PRIOR_WEIGHT = 0.01  # of that shape, against one for each size class that was measured
 _OUTLIER = math.log(4.0)  # a forward counts as no more than four times what is usual, and no less than a quarter
 _FIRST = 4  # forwards of a size class that count alike
-_FASTER = 0.25  # weight of a forward that was faster than usual; slower ones count by the time that they go on
-_DRIFT = 600.0  # seconds of slower forwards after which they are the usual ones
+_FASTER = 0.25  # weight of a forward that was faster than usual; slower ones count by how long they last
+_DRIFT = 600.0  # seconds of slower forwards after which they count as usual
 _RECENT = 15  # forwards whose median is the factor
 _FRESH = 10.0  # seconds for which a forward says how fast the machine is now
-_NEARLY = 0.95  # of the best tokens a second is good enough
-_LEAST = 1024  # tokens of a batch that needs no excuse: it also costs what lies between forwards, which is not measured
+_NEARLY = 0.95  # of the best tokens per second is good enough
+_LEAST = 1024  # the least tokens of a full batch: the time between forwards, which is not measured, is shared by more
 _VERSIONS = 8  # models to keep
 
 
@@ -60,11 +60,11 @@ class _SizeClass:
 
     @property
     def known(self) -> bool:
-        """Whether enough forwards were seen to tell by the next how fast the machine is."""
+        """Whether enough forwards were seen to judge by the next one how fast the machine is."""
         return self.count >= _FIRST
 
     def learn(self, change: float, now: float) -> None:
-        """Follow a faster forward soon, and a slower one by the time that has passed, as it may be disturbed."""
+        """Follow a faster forward quickly, and a slower one slowly, because something may have disturbed it."""
         self.count += 1
         change = min(max(change, -_OUTLIER), _OUTLIER)
         weight = _FASTER if change < 0 else min(now - self.at, 10.0) / _DRIFT
@@ -125,12 +125,12 @@ class LatencyModel:
         self._update_batch()
 
     def _explained(self, slower: float) -> float:
-        """Of the log by which a forward of a new size is slower than expected, what the present factor explains."""
+        """How much of a new size's log slowness the present factor explains."""
         factor = math.log(self.factor)
         return factor if abs(slower - factor) < abs(slower) else 0.0
 
     def _fit(self) -> None:
-        """Least squares of relative errors over the means of all classes, drawn a little towards the first shape."""
+        """Least squares of relative errors over the means of all classes, with a weak prior of the first shape."""
         points = np.array([(each.tokens, each.squares, math.exp(each.log_seconds)) for each in self._classes.values()])
         tokens, squares, seconds = points.T
         work = tokens + squares / _QUADRATIC
@@ -157,15 +157,15 @@ class LatencyModel:
 
     @property
     def factor(self) -> float:
-        """How many times longer than usual forwards take now; 1 where the last one is some time ago."""
+        """How many times longer than usual forwards take now; 1 if the last one is some time ago."""
         return self._factor if self._clock() <= self._factor_until else 1.0
 
     def seconds(self, tokens: float, squares: float | None = None) -> float:
-        """The expected seconds of a forward of so many tokens; without `squares`, of texts of the usual length."""
+        """The expected seconds of a forward of `tokens` tokens; without `squares`, of texts of the usual length."""
         return self.factor * self._at(tokens, tokens * TYPICAL_LENGTH if squares is None else squares)
 
     def tokens_within(self, seconds: float) -> float:
-        """The tokens, in texts of the usual length, whose forward is expected to end within so many seconds; or 0."""
+        """The tokens, in texts of the usual length, whose forward is expected to end within `seconds`; or 0."""
         start, per_token, per_square = self._shape
         left = seconds / self.factor - start
         return max(0.0, left / max(per_token + TYPICAL_LENGTH * per_square, 1e-12))
@@ -178,9 +178,9 @@ class LatencyModel:
 
 
 class Latencies:
-    """The latency models of the last few versions. A version that never ran is taken to be like the one that ran last.
+    """The latency models of the last few versions. A version that never ran is assumed to be like the last one.
 
-    Runner threads teach it, any thread may read.
+    Runner threads record forwards; any thread may read.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -209,12 +209,12 @@ class Latencies:
         return version in self._models
 
     def tokens_per_second(self, budget: int) -> float:
-        """Tokens a second in batches of `budget`; 0 before the first measurement."""
+        """Tokens per second in batches of `budget`; 0 before the first measurement."""
         return budget / self._last.seconds(budget) if self._last.measured else 0.0
 
 
 class Flow:
-    """Tokens a second over the last few seconds, fading."""
+    """Tokens per second over the last few seconds; older ones fade."""
 
     def __init__(self, seconds: float = 5.0) -> None:
         self._seconds = seconds
@@ -222,17 +222,17 @@ class Flow:
         self._at = 0.0
 
     def add(self, tokens: int, now: float) -> None:
-        """So many tokens went by."""
+        """Count tokens that were taken."""
         self._rate = self.rate(now) + tokens / self._seconds
         self._at = now
 
     def rate(self, now: float) -> float:
-        """Tokens a second."""
+        """Tokens per second."""
         return self._rate * math.exp(min(0.0, self._at - now) / self._seconds)
 
 
 _LEAST_BATCH = 256  # tokens of a batch, however slow the machine
-_LEAST_BULK = 64  # the same of bulk that interactive calls wait for
+_LEAST_BULK = 64  # the same for bulk while interactive calls wait for it
 _GROW_AFTER = 16  # full batches without trouble before the budget grows again
 _GROWTH = 1.25
 
@@ -247,7 +247,7 @@ class TokenBudget:
         self._lock = threading.Lock()
 
     def shrink(self, tokens: int) -> None:
-        """A batch of so many tokens did not fit: allow half of it."""
+        """A batch of `tokens` tokens ran out of memory: allow half of it."""
         with self._lock:
             self.now = max(1, min(self.now, tokens // 2))
             self._calm = 0
@@ -272,11 +272,11 @@ class BatchLimits:
         self.budget = TokenBudget(settings.batch_tokens)
 
     def saw_interactive(self, now: float) -> None:
-        """An interactive call came."""
+        """An interactive call arrived."""
         self._interactive_until = now + self._settings.bulk_yield_seconds
 
     def interactive_expected(self, now: float) -> bool:
-        """Whether interactive calls came lately, so that another may come at any moment."""
+        """Whether interactive calls arrived lately, so that another may arrive at any moment."""
         return now < self._interactive_until
 
     def tokens(self, lane: Lane, version: int | None, now: float, streams: int = 1, share: int = 1) -> int:
@@ -287,8 +287,8 @@ class BatchLimits:
             version: the model that runs it; None: the one that ran last.
             now: the time.
             streams: how many forwards of the model can run beside each other. Where only one can, interactive calls
-                wait for a bulk batch, which then is short.
-            share: of so many that run beside each other it is one; it takes as long as all of them together.
+                wait for a bulk batch, so it is kept short.
+            share: how many run beside each other, this one included; it takes as long as all of them together.
         """
         model = self._latencies.of(version)
         most = max(1, int(min(self.budget.now / share, model.enough, max(_LEAST_BATCH, model.longest / share))))
@@ -302,5 +302,5 @@ class BatchLimits:
 
     @property
     def quantum(self) -> int:
-        """Tokens of one batch, when nothing presses: by so many a caller may be ahead of others."""
+        """Tokens of one batch under no pressure: how far a caller may be ahead of others."""
         return self.tokens(Lane.INTERACTIVE, None, 0.0)

@@ -1,7 +1,7 @@
 """One admitted request, the batches that carry parts of it, and its answer.
 
-The event loop owns requests: it alone ends them and writes their rows. Runner threads read them, and take texts under
-the request queue's lock.
+The event loop owns requests: only it ends them and writes their rows. Runner threads read them, and take texts while
+they hold the request queue's lock.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Request:
         return len(self.lengths) - self.next
 
     def take(self, texts: int) -> Part:
-        """Let the next so many texts wait no more."""
+        """Take the next `texts` texts out of the queue."""
         part = Part(self, list(range(self.next, self.next + texts)))
         self.next += texts
         self.left -= part.tokens
@@ -153,7 +153,7 @@ class Batch:
     Attributes:
         whole: whether it came from the queue, and is no piece of a failed batch.
         retries: how often it ran out of memory as it is.
-        share: of so many forwards that run at a time this is one; 1: it has all threads.
+        share: how many forwards run at a time, this one included; 1: it has all threads.
     """
 
     version: int
@@ -165,7 +165,7 @@ class Batch:
     lengths: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Line up the lengths in the order of the texts."""
+        """Put the lengths in the order of the texts."""
         lengths = [part.request.lengths[index] for part in self.parts for index in part.indices]
         object.__setattr__(self, "lengths", lengths)
 
@@ -248,7 +248,7 @@ class Batch:
 
 
 def _ended(request: Request) -> bool:
-    """Read anew each time, because the event loop may end a request at any moment."""
+    """Read again each time, because the event loop may end a request at any moment."""
     return request.ended
 
 
@@ -257,7 +257,7 @@ class Probe:
     """A forward of a known good text, to see whether the engine works.
 
     Attributes:
-        lease: on the version to try; whoever runs the probe releases it.
+        lease: on the version to try; the runner of the probe releases it.
         calibrate: also measure larger forwards, because this version's speed is not known.
     """
 
@@ -290,7 +290,7 @@ class PendingRequests:
         await self._idle.wait()
 
     def settle(self, batch: Batch, rows: NDArray[np.float32], started: float, seconds: float) -> None:
-        """Hand out float32 [texts, D] of a forward that began at `started` and took `seconds`."""
+        """Deliver the rows float32 [texts, D] of a forward that began at `started` and took `seconds`."""
         begin = abandoned = 0
         for part in batch.parts:
             end = begin + len(part.indices)

@@ -1,7 +1,7 @@
-"""What waits for the runners, and what each of them takes next.
+"""The requests that wait for the runners, and what each runner takes next.
 
-Interactive calls go first, but bulk gets its share of the tokens while both wait. One forward has all threads where few
-texts wait; where many do, forwards run beside each other, each on a stream, and one stream is left to calls.
+Interactive calls go first, but bulk gets its share of the tokens while both wait. While few texts wait, one forward has
+all threads. When many wait, forwards run beside each other, each on a stream, and one stream stays free for calls.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from munjang_server.scheduling.latency_model import BatchLimits, Latencies
     from munjang_server.scheduling.request import Request
 
-_LONG = 3 * LONGEST  # seconds: calls do not wait for the end of a bulk forward that takes longer, but run beside it
+_LONG = 3 * LONGEST  # seconds: calls do not wait for a bulk forward that takes longer, but run beside it
 _numbers = count(1)
 
 
@@ -34,9 +34,9 @@ class Lanes:
 
     Attributes:
         lanes: the lanes.
-        late: requests that `take` found past answering in time, with how many texts were waiting; whoever takes must
-            end them and clear the list.
-        interactive: how many tokens a second interactive calls took lately.
+        late: requests that `take` found too late to answer in time, with how many texts were waiting; the caller of
+            `take` must end them and clear the list.
+        interactive: how many tokens per second interactive calls took lately.
         number: which queue it is, counted.
     """
 
@@ -95,7 +95,7 @@ class Lanes:
         return Lane.INTERACTIVE, Lane.BULK
 
     def _share(self, lane: Lane, now: float, running: Collection[Batch | Probe]) -> int:
-        """Of how many forwards beside each other a batch of this lane is one: 1 with all threads, 0 if it must wait."""
+        """How many forwards share the device if this lane starts one: 1 gets all threads, 0 must wait."""
         queue = self.lanes[lane]
         streams = queue.streams
         if not queue.texts:
@@ -128,8 +128,8 @@ class Lanes:
     def _settle(self, batch: Batch, now: float) -> None:
         """Keep the account between the lanes: in the long run bulk gets its share of the tokens while both wait.
 
-        What bulk gets while interactive has no use for the engine pays back what it is owed, but makes no debt; and
-        nothing is owed to nobody.
+        What bulk gets while no interactive texts wait reduces what it is owed, but never below zero. Without waiting
+        bulk texts nothing is owed.
         """
         share, tokens = self._bulk_share, batch.size
         if batch.lane is Lane.INTERACTIVE:
@@ -149,7 +149,7 @@ def shares(running: Iterable[Batch | Probe]) -> bool:
 
 
 class RequestQueue:
-    """What waits for the runners, under one lock: probes first, then pieces of failed batches and the lanes by turns.
+    """Work that waits for the runners, under one lock: probes first, then pieces of failed batches and lanes in turn.
 
     Nothing here takes longer than forming one batch, so either side may wait for the lock.
 
@@ -170,14 +170,14 @@ class RequestQueue:
         self.lanes = make_lanes()
 
     def put(self, request: Request, check: Callable[[Lanes], None]) -> None:
-        """Let a request wait, unless `check` raises."""
+        """Add a request, unless `check` raises."""
         with self._changed:
             check(self.lanes)
             self.lanes.add(request)
             self._wake()
 
     def look(self, check: Callable[[Lanes], None]) -> None:
-        """Let `check` look at what waits."""
+        """Call `check` with the lanes, under the lock."""
         with self._changed:
             check(self.lanes)
 
@@ -187,13 +187,13 @@ class RequestQueue:
             return self.lanes.drop(request)
 
     def put_pieces(self, pieces: Iterable[Batch]) -> None:
-        """Let pieces of a failed batch wait, before the pieces that wait already."""
+        """Add pieces of a failed batch before the pieces that wait already."""
         with self._changed:
             self._pieces.extendleft(reversed(list(pieces)))
             self._changed.notify()
 
     def put_probe(self, probe: Probe) -> None:
-        """Let a probe be the next."""
+        """Add a probe; it runs next."""
         with self._changed:
             self._probes.append(probe)
             self._changed.notify()
@@ -236,7 +236,7 @@ class RequestQueue:
         return None
 
     def _take_batch(self) -> Batch | None:
-        """A batch of the lanes, after those are told whose texts are too late."""
+        """A batch of the lanes, after reporting the requests that are too late."""
         if not self.lanes.texts:
             return None
         batch = self.lanes.take(time.monotonic(), self._running.values())
@@ -246,14 +246,14 @@ class RequestQueue:
         return batch
 
     def reset(self) -> int:
-        """Begin with empty lanes after a defect; returns the number of the old ones, whose requests must be ended."""
+        """Start with empty lanes after a defect; returns the number of the old ones, whose requests must be ended."""
         with self._changed:
             old, self.lanes = self.lanes, self._make_lanes()
             self._pieces.clear()
             return old.number
 
     def stop(self) -> None:
-        """Let `next` return None, now and ever, and give the probes' leases back."""
+        """Make `next` return None from now on, and release the probes' leases."""
         with self._changed:
             self._stopped = True
             for probe in self._probes:

@@ -1,7 +1,7 @@
-"""The threads that run forwards: equal runners on one queue. They go on whatever happens.
+"""The threads that run forwards: equal runners on one queue. No error ends them.
 
-A runner takes its next batch right after the last one, with no way through the event loop between them; tokenising
-before and answering after happen on other threads meanwhile.
+A runner takes its next batch right after the last one, without a detour through the event loop. Tokenising before and
+post-processing after happen on other threads meanwhile.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class RunnerPool:
     Args:
         queue: where runners take their work.
         executor: runs it.
-        notifier: is told which requests a defect of ours has hit.
+        notifier: is told which requests a defect of munjang has hit.
         observer: is told of runners that were started again.
     """
 
@@ -55,12 +55,12 @@ class RunnerPool:
         return not any(thread.is_alive() for thread in self._threads)
 
     def at_least(self, count: int) -> None:
-        """Start threads until there are so many."""
+        """Start threads until there are `count`."""
         while len(self._threads) < count:
             self._threads.append(self._start(len(self._threads)))
 
     def revive(self) -> None:
-        """Start those again that died, which only a defect of the interpreter or a test can cause."""
+        """Restart threads that died, which only a defect of the interpreter or a test can cause."""
         for number, thread in enumerate(self._threads):
             if not thread.is_alive():
                 _log.critical("a runner died and is started again")

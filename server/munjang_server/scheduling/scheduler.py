@@ -1,4 +1,4 @@
-"""The scheduler as the servicers use it: puts the parts together and lets work in.
+"""The scheduler as the services use it: connects the parts and admits work.
 
 ```
               event loop                                    runner threads
@@ -149,7 +149,7 @@ class Scheduler:
                 self._pending.leave(request)
 
     def _check_open(self, request: Request) -> None:
-        """Refuse a request if no one is let in now, or it comes too late."""
+        """Refuse a request if no work is admitted now, or if its deadline has passed."""
         if self._refusal is not None:
             raise self._refusal()
         trouble = self._health.why_not(request.version)
@@ -159,7 +159,7 @@ class Scheduler:
             raise expired()
 
     def _admit(self, request: Request) -> None:
-        """Let a request wait, or say why not."""
+        """Admit a request to the queue, or raise why not."""
         self._check_open(request)
         if not request.lengths:
             msg = "there are no texts to encode"
@@ -193,7 +193,7 @@ class Scheduler:
 
     @property
     def ended(self) -> bool:
-        """Whether no thread is left. False after `close` where a forward is stuck: then the process must exit hard."""
+        """Whether no thread is left. False after `close` if a forward is stuck: then the process must exit hard."""
         return self._runners.ended
 
 

@@ -1,8 +1,8 @@
-"""Looks after the engine from the event loop: stuck forwards, idle probes, threads that died, abandoned forwards.
+"""Watches the engine from the event loop: stuck forwards, idle probes, dead threads, abandoned forwards.
 
-A stuck forward cannot be ended, since it runs in a thread of this process. So callers are answered and new ones refused
-until it comes back by itself and a probe succeeds. A forward that is slow but makes progress is not stuck, however long
-its texts are: what computes uses the processor. Needs no traffic for any of this.
+A stuck forward cannot be ended, because it runs in a thread of this process. So its callers get an error and new ones
+are refused until it returns by itself and a probe succeeds. A forward that is slow but makes progress is not stuck,
+however long its texts are: a forward that computes uses processor time. None of this needs traffic.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_SLACK = 4.0  # a forward may be stuck when it takes so many times longer than expected, and stall_seconds at least
-_LIMIT = 10.0  # times that: then it is stuck though something computes
-_PROGRESS = 0.2  # of a processor is what a forward that makes progress uses at least
-_LOOKS = 8  # times in stall_seconds or probe_seconds that the watchdog looks
+_SLACK = 4.0  # times the estimate, and at least stall_seconds: from then on a forward may be stuck
+_LIMIT = 10.0  # times that: then it is stuck even if something computes
+_PROGRESS = 0.2  # of one processor: a forward that makes progress uses at least this much
+_LOOKS = 8  # looks of the watchdog per stall_seconds or probe_seconds
 
 
 class AwakeTime:
-    """Seconds that this process was awake: the clock less the time that it was stopped, or the event loop blocked.
+    """Seconds that this process was awake: without the time for which it was stopped or its event loop was blocked.
 
-    After SIGSTOP and SIGCONT a healthy forward seems to have taken very long by the clock; by this time it has not.
+    After SIGSTOP and SIGCONT a healthy forward seems to have taken very long by the clock, but not by this time.
     """
 
     def __init__(self, tick: float) -> None:
@@ -54,14 +54,14 @@ class AwakeTime:
 
 @dataclass(slots=True)
 class _Watched:
-    """What is known of a forward: seconds awake since it began, and when there was progress last."""
+    """What is known of a forward: seconds awake since it began, and when it last made progress."""
 
     awake: float
     progressed: float = 0.0
 
 
 class StallDetector:
-    """Says whether a forward is stuck, from looking at it now and then.
+    """Tells whether a forward is stuck, from regular looks at it.
 
     Args:
         floor: seconds that any forward may take.
@@ -77,8 +77,8 @@ class StallDetector:
     def look(self, running: Iterable[Running], awake: float) -> list[Running]:
         """Those that are stuck of the forwards that run now. `awake`: seconds awake since the last look.
 
-        Of several that run, a look cannot tell which computes; one that is stuck beside others is found by `_LIMIT`
-        at the latest, or when those have ended.
+        If several run, a look cannot tell which of them computes. One that is stuck beside others is found by `_LIMIT`
+        at the latest, or when the others have ended.
         """
         before, self._watched, computed = self._watched, {}, self._computed()
         progress = computed - self._last > _PROGRESS * awake
@@ -126,11 +126,11 @@ class Watchdog:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to look, on the running event loop."""
+        """Start to watch, on the running event loop."""
         self._task = asyncio.get_running_loop().create_task(self._watch(), name="munjang-watchdog")
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         if self._task is not None:
             self._task.cancel()
 
@@ -147,7 +147,7 @@ class Watchdog:
         while True:
             try:
                 self.look(time.monotonic())
-            except Exception:  # noqa: BLE001 - nobody would look after the watchdog
+            except Exception:  # noqa: BLE001 - nothing else would restart the watchdog
                 _log.exception("the watchdog met a defect and goes on")
             await asyncio.sleep(self._tick)
 
@@ -173,12 +173,12 @@ class Watchdog:
         return bool(before) and not self._stuck
 
     def _idle_since(self) -> float:
-        """When a forward last succeeded; long ago where that says nothing, so that probes must."""
+        """When a forward last succeeded; minus infinity if only a probe can tell whether the engine works."""
         troubled = self._health.stuck or self._health.failing
         return float("-inf") if troubled else self._executor.succeeded
 
     def _probe(self) -> None:
-        """Put in a probe of the main version and of every failing one, unless one is on its way."""
+        """Queue a probe of the main version and of every failing one, unless one waits or runs."""
         main = self._lease("")
         if main is not None:
             self._health.main_is(main.version)

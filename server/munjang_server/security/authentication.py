@@ -1,8 +1,8 @@
-"""Authentication and rate limits: who calls, what they may do, and how much work they may bring.
+"""Authentication and rate limits: who calls, what they may do, and how much work they may send.
 
-The token file holds no token, only their SHA-256. A fast hash is right here: a token is 256 random bits, so nobody can
-guess it, and a slow hash would only cost every call. `munjang serve token new` creates tokens; never put one here that
-a person made up.
+The token file holds no tokens, only their SHA-256. A fast hash is enough: a token is 256 random bits, so nobody can
+guess it, and a slow hash would only delay every call. `munjang serve token new` creates tokens; never add one that a
+person invented.
 
     [tokens.search]
     sha256 = "9f86d081…"
@@ -62,8 +62,8 @@ class Permission(StrEnum):
 class TokenBucket:
     """An amount of work that may be done now, refilled at `rate` a second; it starts full.
 
-    A request larger than the bucket is let in when the bucket is full and leaves a debt: a large batch is never
-    impossible, the caller only has to wait afterwards.
+    A request larger than the bucket is admitted when the bucket is full, and leaves a debt: a large batch is never
+    impossible, but the caller has to wait afterwards.
     """
 
     rate: float
@@ -72,7 +72,7 @@ class TokenBucket:
     seen: float = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin full."""
+        """Start full."""
         self.level = self.rate * BURST_SECONDS
         self.seen = self.clock()
 
@@ -107,7 +107,7 @@ class RateLimiter:
                 raise RateLimited(msg, retry_after=wait)
 
     def charge(self, *, texts: int = 0, tokens: int = 0) -> None:
-        """Charge all of the work, or none of it where it is over a limit.
+        """Charge all of the work, or none of it if it is over a limit.
 
         Raises:
             RateLimited: a limit is used up; `retry_after` says until when.
@@ -147,7 +147,7 @@ class Authenticator(Protocol):
 
 
 class PeerAuthenticator:
-    """Lets everybody in, and identifies callers by certificate or address.
+    """Admits every caller, and identifies callers by certificate or address.
 
     Args:
         admin: whether everybody may also promote, roll back, and submit and cancel jobs.
@@ -165,7 +165,7 @@ class PeerAuthenticator:
 
 
 def peer_name(context: Any) -> str:
-    """The name in the client's certificate where there is one, else its address without the port."""
+    """The name in the client's certificate if there is one, else its address without the port."""
     identities = context.peer_identities()
     if identities:
         name: str = next(iter(identities)).decode(errors="replace")
@@ -224,7 +224,7 @@ def read_tokens(path: str | Path) -> TokenList:
 
 
 class TokenAuthenticator:
-    """Lets in who shows a token of the file. A replaced file takes effect within a second; an invalid one is ignored.
+    """Admits callers with a token of the file. A replaced file takes effect within a second; an invalid one is ignored.
 
     Raises:
         ConfigurationError: the file is not valid at the start.

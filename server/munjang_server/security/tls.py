@@ -20,7 +20,7 @@ log = structlog.get_logger("munjang.server.tls")
 
 
 def credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
-    """What the server listens with; None where no certificate is set: plaintext.
+    """The server's credentials; None, for plaintext, if no certificate is set.
 
     Raises:
         ConfigurationError: the settings contradict each other, or the files are not valid.
@@ -47,7 +47,7 @@ class Certificates:
     Args:
         cert: PEM, the server's chain.
         key: PEM, its private key.
-        client_ca: PEM, who signs clients; empty where clients need no certificate.
+        client_ca: PEM, the authority that signs clients; empty if clients need no certificate.
     """
 
     def __init__(self, cert: str, key: str, client_ca: str = "") -> None:
@@ -72,7 +72,7 @@ class Certificates:
         return configuration
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """The new files where they have changed, else None. gRPC asks at every new connection, on its threads."""
+        """The new files if they have changed, else None. gRPC asks at every new connection, on its threads."""
         now: FileStamp | None = None
         try:
             now = file_stamp(self._paths)

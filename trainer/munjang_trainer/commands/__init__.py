@@ -1,1 +1,1 @@
-"""The trainer's commands: options and printing only; the work is done by the packages beside this one."""
+"""The trainer's commands: options and printing only. The packages beside this one do the work."""

@@ -38,12 +38,10 @@ def evaluate(
     groups: Annotated[Files, typer.Option(help="A file of paraphrase groups; measures retrieval.")] = None,
     encoding: Annotated[str, typer.Option(help="Of these files: utf-8, cp949, utf-16…")] = "utf-8",
     prepared: Annotated[Path | None, typer.Option(help="A run's folder: the sets that it prepared.")] = None,
-    data: Annotated[str, typer.Option(help="Where relative file names begin, and the standard sets lie.")] = "",
+    data: Annotated[str, typer.Option(help="The folder of relative file names and of the standard sets.")] = "",
     prompt: Annotated[str, typer.Option(help="The prompt's name. Default: the model's default prompt.")] = "",
-    dimensions: Annotated[str, typer.Option(help="Cuts to measure as well, such as 256,128.")] = "",
-    precisions: Annotated[str, typer.Option(help="Number formats to measure as well; empty: none.")] = ",".join(
-        Precision
-    ),
+    dimensions: Annotated[str, typer.Option(help="Shorter dimensions to measure too, such as 256,128.")] = "",
+    precisions: Annotated[str, typer.Option(help="Number formats to measure too; empty: none.")] = ",".join(Precision),
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 1000,
     confidence: Annotated[float, typer.Option(help="The level of all intervals.", min=0.5, max=0.999)] = 0.95,
     registry: Annotated[str, typer.Option(help="The registry, a folder or URL. Default: MUNJANG_REGISTRY.")] = "",
@@ -53,7 +51,7 @@ def evaluate(
 ) -> None:
     """Measure a model on Korean sets: correlation with people's scores, triplet accuracy, retrieval, speed, size.
 
-    Without files, the standard sets that lie in the data folder are taken: KorSTS dev and test, KLUE-STS.
+    Without files, the standard sets in the data folder are used: KorSTS dev and test, KLUE-STS.
 
     Examples:
       munjang train evaluate stable --data ../shared/data
@@ -130,7 +128,7 @@ def _refuse_infinite(measured: list[Evaluation]) -> None:
 
 
 def show(console: Console, results: Results) -> None:
-    """Print one model's figures, speed and size."""
+    """Print one model's metrics, speed and size."""
     if not results.finite:
         console.print(f"[bold red]{results.model} makes vectors that are not finite[/]: no figures")
         return
@@ -175,7 +173,7 @@ def _show_cost(console: Console, results: Results) -> None:
 
 
 def settings_with(**changes: Any) -> TrainerSettings:
-    """The settings of the environment with those overruled that are given (not empty).
+    """The settings of the environment, overridden by those that are given (not empty).
 
     Raises:
         ConfigurationError: a value is not valid.

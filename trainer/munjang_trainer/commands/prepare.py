@@ -24,18 +24,18 @@ Files = list[str] | None
 def prepare(
     recipe: Annotated[str, typer.Argument(help="A recipe: its data part says what to read. Or name files below.")] = "",
     *,
-    nli: Annotated[Files, typer.Option(help="An inference file (KorNLI); its triples are made.")] = None,
+    nli: Annotated[Files, typer.Option(help="An inference file (KorNLI), which gives triplets.")] = None,
     sts: Annotated[Files, typer.Option(help="A scored-pairs file (KorSTS, KLUE-STS) to train on.")] = None,
     groups: Annotated[Files, typer.Option(help="A file of paraphrase groups (paraKQC).")] = None,
-    evaluate: Annotated[Files, typer.Option(help="A scored-pairs file that no training text may be in.")] = None,
+    evaluate: Annotated[Files, typer.Option(help="A scored-pairs file with no text of the training data.")] = None,
     encoding: Annotated[str, typer.Option(help="Of the files that are named here: utf-8, cp949, utf-16…")] = "utf-8",
     output: Annotated[Path | None, typer.Option(help="The folder to write. Default: the recipe's run folder.")] = None,
-    data: Annotated[str, typer.Option(help="Where relative file names begin. Default: as the recipe says.")] = "",
-    seed: Annotated[int, typer.Option(help="Of every random choice, if no recipe says one.")] = 42,
+    data: Annotated[str, typer.Option(help="The folder of relative file names. Default: as the recipe says.")] = "",
+    seed: Annotated[int, typer.Option(help="The seed of every random choice, if no recipe sets one.")] = 42,
     leaks: Annotated[str, typer.Option(help="fail, drop or allow. Default: as the recipe says, or fail.")] = "",
     tokenizer: Annotated[str, typer.Option(help="A model folder or hub id whose tokens the report counts.")] = "",
 ) -> None:
-    """Make training data: triples, pairs and scored pairs as Parquet, with a report and a leak check.
+    """Make training data: triplets, pairs and scored pairs as Parquet, with a report and a leak check.
 
     Examples:
       munjang train prepare starter-ko --data ../shared/data
@@ -105,7 +105,7 @@ def _of_files(files: dict[str, Files], evaluate: list[str], data: str, leaks: st
 
 
 def _token_counter(name: str) -> Callable[[Sequence[str]], list[int]] | None:
-    """What counts the tokens of texts, special ones included, by the tokenizer of a model folder or hub id."""
+    """A function that counts the tokens of texts, special ones included, by a model's own tokenizer."""
     if not name:
         return None
     from transformers import AutoTokenizer  # noqa: PLC0415 - slow to import

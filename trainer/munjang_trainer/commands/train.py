@@ -1,4 +1,4 @@
-"""`munjang train train`, `crossvalidate`, `publish` and `run`: what is done with a recipe and its run."""
+"""`munjang train train`, `crossvalidate`, `publish` and `run`: what to do with a recipe and its run."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 RecipeName = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")]
 Output = Annotated[Path | None, typer.Option(help="The run's folder. Default: <runs>/<recipe's name>.")]
-Data = Annotated[str, typer.Option(help="Where the recipe's data files lie. Default: as the recipe says.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Overrule a value: stages.0.learning_rate=3e-5.")]
+Data = Annotated[str, typer.Option(help="The folder of the recipe's data files. Default: as the recipe says.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override a value: stages.0.learning_rate=3e-5.")]
 
 SIGNALLED = 128
-"""What shells add to the number of a signal that ended a program."""
+"""What shells add to the number of the signal that ended a program."""
 
 
 def train(recipe: RecipeName, *, output: Output = None, data: Data = "", set_: Set = None) -> None:
-    """Train a recipe, or go on with it where it was stopped or killed.
+    """Train a recipe, or resume it where it was stopped or killed.
 
     On several GPUs: torchrun --nproc-per-node 4 -m munjang_trainer train RECIPE.
 
@@ -47,7 +47,7 @@ def train(recipe: RecipeName, *, output: Output = None, data: Data = "", set_: S
 
 
 def train_recipe(name: str, output: Path | None, data: str, overrides: list[str]) -> Path:
-    """Train, print the figures, and return the run's folder."""
+    """Train, print the metrics, and return the run's folder."""
     from munjang_trainer.recipe.load import load_recipe  # noqa: PLC0415 - torch is slow to import; --help must not pay
     from munjang_trainer.training.callbacks import Interrupted  # noqa: PLC0415 - the same
     from munjang_trainer.training.distributed import is_main_process  # noqa: PLC0415 - the same
@@ -74,7 +74,7 @@ def _print_result(console: Console, record: TrainingRecord, folder: Path) -> Non
 
 
 def quiet_libraries() -> None:
-    """Keep the libraries' bars and remarks off the terminal; warnings stay."""
+    """Keep the libraries' progress bars and messages off the terminal; warnings stay."""
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415 - slow to import
 
     transformers_logging.disable_progress_bar()
@@ -88,15 +88,15 @@ def crossvalidate(
     recipe: RecipeName,
     *,
     source: Annotated[str, typer.Option(help="The source whose rows are held out, fold by fold.")] = "sts",
-    folds: Annotated[int, typer.Option(help="Into so many parts.", min=2)] = 5,
+    folds: Annotated[int, typer.Option(help="The number of folds.", min=2)] = 5,
     only: Annotated[list[int] | None, typer.Option(help="Train these folds only, counted from 0.")] = None,
     output: Output = None,
     data: Data = "",
     set_: Set = None,
 ) -> None:
-    """Train a recipe once for each fold of a source, and show the figures on the rows that were held out.
+    """Train a recipe once for each fold of a source, and show the metrics on the rows that were held out.
 
-    Choose values by these figures and not by those of the sets that the model will be judged by.
+    Choose hyperparameters by these metrics, not by those of the sets that judge the model.
 
     Example:
       munjang train crossvalidate starter-ko --folds 5 --set stages.1.epochs=3
@@ -116,7 +116,7 @@ def crossvalidate(
         held = f"data.sources.{source}.hold_out={{folds: {folds}, fold: {fold}}}"
         one = load_recipe(recipe, data_folder=data or settings.data, overrides=[*(set_ or []), held])
         runs.append((one, (output or settings.runs_folder / f"{one.name}-folds") / f"{fold}-of-{folds}"))
-    for one, folder in runs:  # refused, if at all, before the first hour of work
+    for one, folder in runs:  # refuse before hours of work, not after
         claim_run(folder, one)
     found: list[dict[str, float]] = []
     for fold, (one, folder) in zip(chosen, runs, strict=True):
@@ -136,7 +136,7 @@ def _grid(folds: Sequence[int], found: Sequence[dict[str, float]]) -> Grid:
     return grid
 
 
-Promote = Annotated[bool, typer.Option("--promote", help="Let the recipe's alias (stable) name the version.")]
+Promote = Annotated[bool, typer.Option("--promote", help="Point the recipe's alias (stable) at the version.")]
 Force = Annotated[bool, typer.Option("--force", help="Publish even what the gate refuses. Its manifest says so.")]
 RegistryUrl = Annotated[str, typer.Option(help="The registry, a folder or URL. Default: MUNJANG_REGISTRY.")]
 
@@ -148,10 +148,10 @@ def publish(
     force: Force = False,
     registry: RegistryUrl = "",
 ) -> None:
-    """Publish a trained model if the gate lets it pass; refused, exit status 1 and the reasons.
+    """Publish a trained model if the gate passes it; otherwise print the reasons, with exit status 1.
 
-    The saved model is loaded in a fresh process and must have the figures that it had in training, no value that is not
-    finite, only safetensors, the dimensions of the version that serves, and no figure below that version's by more than
+    The saved model is loaded in a fresh process. It must have the metrics that it had in training, only finite values,
+    only safetensors, the dimensions of the version that serves, and no metric below that version's by more than
     the recipe's margin (by the bootstrap interval of the difference, so that noise refuses nothing).
 
     Example:
@@ -189,7 +189,7 @@ def run(
 ) -> None:
     """Make a model from a recipe and publish it: data, training, evaluation, gate, registry.
 
-    Stopped or killed, the same command goes on where it was.
+    If it was stopped or killed, the same command resumes.
 
     Example:
       munjang train run starter-ko --data ../shared/data --promote

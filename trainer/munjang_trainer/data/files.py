@@ -1,4 +1,4 @@
-"""Data files, local or behind any fsspec URL, compressed or not, row by row. What a row means is left to others."""
+"""Data files, local or behind any fsspec URL, compressed or not, row by row. Callers decide what a row means."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def file_exists(address: str) -> bool:
 
 
 def file_state(address: str) -> str:
-    """What changes when the file does (its size and time, or what the store says), or "" if there is none."""
+    """A stamp that changes with the file (its size and time, or what the store reports), or "" if there is none."""
     filesystem, path = fsspec.core.url_to_fs(address)
     try:
         return str(filesystem.ukey(path))
@@ -57,7 +57,7 @@ def file_state(address: str) -> str:
 
 
 def read_lines(address: str, encoding: str = "utf-8") -> Iterator[str]:
-    """The lines of a text file, split at line feeds only: U+2028 and its like belong to the text.
+    """The lines of a text file, split at line feeds only: U+2028 and similar characters belong to the text.
 
     Raises:
         ConfigurationError: the file cannot be read, or has another encoding.
@@ -72,9 +72,9 @@ def read_table(
 ) -> Iterator[tuple[str, ...]]:
     """The named columns of a table with a header, row by row.
 
-    Tab-separated files know no quoting: a quotation mark is a character of the text (read with quoting, KorSTS dev has
-    1,471 rows instead of 1,500). Comma-separated files have it, also over line ends. Rows with another number of cells,
-    or with a quote out of place, are dropped.
+    Tab-separated files have no quoting: a quotation mark is a character of the text (read with quoting, KorSTS dev has
+    1,471 rows instead of 1,500). Comma-separated files have it, also across line ends. Rows with another number of
+    cells, or with a quote out of place, are dropped.
 
     Raises:
         ConfigurationError: the file cannot be read, has another encoding, or no such column.

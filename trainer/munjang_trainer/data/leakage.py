@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def match_key(text: str) -> str:
-    """What is left of a text for comparison: letters and digits of its compatibility form, in one case.
+    """A text reduced for comparison: letters and digits of its compatibility form, in one case.
 
     A text without letters and digits is compared as it stands.
     """
@@ -34,7 +34,7 @@ Row = TypeVar("Row")
 def split(
     rows: Sequence[Row], texts_of: Callable[[Row], Iterable[str]], hold_out: HoldOut | None, seed: int
 ) -> tuple[list[Row], list[Row]]:
-    """Rows to train on and rows held out, each in their order; all to train on where nothing is held out.
+    """Rows to train on and rows held out, each in their order; all to train on if nothing is held out.
 
     Whole clusters of rows that share texts are held out, in a random order, until the wanted number of rows is reached.
     """

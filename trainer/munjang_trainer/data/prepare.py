@@ -1,4 +1,4 @@
-"""Preparing data: sources and evaluation sets of a recipe become a folder of Parquet files with a report."""
+"""Prepares data: sources and evaluation sets of a recipe become a folder of Parquet files with a report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 REFERENCE_BATCH = 64
 SAMPLES = 3
 MEASURED_ROWS = 10_000
-"""Lengths are measured on so many rows, evenly spread: enough for two digits, and quick on a million rows."""
+"""Lengths are measured on this many rows, evenly spread: precise to two digits, and quick on a million rows."""
 
 
 class Spread(BaseModel):
@@ -71,7 +71,7 @@ class TableReport(BaseModel):
 
 
 class DataReport(BaseModel):
-    """All that was prepared; it is written last, so that it marks a whole folder."""
+    """The report on all that was prepared; it is written last, so it marks a complete folder."""
 
     request: dict[str, Any] = {}
     seed: int
@@ -132,7 +132,7 @@ def prepare(data: DataConfig, seed: int, output: Path, lengths: TokenCounter | N
 
 
 def read_report(folder: Path) -> DataReport | None:
-    """The report of a folder that was prepared to the end, or None."""
+    """The report of a folder that was prepared completely, or None."""
     try:
         return DataReport.model_validate_json((folder / REPORT).read_bytes())
     except (OSError, ValueError):
@@ -160,7 +160,7 @@ def _need(folder: Path) -> DataReport:
 
 
 def _states(data: DataConfig) -> dict[str, str]:
-    """What would change if one of the files did."""
+    """A value that changes if one of the files does."""
     used = [*data.sources.values(), *(evaluated.source for evaluated in data.evaluation.values())]
     return {file: file_state(resolve_address(data.folder, file)) for source in used for file in source.files}
 

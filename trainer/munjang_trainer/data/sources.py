@@ -2,8 +2,8 @@
 
 The triplets of inference pairs follow the recipe that ko-sroberta-nli was trained with (source:
 github.com/jhgan00/ko-sentence-transformers, data_util.py, after sentence-transformers' training_nli_v2.py). Each file
-by itself; each pair counts in both directions; every sentence that has at least one entailment and at least one
-contradiction gives two triplets, (sentence, e, c) and (e, sentence, c), each with its own random picks.
+is processed alone, and each pair counts in both directions. Every sentence that has at least one entailment and at
+least one contradiction gives two triplets, (sentence, e, c) and (e, sentence, c), each with its own random picks.
 """
 
 from __future__ import annotations
@@ -182,8 +182,8 @@ def read_groups(address: str, source: GroupsSource, counts: RowCounts) -> Iterat
 def make_pairs(groups: Iterable[Group], pairs_per_group: int, seed: int) -> list[Pair]:
     """Pairs of each group, the same for the same seed.
 
-    The texts of a group are shuffled into a ring; first each is paired with its neighbour, then with the one after
-    that, and so on, so that every text is used as often as any other.
+    The texts of a group are shuffled into a ring. Each is paired with its neighbour, then with the one after
+    that, and so on, so all texts are used equally often.
     """
     shuffle = random.Random(seed)  # noqa: S311 - a reproducible choice, not a secret
     pairs: list[Pair] = []

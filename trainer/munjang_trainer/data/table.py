@@ -1,4 +1,4 @@
-"""A prepared table: named columns, rows, what kind of thing a row is, and its content hash. Parquet on disk."""
+"""A prepared table: named columns, rows, what a row is, and its content hash. Parquet on disk."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Table:
         return [row[position] for row in self.rows for position in self.text_columns]
 
     def fingerprint(self) -> str:
-        """The sha256 of the content, whatever writes it to disk: hexadecimal."""
+        """The sha256 of the content, independent of its file format: hexadecimal."""
         digest = hashlib.sha256(f"{self.kind}\x1e".encode())
         for row in self.rows:
             digest.update("\x1f".join(_written(value) for value in row).encode() + b"\x1e")
         return digest.hexdigest()
 
     def write(self, path: Path) -> None:
-        """Write Parquet that says its kind."""
+        """Write Parquet whose metadata names the kind."""
         arrays = [pa.array(self.column(name)) for name in self.columns]
         table = pa.Table.from_arrays(arrays, names=list(self.columns))
         path.parent.mkdir(parents=True, exist_ok=True)

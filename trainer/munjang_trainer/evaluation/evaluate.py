@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class VectorFormat:
-    """A cut and a precision; `name` is "" for the plain form, the whole vector in float32."""
+    """A number of dimensions and a precision; `name` is "" for the plain form, the whole vector in float32."""
 
     dimensions: int = 0
     precision: Precision = Precision.FLOAT32
@@ -45,8 +45,8 @@ class VectorFormat:
     def apply(self, raw: NDArray[np.float32], int8_scale: float) -> NDArray[np.float32]:
         """Raw vectors [n, D] as a caller receives them in this form, read back as float32 [n, d].
 
-        The plain form stays as the model gives it, not normalised, so that dot products differ from cosines where they
-        do. Binary components come out as −1 and 1.
+        The plain form stays as the model gives it, not normalised, so dot products can differ from cosines. Binary
+        components come out as −1 and 1.
         """
         if not self.name:
             return raw
@@ -75,7 +75,7 @@ TEXTS_AT_ONCE = 1024
 
 
 class EvaluationOptions(NamedTuple):
-    """What is measured beside the plain metrics, and at which confidence.
+    """What is measured besides the plain metrics, and at which confidence.
 
     Attributes:
         prompt: the prompt's name; a model without it uses its default prompt.
@@ -95,7 +95,7 @@ class EvaluationOptions(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Results, and the main metric of each set taken apart, to compare with another model's."""
+    """Results, and each set's main metric by row, to compare with another model's."""
 
     results: Results
     samples: dict[str, Sample]
@@ -107,7 +107,7 @@ def evaluate_model(
     scope: EvaluationOptions,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Evaluate a model; `progress` is told texts encoded and texts in all."""
+    """Evaluate a model; `progress` gets the number of texts encoded and of all texts."""
     prompt = scope.prompt if scope.prompt in loaded.encoder.info.prompts else ""
     texts = list(dict.fromkeys(text for table in tables.values() for text in table.texts()))
     raw, speed = _encode(loaded, texts, prompt, scope.budget, progress)

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 MAIN_METRIC: dict[Kind, str] = {"sts": "cosine_spearman", "triplets": "accuracy", "groups": "mrr"}
-"""The metric that stands for a kind of set."""
+"""The main metric of each kind of set."""
 
 SimilarityFunction = Literal["cosine", "dot"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A set's main metric taken apart, so that it can be computed again on other draws of the same rows.
+    """A set's main metric by row, so it can be computed again on other draws of the same rows.
 
     Attributes:
-        values: what the model made of each row, float64 [n].
-        labels: what people say of each row, float64 [n]; None where the metric is the mean of the values.
+        values: the model's score of each row, float64 [n].
+        labels: the human score of each row, float64 [n]; None if the metric is the mean of the values.
     """
 
     values: NDArray[np.float64]
@@ -46,7 +46,7 @@ class Sample:
 
 
 def compute_metrics(table: Table, vector_of: Encode) -> tuple[dict[str, float], Sample]:
-    """All metrics of one set for one form of the vectors, and its main metric taken apart.
+    """All metrics of one set for one form of the vectors, and its main metric by row.
 
     Args:
         table: scored pairs, triplets or groups.

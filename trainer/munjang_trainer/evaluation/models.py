@@ -27,7 +27,7 @@ class LoadedModel:
 
     Attributes:
         name: as results name it.
-        folder: where its files lie.
+        folder: where its files are.
         encoder: what encodes.
         int8_scale: its calibration: the published one, or for a folder the one that publishing would compute.
     """

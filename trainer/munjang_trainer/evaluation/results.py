@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: figures by set, speed, size. JSON on disk."""
+"""The results of an evaluation: metrics by set, speed, size. JSON on disk."""
 
 from __future__ import annotations
 

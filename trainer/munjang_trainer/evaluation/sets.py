@@ -1,4 +1,4 @@
-"""Which sets to evaluate on: the standard ones that are at hand, prepared ones of a run, or files that a user names."""
+"""Which sets to evaluate on: the standard ones that exist, prepared ones of a run, or files that a user names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model that training starts from: finds, prunes, loads and saves it, gives it prompts and LoRA adapters."""
+"""The model that training starts from: finds, prunes, loads and saves it, adds prompts and LoRA adapters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RANDOM = "random"
 
 
 def full_base_name(base: str) -> str:
-    """What a base model is called outside: the starter model is multilingual-e5-small."""
+    """The public name of a base model: the starter model is multilingual-e5-small."""
     return BASE_MODEL if base == STARTER else base
 
 
@@ -42,7 +42,7 @@ def build_initial_model(
     Args:
         part: what the recipe says.
         texts: the training texts, for a vocabulary.
-        folder: a sentence-transformers folder, made whole or not at all.
+        folder: a sentence-transformers folder, made completely or not at all.
         settings: where the registry and the cache are.
         seed: of random weights.
 
@@ -72,7 +72,7 @@ def save_model(model: SentenceTransformer, folder: Path) -> None:
 
 
 def load_model(folder: Path | str, device: str = "cpu") -> SentenceTransformer:
-    """Load a folder in float32; nothing of its own code is run.
+    """Load a folder in float32; none of its own code is run.
 
     Raises:
         ConfigurationError: it is not a model that can be loaded.
@@ -87,7 +87,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> SentenceTransformer:
 
 
 def load_base_model(base: str, work: Path, settings: TrainerSettings, pooling: str = "mean") -> SentenceTransformer:
-    """Load what `base` of a recipe names, except `random`; `work` is for what has to be made first.
+    """Load what `base` of a recipe names, except `random`; `work` is a folder for what must be made first.
 
     Raises:
         ConfigurationError, VersionNotFound: there is none.
@@ -124,7 +124,7 @@ def _set_prompts(model: SentenceTransformer, part: ModelConfig) -> None:
 
 
 def add_lora(model: SentenceTransformer, part: LoraConfig) -> None:
-    """Freeze the model and put trainable additions beside its linear layers.
+    """Freeze the model and add LoRA adapters to its linear layers.
 
     Raises:
         ConfigurationError: the model has no layers of these names.
@@ -146,7 +146,7 @@ def add_lora(model: SentenceTransformer, part: LoraConfig) -> None:
 
 
 def merge_lora(start: Path, trained: SentenceTransformer, work: Path) -> SentenceTransformer:
-    """The start model with the trained additions merged into its weights: a plain model again."""
+    """The start model with the trained adapters merged into its weights: a plain model again."""
     import peft  # noqa: PLC0415 - the same
 
     trained.transformers_model.save_pretrained(work)

@@ -1,4 +1,4 @@
-"""A smaller model: drop layers, and cut the embeddings of tokens that a corpus never uses out of the vocabulary."""
+"""Makes a model smaller: drops layers, and removes the embeddings of tokens that a corpus never uses."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def prune_layers(model: SentenceTransformer, count: int) -> list[int]:
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:
-    """`count` positions out of `total`, evenly, from the first to the last."""
+    """`count` positions of `total`, evenly spread from the first to the last."""
     if count == 1:
         return [0]
     return [round(position * (total - 1) / (count - 1)) for position in range(count)]
@@ -68,7 +68,7 @@ def prune_vocabulary(model: SentenceTransformer, texts: Sequence[str], work: Pat
     Args:
         model: any model with a fast tokenizer; it is changed.
         texts: the corpus.
-        work: a folder for the model's files on the way.
+        work: a folder for temporary model files.
 
     Raises:
         ConfigurationError: the tokenizer is not a fast one, or of a kind that cannot be shortened.
@@ -124,7 +124,7 @@ def _forget_decoder(path: Path) -> None:
 
 
 MARKS = ("▁", "##", "Ġ")
-"""What vocabularies put before a piece: Unigram and BPE before a word, WordPiece inside one."""
+"""The prefixes of pieces: Unigram and BPE mark the start of a word, WordPiece its inside."""
 
 
 def kept_ids(content: dict[str, Any], used: Iterable[int]) -> list[int]:
@@ -139,7 +139,7 @@ def kept_ids(content: dict[str, Any], used: Iterable[int]) -> list[int]:
     kept |= {number for piece, number in pieces.items() if _is_small(piece)}
     model = content["model"]
     if model["type"] == "Unigram":
-        # the cost of an unknown character hangs on the least likely piece, and with it where texts are cut
+        # the least likely piece decides the cost of an unknown character, and so how texts are split
         kept.add(min(range(len(model["vocab"])), key=lambda number: model["vocab"][number][1]))
         kept.add(model["unk_id"])
     for first, second in reversed(_merges(content)):

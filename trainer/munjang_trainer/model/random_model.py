@@ -1,4 +1,4 @@
-"""A small BERT with random weights, and a WordPiece vocabulary made of texts: for tests, and to try a recipe out."""
+"""A small BERT with random weights, and a WordPiece vocabulary made from texts: for tests, and to try out a recipe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask
 def make_random_model(
     shape: RandomModelConfig, texts: Sequence[str], max_tokens: int, work: Path, seed: int
 ) -> SentenceTransformer:
-    """The model, the same for the same texts and seed; `work` is a folder for its files on the way."""
+    """The model, the same for the same texts and seed; `work` is a folder for temporary files."""
     tokenizer = _tokenizer(shape.vocabulary, texts, max_tokens)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -45,7 +45,7 @@ def make_random_model(
 
 
 def _tokenizer(size: int, texts: Sequence[str], max_tokens: int) -> PreTrainedTokenizerFast:
-    """WordPiece over composed Hangul: accents must not be stripped, or syllables would fall apart into letters."""
+    """WordPiece over composed Hangul: accents must not be stripped, or syllables would be split into letters."""
     normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     splitter = pre_tokenizers.BertPreTokenizer()
     words = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
@@ -64,7 +64,7 @@ def _tokenizer(size: int, texts: Sequence[str], max_tokens: int) -> PreTrainedTo
 def _pieces(words: Counter[str], count: int) -> list[str]:
     """Frequent characters, inside and at the head of words, then frequent words.
 
-    The library's own trainer breaks ties by chance, so that the same texts give another vocabulary each time.
+    The library's own trainer breaks ties randomly, so the same texts would give another vocabulary each time.
     """
     characters: Counter[str] = Counter()
     for word, times in words.items():

@@ -1,4 +1,4 @@
-"""Reading recipes: a file, or the name of one that ships with munjang, with single values overruled."""
+"""Reads recipes: a file, or the name of one that ships with munjang, with single values overridden."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load_recipe(name: str, *, data_folder: str = "", overrides: Sequence[str] = 
 
     Args:
         name: a YAML file, or the name of a shipped recipe (`starter-ko`).
-        data_folder: overrules `data.folder`.
+        data_folder: overrides `data.folder`.
         overrides: `path=value` as in `stages.0.learning_rate=3e-5`; the value is YAML.
 
     Raises:

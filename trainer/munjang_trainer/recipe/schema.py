@@ -1,4 +1,4 @@
-"""What a recipe may say: data, model, stages, evaluation, gate and publishing, each a validated and frozen section."""
+"""The schema of a recipe: data, model, stages, evaluation, gate and publishing, each a validated, frozen section."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class StsSource(_Source):
 
 
 class GroupsSource(_Source):
-    """Groups of paraphrases (paraKQC): lines without a header, one text a line, `group_size` lines a group.
+    """Groups of paraphrases (paraKQC): lines without a header, one text per line, `group_size` lines per group.
 
     Every group gives `pairs_per_group` pairs for training; held out, all its texts are searched for each other.
     """
@@ -100,7 +100,7 @@ class GroupsSource(_Source):
 
 
 class PairsSource(_Source):
-    """Pairs of like texts: a comma- or tab-separated table with a header.
+    """Pairs of similar texts: a comma- or tab-separated table with a header.
 
     With `label`, only rows whose label column holds `same` are pairs. (In songys/Question_pair, `is_duplicate` is 0 for
     pairs of like meaning and 1 for others.)
@@ -143,10 +143,10 @@ class DataConfig(Config):
     """Training sources by name, and evaluation sets by name.
 
     Attributes:
-        folder: where relative file names begin: a folder or an fsspec URL; --data and MUNJANG_DATA overrule it.
+        folder: the folder of relative file names, or an fsspec URL; --data and MUNJANG_DATA override it.
         sources: what is trained on; a source with `hold_out` gives an evaluation set `<name>-held-out`.
         evaluation: what is only measured.
-        leaks: what happens where a training row holds a text of an evaluation set: `fail` ends the run, `drop` leaves
+        leaks: what happens if a training row holds a text of an evaluation set: `fail` ends the run, `drop` leaves
             such rows out of training, `allow` only reports them.
     """
 
@@ -167,7 +167,7 @@ class RandomModelConfig(Config):
 
 
 class LoraConfig(Config):
-    """Train low-rank additions to the weights instead of the weights; they are merged in when training is over."""
+    """Train low-rank adapters (LoRA) instead of the weights; they are merged into the weights after training."""
 
     rank: Positive = 16
     alpha: Positive = 32
@@ -179,7 +179,7 @@ class PruneConfig(Config):
     """Make the model smaller before training.
 
     Attributes:
-        layers: keep so many layers, evenly spread from the first to the last; 0 keeps all.
+        layers: keep this many layers, evenly spread from the first to the last; 0 keeps all.
         vocabulary: keep only the tokens that the training texts use, single characters, and special ones.
     """
 
@@ -193,12 +193,12 @@ class ModelConfig(Config):
     Attributes:
         base: `starter` (the starter model), a sentence-transformers or transformers folder, a hub
             id, a registry version (`version:7`, `version:stable`), or `random`.
-        max_tokens: texts are cut at so many tokens; 0 leaves the base model's limit.
-        pooling: how token vectors become one, where the base is a plain transformer.
+        max_tokens: texts are truncated at this many tokens; 0 keeps the base model's limit.
+        pooling: how token vectors become one, if the base is a plain transformer.
         prompt: the name of the prompt that is put before every text in training and evaluation; it becomes the model's
-            default prompt, so that callers who name none get what was trained. Empty: no prompt.
+            default prompt, so callers who name none get the trained one. Empty: no prompt.
         prompts: prompts by name, added to the base model's.
-        dropout: the dropout of hidden states and attention while training; None leaves the base model's.
+        dropout: the dropout of hidden states and attention during training; None keeps the base model's.
     """
 
     base: str
@@ -233,9 +233,9 @@ class MiningConfig(Config):
     """Search a hard negative for each pair: a text that the model finds near the anchor, though not too near.
 
     Attributes:
-        negatives: so many for each pair.
+        negatives: how many for each pair.
         skip: leave out this many nearest texts.
-        nearest: search among so many nearest texts.
+        nearest: search among this many nearest texts.
         relative_margin: a negative's score is at most (1 − margin) × the positive's.
     """
 
@@ -246,7 +246,7 @@ class MiningConfig(Config):
 
 
 class TeacherConfig(Config):
-    """The model whose vectors a student learns to give.
+    """The model whose vectors a student learns.
 
     Attributes:
         base: what `model.base` may be, except `random`.
@@ -266,7 +266,7 @@ class DatasetConfig(Config):
     Attributes:
         loss: `mnrl` MultipleNegativesRankingLoss; `cached-mnrl` the same with gradients cached, so that memory no
             longer bounds the batch; `cosent` and `cosine` for scored pairs; `distill` towards a teacher's vectors.
-        scale: what similarities are multiplied by in mnrl and cosent.
+        scale: the factor of similarities in mnrl and cosent.
         symmetric: mnrl also from the positive to its anchor.
         mini_batch: texts in one forward of cached-mnrl.
         mine: search hard negatives first (pairs only).
@@ -297,21 +297,21 @@ class StageConfig(Config):
     Attributes:
         datasets: sources by name.
         mixing: several datasets in proportion to their size, or in turn until the smallest is through.
-        sampler: `no-duplicates` keeps texts, and texts of one group, from meeting twice in a batch.
-        matryoshka: train the first so many dimensions too, each as if it were the whole vector.
-        epochs, steps: how long; steps overrule epochs if above 0.
+        sampler: `no-duplicates` allows each text, and each group, only once in a batch.
+        matryoshka: also train these leading dimensions, each as if it were the whole vector.
+        epochs, steps: how long; steps override epochs if above 0.
         batch_size: rows in a batch of one process.
         accumulate: batches that are added up before a step. (It adds no negatives to mnrl: cached-mnrl does.)
         warmup: steps of rising learning rate; below 1, a part of all steps.
         precision: bfloat16 computes in mixed precision.
         drop_last: leave out a last batch that is not full; always so with several processes.
         evaluate_every, save_every: steps between evaluations and between checkpoints; 0: at the end of each epoch.
-        keep_checkpoints: so many stay on disk.
+        keep_checkpoints: how many stay on disk.
         watch: the metric `set.metric` that `keep: best` and `patience` look at.
         average: 0, or the decay of a moving average of the weights over the steps, such as 0.99; the average is what
-            the stage leaves behind. Evaluations on the way look at the weights themselves.
-        keep: go on with the last weights, or with the best by `watch`.
-        patience: stop after so many evaluations without a better metric; 0 never.
+            the stage saves. Evaluations during the stage use the weights themselves.
+        keep: continue with the last weights, or with the best by `watch`.
+        patience: stop after this many evaluations without a better metric; 0 never.
     """
 
     name: Name
@@ -355,7 +355,7 @@ class StageConfig(Config):
 
 
 class EvaluationConfig(Config):
-    """What is measured beside the plain metrics of every set.
+    """What is measured besides the plain metrics of every set.
 
     Attributes:
         during_training: the sets that are evaluated while training; empty: none.
@@ -371,15 +371,15 @@ class EvaluationConfig(Config):
 
 
 class GateConfig(Config):
-    """What a model must fulfil to be published.
+    """The conditions under which a model is published.
 
     Attributes:
         alias: the version that this alias names is what the model is compared with.
         metrics: the metrics `set.metric` that are compared; empty: the main metric of every set.
-        margin: a metric may be so much below the serving version's.
-        confidence: the level of the bootstrap interval; refused is what lies below the margin with the whole
-            interval of the difference, so that noise refuses nothing.
-        minimum: metrics that must be reached in any case.
+        margin: how much a metric may be below the serving version's.
+        confidence: the level of the bootstrap interval; a metric is refused only if the whole interval of the
+            difference is below the margin, so that noise refuses nothing.
+        minimum: metrics that must always be reached.
         tolerance: how far the saved model, loaded in a fresh process, may be from the metrics of training.
         allow_dimension_change: whether the vectors may have another length than the serving version's.
     """
@@ -394,7 +394,7 @@ class GateConfig(Config):
 
 
 class PublishConfig(Config):
-    """What is said of the model in its manifest and card.
+    """What the manifest and the card say about the model.
 
     Attributes:
         languages: ISO codes.

@@ -35,7 +35,7 @@ def convert(
         source: the package's files.
         folder: where to write; it is made.
         full: keep all pieces instead of those of Korean text.
-        progress: told layers done.
+        progress: gets the number of layers done.
 
     Raises:
         ConfigurationError: the package's files are not what they should be.
@@ -117,10 +117,10 @@ _LAYER = {
 def bert_weights(
     file: ModelFile, kept: Sequence[int], progress: Callable[[int], None] = lambda _: None
 ) -> dict[str, NDArray[np.float32]]:
-    """All weights of a BertModel in float32, with the kept rows of the word embeddings; `progress` is told layers done.
+    """All weights of a BertModel in float32, with the kept rows of the word embeddings; `progress` gets layers done.
 
-    The pooler, which mean pooling does not use and the file does not hold, is zeros, so that the model loads with no
-    weight missing.
+    The pooler, which mean pooling does not use and the file does not hold, is zeros, so no weight is missing when the
+    model loads.
     """
     shape = file.shape
     weights = dict(_embeddings(file, kept))

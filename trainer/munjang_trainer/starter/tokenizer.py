@@ -38,7 +38,7 @@ MASK = "<mask>"
 def build_tokenizer(vocabulary: Vocabulary, kept: Sequence[int], rules: Mapping[int, str]) -> Tokenizer:
     """A fast tokenizer whose ids are the positions in `kept`, which must hold the special pieces.
 
-    Decomposed Hangul is composed first, blanks at both ends do not count, and runs of blanks count as one.
+    Decomposed Hangul is composed first, spaces at both ends do not count, and several spaces count as one.
     """
     pieces = [(vocabulary.pieces[index], vocabulary.scores[index]) for index in kept]
     tokenizer = Tokenizer(models.Unigram(pieces, kept.index(vocabulary.unk), byte_fallback=False))
@@ -66,7 +66,7 @@ def build_tokenizer(vocabulary: Vocabulary, kept: Sequence[int], rules: Mapping[
 
 
 SPACE = "▁"
-"""What Unigram pieces have in place of a blank."""
+"""What Unigram pieces have in place of a space."""
 
 _HANGUL = re.compile("[가-힣ᄀ-ᇿㄱ-ㆎꥠ-ꥼힰ-ퟻ]")
 _ASCII_LETTER = re.compile("[A-Za-z]")
@@ -80,8 +80,8 @@ _LATIN_END = "\u0250"
 def kept_pieces(vocabulary: Vocabulary, english: AbstractSet[str]) -> list[int]:
     """The ids of the pieces that stay, ascending; the special ones are among them.
 
-    Also the least likely piece of all stays: the cost of an unknown character hangs on it, and with it where a text is
-    cut around one.
+    The least likely piece of all stays too: it decides the cost of an unknown character, and so how a text is split
+    around one.
     """
     kept = {vocabulary.bos, vocabulary.eos, vocabulary.pad, vocabulary.unk}
     kept |= {index for index, piece in enumerate(vocabulary.pieces) if _stays(piece, english)}

@@ -39,13 +39,13 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 
 
 def rewind(path: Path, stage: str, step: int) -> None:
-    """Leave only what came before: other stages, and this one up to `step`."""
+    """Keep only earlier entries: other stages, and this one up to `step`."""
     kept = [entry for entry in read_journal(path) if entry["stage"] != stage or entry["step"] <= step]
     write_atomically(path, "".join(map(_journal_line, kept)))
 
 
 def _journal_line(entry: dict[str, Any]) -> str:
-    """An entry as JSON, which has no NaN and no infinity: null stands for them."""
+    """An entry as JSON, which has no NaN and no infinity: they become null."""
     finite = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in entry.items()}
     return json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -70,7 +70,7 @@ MAIN_FIGURES = tuple(f".{figure}" for figure in MAIN_METRIC.values())
 
 
 class ProgressBar(TrainerCallback):
-    """Shows how far a stage is."""
+    """Shows the progress of a stage."""
 
     def __init__(self, console: Console, stage: str) -> None:
         self._console = console
@@ -110,11 +110,11 @@ class ProgressBar(TrainerCallback):
             self._say(state, logs)
 
     def on_train_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.close()
 
     def close(self) -> None:
-        """Take the bar away, also where training ended by an error."""
+        """Remove the bar, even if training ended by an error."""
         if self._bar:
             self._bar.stop()
             self._bar = None
@@ -134,7 +134,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(MunjangError):
-    """Training was told to stop; the same command goes on with it.
+    """Training was asked to stop; the same command resumes it.
 
     Attributes:
         signal: the signal's number.
@@ -146,25 +146,25 @@ class Interrupted(MunjangError):
 
 
 class StopOnSignal(TrainerCallback):
-    """A context in which signals ask the training to stop at the end of its step."""
+    """A context in which a signal stops the training at the end of its step."""
 
     def __init__(self) -> None:
         self.received = 0
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Take the signals over; only the main thread can, elsewhere they stay as they are."""
+        """Install the handlers; only the main thread can, on others nothing changes."""
         if threading.current_thread() is threading.main_thread():
             self._old = {number: signal.signal(number, self._receive) for number in SIGNALS}
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Give them back."""
+        """Restore the handlers."""
         for number, old in self._old.items():
             signal.signal(number, old)
 
     def on_step_end(self, args: TrainingArguments, _state: Any, control: TrainerControl, **_: Any) -> None:
-        """Save and stop if any process was told to; all processes agree, or they would deadlock."""
+        """Save and stop if any process was asked to; all processes agree, or they would deadlock."""
         if distributed.is_initialized():
             told = torch.tensor(self.received, device=args.device)
             distributed.all_reduce(told, op=distributed.ReduceOp.MAX)

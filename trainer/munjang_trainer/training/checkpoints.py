@@ -1,7 +1,7 @@
-"""Which checkpoints are whole, and how many stay.
+"""Which checkpoints are complete, and how many are kept.
 
-A checkpoint is whole once its mark stands; the mark is written last, when every process has written its part. A kill
-while one is being written leaves a folder without a mark, which is never resumed from and is cleared away.
+A checkpoint is complete once its marker file exists. The marker is written last, after every process has written its
+part. A kill while one is written leaves a folder without a marker, which is never resumed from and is deleted.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ PREFIX = "checkpoint-"
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints of a stage, by step."""
+    """The complete checkpoints of a stage, by step."""
     return sorted((path for path in _checkpoints(folder) if (path / MARK).is_file()), key=step_of)
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """The folders with the names that the Trainer gives; a copy under another name is nobody's business."""
+    """The folders with the names that the Trainer gives; copies under other names are left alone."""
     return [path for path in folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdecimal()]
 
 
@@ -42,7 +42,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def remove_incomplete(folder: Path) -> list[Path]:
-    """Remove what a kill left of checkpoints; returns what was removed."""
+    """Remove incomplete checkpoints; returns what was removed."""
     broken = [path for path in _checkpoints(folder) if not (path / MARK).is_file()]
     for path in broken:
         shutil.rmtree(path)
@@ -50,13 +50,13 @@ def remove_incomplete(folder: Path) -> list[Path]:
 
 
 def load_projections(checkpoint: Path, losses: Mapping[str, nn.Module]) -> None:
-    """Restore what losses learn beside the model."""
+    """Restore the weights that losses learn besides the model."""
     for name, loss in _projecting(losses).items():
         loss.load_projection(str(checkpoint / _projection(name)))
 
 
 class CheckpointCallback(TrainerCallback):
-    """Marks each checkpoint as whole, then deletes the oldest ones, never of the best."""
+    """Marks each checkpoint as complete, then deletes the oldest ones, never the best."""
 
     def __init__(self, keep: int, losses: Mapping[str, nn.Module]) -> None:
         self._keep = keep

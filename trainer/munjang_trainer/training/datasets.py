@@ -1,4 +1,4 @@
-"""What a stage trains on: each dataset with its loss, hard negatives mined, a teacher's vectors computed."""
+"""The training data of a stage: each dataset with its loss, mined hard negatives, a teacher's vectors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def prepare_datasets(
     folder: Path,
     settings: TrainerSettings,
 ) -> StageData:
-    """Make the data of a stage; what takes long is kept in `folder` for the next start.
+    """Make the data of a stage; slow parts are kept in `folder` for the next start.
 
     Raises:
         ConfigurationError: a teacher cannot be loaded, or no negatives are found.
@@ -74,7 +74,7 @@ def prepare_datasets(
 
 
 def _kept(path: Path, make: Callable[[], Dataset]) -> Dataset:
-    """What was made before, or is made now by one process for all."""
+    """What was made before, or is made now by one process for all of them."""
     with main_process_first():
         if not path.is_file():
             part = path.with_name(f".{path.name}")
@@ -89,14 +89,14 @@ def to_dataset(table: Table) -> Dataset:
 
 
 class DuplicateKeys:
-    """Rows as a sampler compares them: each text, and each group, as a number. Looks like a dataset as far as needed.
+    """Rows as a sampler compares them: each text, and each group, as a number. Looks like a dataset to samplers.
 
     Attributes:
-        column_names: one name a number in a row.
+        column_names: one name for each number in a row.
     """
 
     def __init__(self, rows: Sequence[Sequence[str]]) -> None:
-        """Number what is in the rows: equal strings get equal numbers, in whatever column they stand."""
+        """Number the strings in the rows: equal strings get equal numbers, in every column."""
         known: dict[str, int] = {}
         self._rows = [[known.setdefault(value, len(known)) for value in row] for row in rows]
         self.column_names = [str(position) for position in range(len(self._rows[0]) if self._rows else 0)]
@@ -127,8 +127,8 @@ def duplicate_keys_of_texts(dataset: Dataset) -> DuplicateKeys:
 def mine(pairs: Table, model: SentenceTransformer, part: MiningConfig, prompt: str) -> Dataset:
     """Pairs with columns negative_1, negative_2… added; pairs without enough negatives are left out.
 
-    Every text of a pair's group counts as meaning the same, so that a paraphrase which happens not to be paired with
-    the anchor is never taken for a negative.
+    All texts of a pair's group count as having the same meaning, so a paraphrase that is not paired with
+    the anchor is never used as a negative.
 
     Raises:
         ConfigurationError: no pair is left.
@@ -161,7 +161,7 @@ def mine(pairs: Table, model: SentenceTransformer, part: MiningConfig, prompt: s
 
 
 def teach(table: Table, part: TeacherConfig, work: Path, settings: TrainerSettings) -> Dataset:
-    """Each different text once, with the teacher's vector as float32 label; `work` is for a model that has to be made.
+    """Each different text once, with the teacher's vector as float32 label; `work` is a folder for temporary files.
 
     Raises:
         ConfigurationError: the teacher has no such prompt, or gives values that are not finite.
@@ -183,12 +183,12 @@ def teach(table: Table, part: TeacherConfig, work: Path, settings: TrainerSettin
 def make_loss(
     model: SentenceTransformer, dataset: DatasetConfig, matryoshka: tuple[int, ...], teacher_dimensions: int = 0
 ) -> nn.Module:
-    """The loss of one dataset; with `matryoshka` it is also computed on the first so many dimensions.
+    """The loss of one dataset; with `matryoshka` it is also computed on those leading dimensions.
 
     With several processes, each takes the texts of all as negatives.
 
-    A distillation loss is left whole: its target is the whole vector of the teacher, to whose length the student's is
-    projected while training if it is another.
+    A distillation loss always uses the whole vector of the teacher. If the student's has another length, it is
+    projected to that length during training.
     """
     if dataset.teacher is not None:
         own = model.get_embedding_dimension()

@@ -1,4 +1,4 @@
-"""Several processes of one training (torchrun, accelerate): who goes first, who writes."""
+"""Several processes of one training (torchrun, accelerate): which goes first, which writes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def init_processes(device: str) -> PartialState:
-    """Meet the other processes, if there are some."""
+    """Join the other processes, if there are any."""
     return PartialState(cpu=on_cpu(device))
 
 
 def on_cpu(device: str) -> bool:
-    """Whether training runs on the CPU: by the setting, or because there is nothing else."""
+    """Whether training runs on the CPU: by the setting, or because there is no GPU."""
     return device == "cpu" or not torch.accelerator.is_available()
 
 
@@ -28,12 +28,12 @@ def world_size() -> int:
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes and speaks."""
+    """Whether this process is the one that writes and prints."""
     return bool(PartialState().is_main_process)
 
 
 def main_process_first() -> AbstractContextManager[None]:
-    """What one process makes for all: it goes first, the others then find it made."""
+    """A block that the main process runs first; the others then find its result."""
     context: AbstractContextManager[None] = PartialState().main_process_first()
     return context
 
@@ -44,6 +44,6 @@ def barrier() -> None:
 
 
 def destroy_processes() -> None:
-    """Part from the others, so that no process is left waiting."""
+    """Leave the group, so that no process is left waiting."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

@@ -1,6 +1,6 @@
-"""The moving average of a stage's weights, which is kept in place of the last ones.
+"""The moving average of a stage's weights, which is kept instead of the last ones.
 
-Single steps of training on little data pull the weights to and fro; their average lies between, and does better on
+Single steps of training on little data move the weights to and fro. Their average lies between and does better on
 rows that were not trained on (Polyak and Juditsky, 1992; Izmailov et al., arXiv:1803.05407).
 """
 
@@ -25,16 +25,16 @@ FILE = "average.safetensors"
 
 
 class WeightAverage(TrainerCallback):
-    """Follows the weights, and is part of each checkpoint: it must stand before what marks a checkpoint as whole."""
+    """Follows the weights, and is part of each checkpoint: it must run before the one that marks it complete."""
 
     def __init__(self, decay: float, resumed: Path | None) -> None:
-        """Take what one step leaves of the average so far, between 0 and 1, and the checkpoint to go on from."""
+        """Set the decay per step, between 0 and 1, and the checkpoint to resume from."""
         self._decay = decay
         self._resumed = resumed
         self._average: AveragedModel | None = None
 
     def take(self, model: SentenceTransformer) -> None:
-        """Put the average in the place of the model's own weights."""
+        """Replace the model's weights by the average."""
         source: nn.Module = self._followed().module
         model.load_state_dict(source.state_dict())
 

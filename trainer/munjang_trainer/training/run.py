@@ -1,6 +1,6 @@
-"""A whole training in one folder: data, start, stages, the finished model and its record. Every part is made once.
+"""A whole training in one folder: data, start, stages, the finished model and its record. Each part is made once.
 
-<run>/.munjang-run             says that the folder is a run's, which is deleted from and written to
+<run>/.munjang-run             marks the folder as a run's, in which the trainer writes and deletes
 <run>/recipe.yaml              the recipe with every value
 <run>/data/                    what `prepare` wrote
 <run>/start/                   the model that training starts from
@@ -50,12 +50,12 @@ RECIPE = "recipe.yaml"
 
 
 def train(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Console) -> TrainingRecord:
-    """Train a recipe in a folder, or go on where a former call was stopped or killed.
+    """Train a recipe in a folder, or resume where an earlier call was stopped or killed.
 
     Raises:
-        Interrupted: a signal came; the same call goes on.
+        Interrupted: a signal came; the same call resumes.
         DataLeak: training data holds texts of an evaluation set.
-        FolderTaken: the folder holds what no training made.
+        FolderTaken: the folder holds files that training did not make.
         ConfigurationError: the recipe cannot be trained, or the folder belongs to another one.
     """
     if recipe.threads or settings.threads:
@@ -73,7 +73,7 @@ def train(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Cons
 
 
 def _begin(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Console) -> RunContext:
-    """Everything before the first stage; each part is left as it is if it exists."""
+    """Do everything before the first stage; each part is kept if it exists."""
     claim_run(folder, recipe)
     prepare(recipe.data, recipe.seed, folder / "data")
     tables = read_sources(folder / "data")
@@ -85,10 +85,10 @@ def _begin(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Con
 
 
 def claim_run(folder: Path, recipe: Recipe) -> None:
-    """Make a folder the run of a recipe, or find that it is.
+    """Make a folder the run of a recipe, or check that it is.
 
     Raises:
-        FolderTaken: it holds what no training made.
+        FolderTaken: it holds files that training did not make.
         ConfigurationError: it belongs to a run with other values.
     """
     claim_output(folder, RUN_MARKER)
@@ -153,7 +153,7 @@ class TrainingRecord(BaseModel):
 
     Attributes:
         recipe: the name of the recipe; the file recipe.yaml beside this one has all its values.
-        base: what training started from.
+        base: the model that training started from.
         seed: of every random choice.
         data_fingerprint: of what was trained on.
         code_version, libraries, machine: what it ran on.

@@ -1,4 +1,4 @@
-"""One stage: from the folder of a model to the folder of a better one, resumable at every moment."""
+"""One stage: from the folder of a model to the folder of a better one. It can be resumed at any time."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class RunContext:
 
     @property
     def journal(self) -> Path:
-        """The file of what happened at which step."""
+        """The journal: what happened at which step."""
         return self.folder / JOURNAL
 
     def stage_folder(self, stage: StageConfig) -> Path:
@@ -76,10 +76,10 @@ class RunContext:
 
 
 def train_stage(context: RunContext, stage: StageConfig, start: Path) -> Path:
-    """Train one stage, or go on with it, or find it done; returns the folder of its model.
+    """Train one stage, or resume it, or find it done; returns the folder of its model.
 
     Raises:
-        Interrupted: a signal came; a checkpoint was written, and the same call goes on from it.
+        Interrupted: a signal came; a checkpoint was written, and the same call resumes from it.
         TrainingDiverged: a loss or a weight is not finite; the checkpoints before it stay.
         ConfigurationError: the stage cannot be trained as the recipe says.
     """

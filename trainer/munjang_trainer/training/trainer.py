@@ -49,14 +49,14 @@ class StopOnDivergence(TrainerCallback):
         self._stage = stage
 
     def on_step_end(self, _args: Any, state: TrainerState, _control: Any, model: nn.Module, **_: Any) -> None:
-        """Called after each step, by every process. The largest weight tells: it is NaN if any is."""
+        """Called after each step, by every process. Checks the largest weight: it is NaN if any is."""
         weights = [weight.detach() for weight in model.parameters() if weight.requires_grad]
         if not torch.isfinite(nn.utils.get_total_norm(weights, norm_type=math.inf)):
             raise TrainingDiverged(self._stage, state.global_step, "a weight is not finite")
 
 
 class Trainer(SentenceTransformerTrainer):
-    """Draws batches of the datasets in `sampled` so that no text and no group comes twice in one.
+    """Draws batches of the datasets in `sampled` so that no text and no group is in a batch twice.
 
     It ends at the first loss or weight that is not finite: `TrainingDiverged`.
     """
@@ -109,8 +109,8 @@ def make_arguments(
 ) -> SentenceTransformerTrainingArguments:
     """The Trainer's arguments; checkpoints go into `folder`. Which checkpoints are kept is left to `checkpoints`.
 
-    Several processes share each batch, which is as many times larger: all of them are then at the same dataset, whose
-    loss takes the texts of all as negatives. (Each with a batch of its own, they could be at different losses and would
+    Several processes share each batch, which is as many times larger. So all of them use the same dataset, whose
+    loss takes the texts of all as negatives. (With separate batches they could use different losses and would
     deadlock.)
     """
     return SentenceTransformerTrainingArguments(
@@ -168,7 +168,7 @@ class TrainingEvaluator(BaseEvaluator):
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
-        """Encode and judge; `output_path`, `epoch` and `steps` are what the library passes to every evaluator."""
+        """Encode and measure; the library passes `output_path`, `epoch` and `steps` to every evaluator."""
         del output_path, epoch, steps
 
         def vectors_of(texts: Sequence[str]) -> NDArray[np.float32]:

@@ -89,7 +89,7 @@ def test_what_is_worse_by_the_interval_is_refused(low, high, margin, passes):
 def test_only_the_figures_that_are_named_are_compared():
     part = GateConfig(metrics=("other.accuracy",))
     assert check_not_worse(comparison(-0.02, -0.01), part) == [
-        "other.accuracy shall be compared, but is not the main figure of a set"
+        "other.accuracy is to be compared, but is not the main metric of a set"
     ]
 
 
