@@ -5,7 +5,7 @@ import warnings
 
 from munjang.v1 import embedding_service_pb2 as munjang_dot_v1_dot_embedding__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class EmbeddingServiceStub:
+class EmbeddingServiceStub(object):
     """EmbeddingService turns Korean (or any) texts into vectors and compares them.
     """
 
@@ -52,7 +52,7 @@ class EmbeddingServiceStub:
                 _registered_method=True)
 
 
-class EmbeddingServiceServicer:
+class EmbeddingServiceServicer(object):
     """EmbeddingService turns Korean (or any) texts into vectors and compares them.
     """
 
@@ -106,7 +106,7 @@ def add_EmbeddingServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class EmbeddingService:
+class EmbeddingService(object):
     """EmbeddingService turns Korean (or any) texts into vectors and compares them.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from munjang.v1 import job_service_pb2 as munjang_dot_v1_dot_job__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class JobServiceStub:
+class JobServiceStub(object):
     """JobService is a front of the job queue that the workers serve and that `rq enqueue` fills as well.
     """
 
@@ -62,7 +62,7 @@ class JobServiceStub:
                 _registered_method=True)
 
 
-class JobServiceServicer:
+class JobServiceServicer(object):
     """JobService is a front of the job queue that the workers serve and that `rq enqueue` fills as well.
     """
 
@@ -137,7 +137,7 @@ def add_JobServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class JobService:
+class JobService(object):
     """JobService is a front of the job queue that the workers serve and that `rq enqueue` fills as well.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from munjang.v1 import model_service_pb2 as munjang_dot_v1_dot_model__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class ModelServiceStub:
+class ModelServiceStub(object):
     """ModelService shows the versions of the registry as the answering server sees them, and moves the aliases.
     """
 
@@ -57,7 +57,7 @@ class ModelServiceStub:
                 _registered_method=True)
 
 
-class ModelServiceServicer:
+class ModelServiceServicer(object):
     """ModelService shows the versions of the registry as the answering server sees them, and moves the aliases.
     """
 
@@ -122,7 +122,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ModelService:
+class ModelService(object):
     """ModelService shows the versions of the registry as the answering server sees them, and moves the aliases.
     """
 
