@@ -24,7 +24,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test setup lint format client protos protos-baseline docs docs-site constraints bench bench-serving \
+.PHONY: help run test setup lint format client protos protos-baseline docs docs-site constraints bench bench-serving bench-ablation \
 	wheel clean distclean
 
 help: ## Say what there is.
@@ -94,6 +94,7 @@ docs: setup ## Write the generated pages of docs/, and the alert rules for Prome
 	$(BIN)/python -m tools.api_docs
 	$(BIN)/python -m tools.sizing
 	$(BIN)/python -m tools.alerts
+	$(BIN)/python -m tests.bench.simulated
 
 docs-site: setup ## Build docs/ as a site into build/docs, by mkdocs; a link or an anchor that leads nowhere is an error.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -110,6 +111,9 @@ bench: setup ## Measure speed, write docs/benchmarks.md; ARGS="--quick", "--peer
 
 bench-serving: setup ## Load and break the server, write docs/bench/serving.md; ARGS="--quick", "--only swaps,faults".
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.serving $(ARGS)
+
+bench-ablation: setup ## Set this build beside itself without single mechanisms; ARGS="--against FOLDER": beside another checkout.
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.builds $(ARGS)
 
 wheel: setup ## Build dist/munjang-*.whl and the source distribution.
 	$(BIN)/python -m build --no-isolation --outdir dist

@@ -36,7 +36,7 @@ class BatchSettings(EngineSettings):
         "at a time: the longest that they wait for it. Raise it for more bulk throughput, lower it for their latency.",
     )
     bulk_yield_seconds: Annotated[float, Field(ge=0)] = Field(
-        default=30.0,
+        default=5.0,
         description="How long after the last interactive call one stream stays free for the next, or bulk batches stay "
         "short. Raise it if interactive calls are rare and must be fast.",
     )

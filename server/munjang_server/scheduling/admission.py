@@ -36,7 +36,7 @@ class Admission:
     def lane(self, request: Request) -> Lane:
         """The lane of a request: the one it asks for, but bulk if its forwards are expected to take long."""
         if request.lane is Lane.INTERACTIVE and request.size > _MOMENT:
-            seconds = self._latencies.of(request.version).seconds(request.size, request.squares)
+            seconds = self._latencies.of(request.version).usual_seconds(request.size, request.squares)
             return Lane.BULK if seconds > self._interactive_seconds else Lane.INTERACTIVE
         return request.lane
 

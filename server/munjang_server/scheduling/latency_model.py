@@ -164,6 +164,10 @@ class LatencyModel:
         """The expected seconds of a forward of `tokens` tokens; without `squares`, of texts of the usual length."""
         return self.factor * self._at(tokens, tokens * TYPICAL_LENGTH if squares is None else squares)
 
+    def usual_seconds(self, tokens: float, squares: float) -> float:
+        """The seconds of a forward of so many tokens when nothing disturbs it."""
+        return self._at(tokens, squares)
+
     def tokens_within(self, seconds: float) -> float:
         """The tokens, in texts of the usual length, whose forward is expected to end within `seconds`; or 0."""
         start, per_token, per_square = self._shape

@@ -14,13 +14,14 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.builds import loads
 from tests.bench.builds.without import MECHANISMS
-from tests.bench.serving.serving import serving
-from tests.bench.speed import machine, texts
+from tests.bench.serving.serving import run, serving
+from tests.bench.speed import machine, servers, texts
 from tests.bench.speed.context import Context, prepare
 from tests.bench.speed.stats import interleave, ratio, summary
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tests.bench.serving.serving import Serving
+    from tests.bench.speed.servers import Server
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT.parent / "shared" / "data"
@@ -48,19 +50,20 @@ class Build:
 def other(folder: Path) -> Build:
     """The build in another checkout, whatever its packages are called."""
     named = (folder / "server" / "munjang_server").is_dir()
-    return Build(folder.name, ("-m", "munjang_server" if named else "server"), (folder, folder / "server"))
+    path = (folder, folder / "server") if named else (folder,)
+    return Build(folder.name, ("-P", "-m", "munjang_server" if named else "server"), path)
 
 
 def main() -> None:
     """Read the options, measure, write."""
     options = _options()
     os.environ["GRPC_VERBOSITY"] = "NONE"
-    this = Build(THIS, ("-m", "munjang_server"))
+    this = Build(THIS, ("-P", "-m", "munjang_server"))
     if options.against:
         builds, name = [this, other(options.against.resolve())], "builds"
     else:
         names = options.only.split(",") if options.only else list(MECHANISMS)
-        builds = [this, *(Build(f"without {each}", ("-m", "tests.bench.builds.without", each)) for each in names)]
+        builds = [this, *(Build(f"without {each}", ("-P", "-m", "tests.bench.builds.without", each)) for each in names)]
         name = "ablation"
     found = measure(builds, options)
     (options.out / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False), "utf-8")
@@ -80,13 +83,15 @@ def measure(builds: Sequence[Build], options: argparse.Namespace) -> dict[str, A
             texts=texts.sentences(data), data=data, profile=None,
         )  # fmt: skip
         loads.publish_second(context)
-        servers = {}
+        running = {}
         for build in builds:
-            servers[build.name] = stack.enter_context(_server(build, context))
-            loads.loads(context)["sentences/s, 8 callers"][1](servers[build.name])  # it learns its speed
-        found["megabytes at rest"] = {build: loads.memory(server) for build, server in servers.items()}
+            running[build.name] = stack.enter_context(_server(build, context))
+            loads.loads(context)["sentences/s, 8 callers"][1](running[build.name])  # it learns its speed
+        found["megabytes at rest"] = {build: loads.memory(server) for build, server in running.items()}
         for load, (better, figure) in loads.loads(context).items():
-            turns = {build: _turn(figure, server) for build, server in servers.items()}
+            if not any(part in load for part in options.loads.split(",")):
+                continue
+            turns = {build: _turn(figure, server) for build, server in running.items()}
             rounds = interleave(turns, 1 if options.quick else options.rounds, SECONDS)
             found["loads"][load] = {"better": better} | {
                 build: summary(values) | {"of_this": ratio(values, rounds[THIS])} for build, values in rounds.items()
@@ -96,10 +101,36 @@ def measure(builds: Sequence[Build], options: argparse.Namespace) -> dict[str, A
                 {build: round(each["median"], 3) for build, each in found["loads"][load].items() if build != "better"},
                 flush=True,
             )
-        if options.against:
+        if options.against and not options.loads:
+            found["overhead"] = _overhead(builds, context, 1 if options.quick else options.rounds)
             count = 4 if options.quick else 50
-            found["swaps"] = {build: loads.swaps(server, context, count) for build, server in servers.items()}
+            found["swaps"] = {build: loads.swaps(server, context, count) for build, server in running.items()}
     return found
+
+
+def _overhead(builds: Sequence[Build], context: Context, rounds: int) -> dict[str, Any]:
+    """Milliseconds of processor time a call at 64 callers, of a model that answers at once, less gRPC's alone."""
+    orders = context.work / "orders"
+    orders.write_text("instant", "utf-8")
+    with ExitStack() as stack:
+        alone = stack.enter_context(servers.running(servers.null(384), context.work))
+        turns = {"gRPC alone": partial(_processor_time, alone, context)}
+        for build in builds:
+            hurt = Build(build.name, ("-P", "-m", "tests.bench.serving.hurt", str(orders)), build.path)
+            server = stack.enter_context(_server(hurt, context)).server
+            turns[build.name] = partial(_processor_time, server, context)
+        times = interleave(turns, rounds + 1, SECONDS)
+    over = {
+        build: [time - base for time, base in zip(found, times["gRPC alone"], strict=True)]
+        for build, found in times.items()
+    }
+    return {"ms a call": {build: summary(found) for build, found in times.items()}} | {
+        "of_this": {build.name: ratio(over[build.name], over[THIS]) for build in builds}
+    }
+
+
+def _processor_time(server: Server, context: Context) -> float:
+    return run(loads.processor_time(server, context.texts[:500], 4.0))
 
 
 def _turn(figure: Callable[[Serving], float], server: Serving) -> Callable[[], float]:
@@ -127,6 +158,19 @@ def page(found: dict[str, Any]) -> str:
     lines.append(
         "| megabytes at rest | " + " | ".join(f"{found['megabytes at rest'][build]:,.0f}" for build in builds) + " |"
     )
+    if "overhead" in found:
+        each = found["overhead"]
+        cells = [
+            f"{each['ms a call'][build]['median']:.3f}"
+            + ("" if build == THIS else f" ({each['of_this'][build]:.2f} × over gRPC)")
+            for build in builds
+        ]
+        alone = each["ms a call"]["gRPC alone"]["median"]
+        lines.append(
+            f"| ms of processor time a call, a model that answers at once (gRPC alone {alone:.3f}) | "
+            + " | ".join(cells)
+            + " |"
+        )
     for key in ("calls", "failed", "p99_over_steady") if "swaps" in found else ():
         cells = [
             f"{found['swaps'][build][key]}" if key != "p99_over_steady" else f"{found['swaps'][build][key]:.2f}"
@@ -140,6 +184,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.builds", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--against", type=Path, help="another checkout, to be set beside this one")
     parser.add_argument("--only", default="", help=f"mechanisms, with commas between: {', '.join(MECHANISMS)}")
+    parser.add_argument("--loads", default="", help="parts of the names of loads, with commas between; default: all")
     parser.add_argument("--quick", action="store_true", help="short runs: to see that it works")
     parser.add_argument("--rounds", type=int, default=3, help="how often each load is alternated; default: 3")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of korsts/; default: ../shared/data")

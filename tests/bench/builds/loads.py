@@ -9,7 +9,7 @@ from munjang.cli.load_generator import Load, batches
 from munjang.cli.load_report import summarise
 from munjang.cli.whitening import add_whitening
 from munjang.registry import Registry
-from tests.bench.serving import hopeless, mixed, overload, samples
+from tests.bench.serving import hopeless, metrics, mixed, overload, samples
 from tests.bench.serving.serving import client, run
 from tests.bench.serving.swapping import Swapper, capacity
 from tests.bench.speed import texts
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
     from tests.bench.serving.serving import Serving
     from tests.bench.speed.context import Context
+    from tests.bench.speed.servers import Server
 
 CALLERS = (1, 8, 64, 256)
+ALONE_SECONDS = 6.0
+"""After so long without a call no server expects one."""
+
 HIGHER, LOWER = "higher is better", "lower is better"
 
 
@@ -36,7 +40,10 @@ def loads(context: Context) -> dict[str, tuple[str, Callable[[Serving], float]]]
 
     return {
         **{f"sentences/s, {callers} callers": (HIGHER, rate(callers)) for callers in CALLERS},
-        "ms of processor time a call, 64 callers": (LOWER, lambda server: run(_cpu(server, some, seconds))),
+        "ms of processor time a call, 64 callers": (
+            LOWER,
+            lambda server: run(processor_time(server.server, some, seconds)),
+        ),
         "p99 ms of short calls alone": (LOWER, lambda server: run(_p99(server, short, None, seconds))),
         "p99 ms of short calls beside a stream of short texts": (
             LOWER,
@@ -46,7 +53,7 @@ def loads(context: Context) -> dict[str, tuple[str, Callable[[Serving], float]]]
             LOWER,
             lambda server: run(_p99(server, short, long, seconds)),
         ),
-        "texts/s of a stream alone": (HIGHER, lambda server: run(_stream(server, long, seconds))),
+        "tokens/s of a stream alone": (HIGHER, lambda server: run(_stream(server, long, seconds))),
         "goodput over peak at 3 × capacity": (HIGHER, lambda server: _goodput(server, some, seconds)),
         "sentences/s beside 100 hopeless lists/s": (
             HIGHER,
@@ -109,8 +116,9 @@ async def _rate(server: Serving, some: list[str], callers: int, seconds: float) 
     return float(found.texts_per_second)
 
 
-async def _cpu(server: Serving, some: list[str], seconds: float) -> float:
-    async with client(server.target) as caller:
+async def processor_time(server: Server, some: list[str], seconds: float) -> float:
+    """Milliseconds of processor time that a server takes for a call of one sentence, at 64 callers."""
+    async with client(f"127.0.0.1:{server.port}") as caller:
         await Load(caller, batches(some, 1, seed=0), {}, 1.0, lambda _: None).closed(64)
         before = _processor_seconds(server)
         load = Load(caller, batches(some, 1, seed=0), {}, seconds, lambda _: None)
@@ -118,8 +126,8 @@ async def _cpu(server: Serving, some: list[str], seconds: float) -> float:
         return 1000 * (_processor_seconds(server) - before) / len(load.samples)
 
 
-def _processor_seconds(server: Serving) -> float:
-    times = [process.cpu_times() for process in server.server.processes()]
+def _processor_seconds(server: Server) -> float:
+    times = [process.cpu_times() for process in server.processes()]
     return sum(each.user + each.system for each in times)
 
 
@@ -129,13 +137,14 @@ async def _p99(server: Serving, short: list[str], bulk: list[str] | None, second
 
 
 async def _stream(server: Serving, some: list[str], seconds: float) -> float:
-    before = server.metrics()
     async with client(server.target) as caller:
         stream = asyncio.create_task(mixed._stream(caller, some))
+        await asyncio.sleep(ALONE_SECONDS)
+        before = server.metrics()
         await asyncio.sleep(seconds)
+        after = server.metrics()
         await mixed._end(stream)
-    after = server.metrics()
-    return (after.total("munjang_server_texts_total") - before.total("munjang_server_texts_total")) / seconds
+    return metrics.tokens(before, after, lane="bulk")["real"] / seconds
 
 
 def _goodput(server: Serving, some: list[str], seconds: float) -> float:

@@ -48,6 +48,11 @@ class Hurt:
         return self._inner.streams
 
     @property
+    def on_cpu(self) -> bool:
+        """Of the model."""
+        return self._inner.on_cpu
+
+    @property
     def packs(self) -> bool:
         """Of the model."""
         return self._inner.packs
