@@ -8,10 +8,12 @@ sixteen forwards of ever fewer texts, with forwards of other callers between the
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +38,9 @@ _log = logging.getLogger(__name__)
 PROBE_TEXT = "문장이 벡터가 됩니다."
 """What a probe's forward reads."""
 
+TASKS = Path("/proc/self/task")
+"""Where Linux tells of each thread of this process."""
+
 RUNNER = "munjang-runner"
 """How the names of runner threads begin."""
 
@@ -49,19 +54,19 @@ class UnusableRows(Exception):
 
 
 def compute_seconds() -> float:
-    """Processor seconds of the threads that compute forwards in this process; 0 if the system does not report them.
+    """Processor seconds of the threads of this process that compute forwards; 0 where the system does not say.
 
-    Those are all threads that Python did not start, and the runners: a forward with all threads computes on the thread
+    These are the runners and all threads that Python did not start: a forward with all threads computes on the thread
     that calls it and on others, one on a stream on a thread of the runtime's own.
     """
-    if not hasattr(time, "pthread_getcpuclockid"):
-        return 0.0
-    seconds = time.process_time()
-    for thread in threading.enumerate():
-        if not thread.name.startswith(RUNNER) and thread.ident is not None:
-            with suppress(OSError):  # it has just ended
-                seconds -= time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
-    return seconds
+    others = {thread.native_id for thread in threading.enumerate() if not thread.name.startswith(RUNNER)}
+    ticks = 0
+    for task in TASKS.glob("*/stat"):
+        if int(task.parent.name) not in others:
+            with suppress(OSError):  # the thread has just ended
+                user, system = task.read_text().rpartition(")")[2].split()[11:13]
+                ticks += int(user) + int(system)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True, eq=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ class StallDetector:
     def __init__(self, floor: float, computed: Callable[[], float] = compute_seconds) -> None:
         self._floor = floor
         self._computed = computed
-        self._last = computed()
+        self._last = math.inf
         self._watched: dict[Running, _Watched] = {}
 
     def look(self, running: Iterable[Running], awake: float) -> list[Running]:
@@ -80,14 +81,17 @@ class StallDetector:
         If several run, a look cannot tell which of them computes. One that is stuck beside others is found by `_LIMIT`
         at the latest, or when the others have ended.
         """
-        before, self._watched, computed = self._watched, {}, self._computed()
-        progress = computed - self._last > _PROGRESS * awake
-        self._last = computed
+        before, self._watched = self._watched, {}
         for one in running:
-            seen = self._watched[one] = before.get(one) or _Watched(-awake)
+            self._watched[one] = seen = before.get(one) or _Watched(-awake)
             seen.awake += awake
-            if progress and one.on_cpu:
-                seen.progressed = seen.awake
+        if any(2 * seen.awake > self._floor for seen in self._watched.values()):
+            computed = self._computed()
+            progress = computed - self._last > _PROGRESS * awake
+            self._last = computed
+            for one, seen in self._watched.items():
+                if progress and one.on_cpu:
+                    seen.progressed = seen.awake
         return [one for one, seen in self._watched.items() if self._stuck(one, seen)]
 
     def _stuck(self, one: Running, seen: _Watched) -> bool:

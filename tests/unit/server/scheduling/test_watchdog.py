@@ -77,23 +77,37 @@ def test_a_forward_that_only_seems_to_work_is_given_up_after_ten_times_what_it_m
     assert looks(watching, [one], 2.0)
 
 
-def test_what_computes_is_told_from_what_python_does():
-    """A product of matrices in numpy's own threads counts, a loop of Python's in another thread does not."""
-    end, before = threading.Event(), compute_seconds()
+def spin(seconds):
+    """Let a thread of this name's kind use the processor for so long, and return when it has."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
 
-    def spin():
-        while not end.is_set():
-            pass
 
-    spinning = threading.Thread(target=spin)
-    spinning.start()
-    used = time.pthread_getcpuclockid(spinning.ident)
-    while time.clock_gettime(used) < 0.3:
-        time.sleep(0)
-    mine = time.thread_time()
-    assert compute_seconds() - before < 0.1 + time.thread_time() - mine
-    end.set()
-    spinning.join()
+@pytest.mark.parametrize(("name", "counts"), [("munjang-runner-7", True), ("munjang-tokenizer", False)])
+def test_what_computes_is_told_from_what_else_python_does(name, counts):
+    read = threading.Event()
+
+    def work():
+        spin(0.3)
+        done.set()
+        read.wait()  # the time of a thread that has ended is not told any more
+
+    done, before = threading.Event(), compute_seconds()
+    thread = threading.Thread(target=work, name=name)
+    thread.start()
+    done.wait()
+    found = compute_seconds() - before
+    read.set()
+    thread.join()
+    assert (found > 0.2) == counts
+
+
+def test_a_thread_that_ends_while_it_is_looked_at_costs_nothing(monkeypatch):
+    """Its number names nothing any more, or is that of a thread that Python has never seen."""
+    monkeypatch.setattr(threading, "enumerate", lambda: [threading.Thread(name="gone")])
+
+    assert compute_seconds() >= 0
 
 
 def test_many_forwards_one_after_the_other_are_not_one_that_is_stuck():
