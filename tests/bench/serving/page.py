@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 INTRO = """# The serving core under load and in trouble
 
 Written by `make bench-serving`; the same figures as JSON: [serving.json](serving.json). Real servers with the starter
-model on loopback; the client runs on the same cores and tries nothing twice. What the policy of the batcher does on a
-simulated clock stands in [batching.md](batching.md). Compare figures within one section only.
+model on loopback; the client runs on the same cores and tries nothing twice. What the scheduler does on a
+simulated clock stands in [scheduling.md](scheduling.md). Compare figures within one section only.
 """
 TITLES = {
     "swaps": "Promotions and rollbacks under load",
@@ -28,6 +28,7 @@ TITLES = {
     "faults": "Faults",
     "stream": "A stream that is read slowly",
     "restart": "Rolling restart",
+    "long": "Texts of up to 8,192 tokens",
 }
 
 

@@ -145,6 +145,31 @@ def hostile(found: dict[str, Any]) -> str:
     )
 
 
+def long(found: dict[str, Any]) -> str:
+    """Short calls beside long texts, and how those ended."""
+    parts = ["Eight callers of short sentences, each with a deadline of a second, all the while."]
+    for name, shape in found["shapes"].items():
+        rows = []
+        for case, part in {"alone": shape["alone"], "swap": shape["swap"], **shape["beside"]}.items():
+            ended = part["long"] or {}
+            rows.append(
+                [
+                    case,
+                    f"{part['short_calls']:,}",
+                    f"{part['short_failed']:,}",
+                    number(part["short_ms"]["p50"]),
+                    number(part["short_ms"]["p99"]),
+                    f"{part['unhealthy_looks']:,}",
+                    ", ".join(f"{count} {outcome}" for outcome, count in ended.get("outcomes", {}).items()) or "–",
+                    number(ended["last_seconds"]) if "last_seconds" in ended else "–",
+                    f"{ended.get('left_by_their_callers', 0)}",
+                ]
+            )
+        columns = ("", "short calls", "failed", "p50 ms", "p99 ms", "unhealthy", "long texts", "seconds", "left")
+        parts += [f"A model {name}, random weights, 8,192 positions:", table(columns, rows)]
+    return "\n\n".join(parts)
+
+
 def mixed(found: dict[str, Any]) -> str:
     """Padding, and short calls beside streams."""
     padding = [

@@ -55,7 +55,7 @@ def test_a_server_says_how_the_versions_stand(run, target, tiny_registry):
 
 def test_a_version_is_described_by_number_or_alias(versions):
     found = versions("show", "stable", "--json").json()
-    assert (found["version"], found["dimensions"], found["prompts"]) == (1, 32, {"query": "질문: "})
+    assert (found["version"], found["dimensions"], found["prompts"]) == (1, 32, {"query": "질문: ", "document": ""})
     assert "probes" not in found
     assert "model.safetensors" in versions("show", "2").out
 

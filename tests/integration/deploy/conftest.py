@@ -103,7 +103,7 @@ class Stack:
 
     def start(self, name, **more):
         """The program as its image runs it, with more variables than the file gives."""
-        program = "trainer" if name == "first-model" else name
+        program = "munjang_trainer" if name == "first-model" else f"munjang_{name}"
         self._run(name, [sys.executable, "-m", program, *self.described[name].arguments], more)
 
     def _run(self, name, command, more=None):

@@ -29,7 +29,8 @@ def health_commands():
     """The health checks of the images, by program."""
     text = re.sub(r"\\\n", " ", (ROOT / "deploy/docker/Dockerfile").read_text("utf-8"))
     found = re.findall(r"HEALTHCHECK [^\n]* CMD (\[.*\])\n(ENTRYPOINT .*)", text)
-    return {yaml.safe_load(entry.removeprefix("ENTRYPOINT "))[-1]: yaml.safe_load(check) for check, entry in found}
+    programs = [yaml.safe_load(entry.removeprefix("ENTRYPOINT "))[-1].removeprefix("munjang_") for _, entry in found]
+    return dict(zip(programs, (yaml.safe_load(check) for check, _ in found), strict=True))
 
 
 def healthy(stack, name, ports):

@@ -48,7 +48,10 @@ def programs(tiny_registry, warm_cache, new_redis_of_module, tmp_path_factory):
     environment = os.environ | {f"MUNJANG_{name}": str(value) for name, value in settings.items()}
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", name], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [sys.executable, "-m", f"munjang_{name}"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         for name in ports
     ]

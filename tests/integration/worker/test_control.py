@@ -161,6 +161,8 @@ def test_ten_jobs_take_one_model_load(bench: Any) -> None:
     path.write_text("하나\n둘\n\n셋\n넷\n", encoding="utf-8")
     for job_id in [bench.submit(path, f"출력{number}") for number in range(10)]:
         bench.finish(job_id)
+    idle = 'munjang_queue_steps{state="waiting"} 0.0'  # a job's RQ job ends a moment after it
+    bench.until(lambda: idle in metrics(port), idle)
     assert {
         "munjang_worker_model_loads_total 1.0",
         'munjang_worker_rows_total{outcome="encoded"} 40.0',
@@ -168,7 +170,6 @@ def test_ten_jobs_take_one_model_load(bench: Any) -> None:
         "munjang_worker_tokens_total 130.0",  # a character each and two special ones
         "munjang_worker_shard_seconds_count 10.0",
         'munjang_worker_steps_total{outcome="done",step="shard"} 10.0',
-        'munjang_queue_steps{state="waiting"} 0.0',
     } <= set(metrics(port))
     [shard, *_] = bench.said("shard finished")
     assert (shard["rows"], shard["failed"], shard["version"]) == (4, 1, 1)

@@ -63,6 +63,13 @@ def fault(**found):
     return found | {"longest_wait_seconds": 3.2, "calls": {"answered": 7, "ENGINE_UNAVAILABLE": 90}}
 
 
+SHORT_CALLS = {
+    "short_calls": 400,
+    "short_failures": [],
+    "short_failed": 0,
+    "unhealthy_looks": 0,
+    "short_ms": {"p50": 5.0, "p99": 11.0},
+}
 FIGURES = {
     "swaps": {
         "alike": 0.1,
@@ -89,6 +96,26 @@ FIGURES = {
         "texts_per_second": {"alone": summary([200.0]), "beside hopeless lists": summary([150.0])},
         "over_alone": {"alone": 1.0, "beside hopeless lists": 0.75},
         "unreachable_share": 0.995,
+    },
+    "long": {
+        "shapes": {
+            "384 wide": {
+                "alone": {**SHORT_CALLS, "long": None},
+                "swap": {**SHORT_CALLS, "long": {"seconds": 20.0}},
+                "beside": {
+                    "10 × 8,192": {
+                        **SHORT_CALLS,
+                        "long": {
+                            "tokens": 8192,
+                            "first_seconds": 9.0,
+                            "last_seconds": 60.0,
+                            "outcomes": {"answered": 7, "OVERLOADED": 1},
+                            "left_by_their_callers": 2,
+                        },
+                    }
+                },
+            }
+        }
     },
     "hostile": {
         "families": 55,
@@ -148,6 +175,13 @@ FIGURES = {
         "timeline": TIMELINE,
     },
 }
+SHORT_CALLS = {
+    "short_calls": 400,
+    "short_failures": [],
+    "short_failed": 0,
+    "unhealthy_looks": 0,
+    "short_ms": {"p50": 5.0, "p99": 11.0},
+}
 WHOLE = {name: found | {"machine": MACHINE, "took_seconds": 3.0} for name, found in FIGURES.items()}
 
 
@@ -167,6 +201,7 @@ def test_every_section_is_told_with_its_plots(tmp_path):
     assert "| steady state | – | – | 900 | 8 | 20 | 30 | 1 |" in text
     assert "| 1.0 | 1 | SIGTERM |" in text
     assert "| beside hopeless lists | 150 | 0.75 |" in text
+    assert "| 10 × 8,192 | 400 | 0 | 5 | 11 | 0 | 7 answered, 1 OVERLOADED | 60 | 2 |" in text
     assert "99.5 % were refused" in text
     assert json.loads((tmp_path / "serving.json").read_text("utf-8")) == WHOLE
 
