@@ -26,7 +26,7 @@ class BatchSettings(EngineSettings):
         "bulk work falls behind.",
     )
     interactive_seconds: Seconds = Field(
-        default=0.25,
+        default=0.15,
         description="A call whose forwards are expected to take longer than this waits in the bulk lane, with streams, "
         "so that short calls pass it. Raise it if people wait for long texts.",
     )
