@@ -106,12 +106,12 @@ class LatencyModel:
         key = tokens.bit_length(), int(squares / tokens).bit_length()
         known = self._classes.get(key)
         if known is None or not known.known:
-            log_seconds -= self._explained(log_seconds - math.log(self._at(tokens, squares)))
+            log_seconds -= self._explained(log_seconds - math.log(self.usual_seconds(tokens, squares)))
         if known is None:
             self._classes[key] = _SizeClass(tokens, squares, log_seconds, now)
             self._fit_at = self._samples
         else:  # compared with its own class, so that a wrong shape does not look like a slow machine
-            scale = math.log(self._at(tokens, squares) / self._at(known.tokens, known.squares))
+            scale = math.log(self.usual_seconds(tokens, squares) / self.usual_seconds(known.tokens, known.squares))
             slower = log_seconds - scale - known.log_seconds
             if known.known:
                 self._recent.append((now, slower))
@@ -151,7 +151,8 @@ class LatencyModel:
             used &= found > 0
         self._shape = float(found[0] * scale[0]), float(found[1] * scale[1]), float(found[2] * scale[2])
 
-    def _at(self, tokens: float, squares: float) -> float:
+    def usual_seconds(self, tokens: float, squares: float) -> float:
+        """The seconds of a forward of `tokens` tokens when nothing disturbs it."""
         start, per_token, per_square = self._shape
         return max(start + per_token * tokens + per_square * squares, 1e-7)
 
@@ -162,11 +163,7 @@ class LatencyModel:
 
     def seconds(self, tokens: float, squares: float | None = None) -> float:
         """The expected seconds of a forward of `tokens` tokens; without `squares`, of texts of the usual length."""
-        return self.factor * self._at(tokens, tokens * TYPICAL_LENGTH if squares is None else squares)
-
-    def usual_seconds(self, tokens: float, squares: float) -> float:
-        """The seconds of a forward of so many tokens when nothing disturbs it."""
-        return self._at(tokens, squares)
+        return self.factor * self.usual_seconds(tokens, tokens * TYPICAL_LENGTH if squares is None else squares)
 
     def tokens_within(self, seconds: float) -> float:
         """The tokens, in texts of the usual length, whose forward is expected to end within `seconds`; or 0."""
