@@ -5,7 +5,7 @@ to status codes in one table, and the client raises the same classes again. This
 
     MunjangError
     ├── InvalidRequest        the caller must change the request
-    │   ├── MalformedMessage · MessageTooLarge · InvalidOption
+    │   ├── MalformedMessage · MessageTooLarge · InvalidOption · WrongKind
     │   ├── NoTexts · TooManyTexts · EmptyText · InvalidText · TextTooLong
     │   └── UnknownPrompt · UnsupportedPrecision · UnsupportedDimensions
     ├── AccessDenied          the caller may not
@@ -82,6 +82,12 @@ class InvalidOption(InvalidRequest):
     """An option is out of range or contradicts another."""
 
     reason = "INVALID_OPTION"
+
+
+class WrongKind(InvalidRequest):
+    """The version's model makes something else than the call asks for: vectors, or scores of pairs."""
+
+    reason = "WRONG_KIND"
 
 
 class NoTexts(InvalidRequest):

@@ -36,6 +36,7 @@ BY_REASON: Final[dict[str, type[errors.MunjangError]]] = {
         errors.UnsupportedPrecision,
         errors.UnsupportedDimensions,
         errors.InvalidOption,
+        errors.WrongKind,
         errors.Unauthenticated,
         errors.PermissionDenied,
         errors.RateLimited,

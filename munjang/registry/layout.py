@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from munjang.errors import ForbiddenFile, InvalidManifest, PathEscape, UnsupportedManifest
+from munjang.kinds import ModelKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +26,9 @@ VERSIONS = "versions"
 ALIASES = "aliases"
 MANIFEST = "manifest.json"
 MODEL = "model"
+
+SPACE_PATTERN = re.compile(r"[0-9a-f]{32}")
+"""A space id: 128 bits in hexadecimal. No alias may look like one."""
 
 RETIRED = b'{"retired": true}\n'
 """Takes the place of the manifest of a version that was removed or never finished. Its number is not reused: vectors of
@@ -78,6 +82,7 @@ class Description(_Record):
     max_tokens: Annotated[int, Field(gt=0)]
     token_limits: dict[str, int] = {}
     """What each file of the model names as the most tokens of a text; `max_tokens` is the least of them."""
+    kind: ModelKind = ModelKind.DENSE
     similarity: str = "cosine"
     prompts: dict[str, str] = {}
     default_prompt: str = ""
@@ -100,6 +105,8 @@ class Manifest(Description):
     version: Annotated[int, Field(gt=0)]
     created_at: datetime
     files: tuple[FileEntry, ...]
+    space_id: str = ""
+    """A hash of everything that decides a vector; see `ModelVersion.space_id` of the contract."""
 
     @property
     def size_bytes(self) -> int:

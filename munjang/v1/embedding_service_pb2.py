@@ -27,7 +27,7 @@ from munjang.v1 import error_reason_pb2 as munjang_dot_v1_dot_error__reason__pb2
 from munjang.v1 import resources_pb2 as munjang_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"munjang/v1/embedding_service.proto\x12\nmunjang.v1\x1a\x17google/rpc/status.proto\x1a\x1dmunjang/v1/error_reason.proto\x1a\x1amunjang/v1/resources.proto\"c\n\rEncodeRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12*\n\x07options\x18\x02 \x01(\x0b\x32\x19.munjang.v1.EncodeOptions\x12\x17\n\x0fpartial_results\x18\x03 \x01(\x08\"T\n\tTextError\x12\r\n\x05index\x18\x01 \x01(\r\x12\'\n\x06reason\x18\x02 \x01(\x0e\x32\x17.munjang.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x97\x01\n\x0e\x45ncodeResponse\x12\x0f\n\x07version\x18\x01 \x01(\r\x12$\n\x07vectors\x18\x02 \x01(\x0b\x32\x13.munjang.v1.Vectors\x12\x14\n\x0ctoken_counts\x18\x03 \x03(\r\x12\x11\n\ttruncated\x18\x04 \x03(\r\x12%\n\x06\x65rrors\x18\x05 \x03(\x0b\x32\x15.munjang.v1.TextError\"M\n\x13\x45ncodeStreamRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x07request\x18\x02 \x01(\x0b\x32\x19.munjang.v1.EncodeRequest\"\x82\x01\n\x14\x45ncodeStreamResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x08response\x18\x02 \x01(\x0b\x32\x1a.munjang.v1.EncodeResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xfc\x01\n\x11SimilarityRequest\x12\x0f\n\x07queries\x18\x01 \x03(\t\x12\x12\n\ncandidates\x18\x02 \x03(\t\x12(\n\x04mode\x18\x03 \x01(\x0e\x32\x1a.munjang.v1.SimilarityMode\x12\r\n\x05top_k\x18\x04 \x01(\r\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x19\n\x11query_prompt_name\x18\x06 \x01(\t\x12\x1d\n\x15\x63\x61ndidate_prompt_name\x18\x07 \x01(\t\x12\x12\n\ndimensions\x18\x08 \x01(\r\x12*\n\ntruncation\x18\t \x01(\x0e\x32\x16.munjang.v1.Truncation\"\x97\x02\n\x12SimilarityResponse\x12\x0f\n\x07version\x18\x01 \x01(\r\x12;\n\x13similarity_function\x18\x02 \x01(\x0e\x32\x1e.munjang.v1.SimilarityFunction\x12\x0c\n\x04rows\x18\x03 \x01(\r\x12\x0f\n\x07\x63olumns\x18\x04 \x01(\r\x12\x0e\n\x06scores\x18\x05 \x01(\x0c\x12\x0f\n\x07indices\x18\x06 \x03(\r\x12\x1a\n\x12query_token_counts\x18\x07 \x03(\r\x12\x1e\n\x16\x63\x61ndidate_token_counts\x18\x08 \x03(\r\x12\x19\n\x11truncated_queries\x18\t \x03(\r\x12\x1c\n\x14truncated_candidates\x18\n \x03(\r*\x86\x01\n\x0eSimilarityMode\x12\x1f\n\x1bSIMILARITY_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SIMILARITY_MODE_MATRIX\x10\x01\x12\x1c\n\x18SIMILARITY_MODE_PAIRWISE\x10\x02\x12\x19\n\x15SIMILARITY_MODE_TOP_K\x10\x03\x32\xf7\x01\n\x10\x45mbeddingService\x12?\n\x06\x45ncode\x12\x19.munjang.v1.EncodeRequest\x1a\x1a.munjang.v1.EncodeResponse\x12U\n\x0c\x45ncodeStream\x12\x1f.munjang.v1.EncodeStreamRequest\x1a .munjang.v1.EncodeStreamResponse(\x01\x30\x01\x12K\n\nSimilarity\x12\x1d.munjang.v1.SimilarityRequest\x1a\x1e.munjang.v1.SimilarityResponseB$\n\nmunjang.v1P\x01Z\x14munjang/v1;munjangv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"munjang/v1/embedding_service.proto\x12\nmunjang.v1\x1a\x17google/rpc/status.proto\x1a\x1dmunjang/v1/error_reason.proto\x1a\x1amunjang/v1/resources.proto\"c\n\rEncodeRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12*\n\x07options\x18\x02 \x01(\x0b\x32\x19.munjang.v1.EncodeOptions\x12\x17\n\x0fpartial_results\x18\x03 \x01(\x08\"T\n\tTextError\x12\r\n\x05index\x18\x01 \x01(\r\x12\'\n\x06reason\x18\x02 \x01(\x0e\x32\x17.munjang.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xa9\x01\n\x0e\x45ncodeResponse\x12\x0f\n\x07version\x18\x01 \x01(\r\x12$\n\x07vectors\x18\x02 \x01(\x0b\x32\x13.munjang.v1.Vectors\x12\x14\n\x0ctoken_counts\x18\x03 \x03(\r\x12\x11\n\ttruncated\x18\x04 \x03(\r\x12%\n\x06\x65rrors\x18\x05 \x03(\x0b\x32\x15.munjang.v1.TextError\x12\x10\n\x08space_id\x18\x06 \x01(\t\"M\n\x13\x45ncodeStreamRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x07request\x18\x02 \x01(\x0b\x32\x19.munjang.v1.EncodeRequest\"\x82\x01\n\x14\x45ncodeStreamResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x08response\x18\x02 \x01(\x0b\x32\x1a.munjang.v1.EncodeResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xac\x03\n\x11SimilarityRequest\x12\x0f\n\x07queries\x18\x01 \x03(\t\x12\x12\n\ncandidates\x18\x02 \x03(\t\x12(\n\x04mode\x18\x03 \x01(\x0e\x32\x1a.munjang.v1.SimilarityMode\x12\r\n\x05top_k\x18\x04 \x01(\r\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x19\n\x11query_prompt_name\x18\x06 \x01(\t\x12\x1d\n\x15\x63\x61ndidate_prompt_name\x18\x07 \x01(\t\x12\x12\n\ndimensions\x18\x08 \x01(\r\x12*\n\ntruncation\x18\t \x01(\x0e\x32\x16.munjang.v1.Truncation\x12$\n\nquery_role\x18\n \x01(\x0e\x32\x10.munjang.v1.Role\x12(\n\x0e\x63\x61ndidate_role\x18\x0b \x01(\x0e\x32\x10.munjang.v1.Role\x12\x19\n\x0cquery_prompt\x18\x0c \x01(\tH\x00\x88\x01\x01\x12\x1d\n\x10\x63\x61ndidate_prompt\x18\r \x01(\tH\x01\x88\x01\x01\x42\x0f\n\r_query_promptB\x13\n\x11_candidate_prompt\"\xa9\x02\n\x12SimilarityResponse\x12\x0f\n\x07version\x18\x01 \x01(\r\x12;\n\x13similarity_function\x18\x02 \x01(\x0e\x32\x1e.munjang.v1.SimilarityFunction\x12\x0c\n\x04rows\x18\x03 \x01(\r\x12\x0f\n\x07\x63olumns\x18\x04 \x01(\r\x12\x0e\n\x06scores\x18\x05 \x01(\x0c\x12\x0f\n\x07indices\x18\x06 \x03(\r\x12\x1a\n\x12query_token_counts\x18\x07 \x03(\r\x12\x1e\n\x16\x63\x61ndidate_token_counts\x18\x08 \x03(\r\x12\x19\n\x11truncated_queries\x18\t \x03(\r\x12\x1c\n\x14truncated_candidates\x18\n \x03(\r\x12\x10\n\x08space_id\x18\x0b \x01(\t*\x86\x01\n\x0eSimilarityMode\x12\x1f\n\x1bSIMILARITY_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SIMILARITY_MODE_MATRIX\x10\x01\x12\x1c\n\x18SIMILARITY_MODE_PAIRWISE\x10\x02\x12\x19\n\x15SIMILARITY_MODE_TOP_K\x10\x03\x32\xf7\x01\n\x10\x45mbeddingService\x12?\n\x06\x45ncode\x12\x19.munjang.v1.EncodeRequest\x1a\x1a.munjang.v1.EncodeResponse\x12U\n\x0c\x45ncodeStream\x12\x1f.munjang.v1.EncodeStreamRequest\x1a .munjang.v1.EncodeStreamResponse(\x01\x30\x01\x12K\n\nSimilarity\x12\x1d.munjang.v1.SimilarityRequest\x1a\x1e.munjang.v1.SimilarityResponseB$\n\nmunjang.v1P\x01Z\x14munjang/v1;munjangv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,22 +35,22 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'munjang.v1.embedding_servic
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\nmunjang.v1P\001Z\024munjang/v1;munjangv1'
-  _globals['_SIMILARITYMODE']._serialized_start=1225
-  _globals['_SIMILARITYMODE']._serialized_end=1359
+  _globals['_SIMILARITYMODE']._serialized_start=1437
+  _globals['_SIMILARITYMODE']._serialized_end=1571
   _globals['_ENCODEREQUEST']._serialized_start=134
   _globals['_ENCODEREQUEST']._serialized_end=233
   _globals['_TEXTERROR']._serialized_start=235
   _globals['_TEXTERROR']._serialized_end=319
   _globals['_ENCODERESPONSE']._serialized_start=322
-  _globals['_ENCODERESPONSE']._serialized_end=473
-  _globals['_ENCODESTREAMREQUEST']._serialized_start=475
-  _globals['_ENCODESTREAMREQUEST']._serialized_end=552
-  _globals['_ENCODESTREAMRESPONSE']._serialized_start=555
-  _globals['_ENCODESTREAMRESPONSE']._serialized_end=685
-  _globals['_SIMILARITYREQUEST']._serialized_start=688
-  _globals['_SIMILARITYREQUEST']._serialized_end=940
-  _globals['_SIMILARITYRESPONSE']._serialized_start=943
-  _globals['_SIMILARITYRESPONSE']._serialized_end=1222
-  _globals['_EMBEDDINGSERVICE']._serialized_start=1362
-  _globals['_EMBEDDINGSERVICE']._serialized_end=1609
+  _globals['_ENCODERESPONSE']._serialized_end=491
+  _globals['_ENCODESTREAMREQUEST']._serialized_start=493
+  _globals['_ENCODESTREAMREQUEST']._serialized_end=570
+  _globals['_ENCODESTREAMRESPONSE']._serialized_start=573
+  _globals['_ENCODESTREAMRESPONSE']._serialized_end=703
+  _globals['_SIMILARITYREQUEST']._serialized_start=706
+  _globals['_SIMILARITYREQUEST']._serialized_end=1134
+  _globals['_SIMILARITYRESPONSE']._serialized_start=1137
+  _globals['_SIMILARITYRESPONSE']._serialized_end=1434
+  _globals['_EMBEDDINGSERVICE']._serialized_start=1574
+  _globals['_EMBEDDINGSERVICE']._serialized_end=1821
 # @@protoc_insertion_point(module_scope)

@@ -127,8 +127,11 @@ class EncodeResponse(_message.Message):
     TOKEN_COUNTS_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
+    SPACE_ID_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """version of the model that made every vector in this reply."""
+    space_id: _builtins.str
+    """space_id of the version, as in ModelVersion."""
     @_builtins.property
     def vectors(self) -> _resources_pb2.Vectors:
         """vectors, one row a text."""
@@ -153,10 +156,11 @@ class EncodeResponse(_message.Message):
         token_counts: _abc.Iterable[_builtins.int] | None = ...,
         truncated: _abc.Iterable[_builtins.int] | None = ...,
         errors: _abc.Iterable[Global___TextError] | None = ...,
+        space_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "token_counts", b"token_counts", "truncated", b"truncated", "vectors", b"vectors", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "space_id", b"space_id", "token_counts", b"token_counts", "truncated", b"truncated", "vectors", b"vectors", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -241,12 +245,16 @@ class SimilarityRequest(_message.Message):
     CANDIDATE_PROMPT_NAME_FIELD_NUMBER: _builtins.int
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     TRUNCATION_FIELD_NUMBER: _builtins.int
+    QUERY_ROLE_FIELD_NUMBER: _builtins.int
+    CANDIDATE_ROLE_FIELD_NUMBER: _builtins.int
+    QUERY_PROMPT_FIELD_NUMBER: _builtins.int
+    CANDIDATE_PROMPT_FIELD_NUMBER: _builtins.int
     mode: Global___SimilarityMode.ValueType
     """mode says which pairs are scored."""
     top_k: _builtins.int
     """top_k candidates are kept for each query in SIMILARITY_MODE_TOP_K; more than there are means all."""
     version: _builtins.str
-    """version is a version number or an alias, as in EncodeOptions."""
+    """version is a version number, a space_id or an alias, as in EncodeOptions."""
     query_prompt_name: _builtins.str
     """query_prompt_name is the prompt of the queries, as in EncodeOptions."""
     candidate_prompt_name: _builtins.str
@@ -255,6 +263,14 @@ class SimilarityRequest(_message.Message):
     """dimensions to compare in (Matryoshka), as in EncodeOptions."""
     truncation: _resources_pb2.Truncation.ValueType
     """truncation of long texts, as in EncodeOptions."""
+    query_role: _resources_pb2.Role.ValueType
+    """query_role of the queries, as in EncodeOptions; where candidates is empty it is theirs too."""
+    candidate_role: _resources_pb2.Role.ValueType
+    """candidate_role of the candidates. Where candidates is empty it must be unspecified."""
+    query_prompt: _builtins.str
+    """query_prompt is the text of a prompt for the queries, as EncodeOptions.prompt."""
+    candidate_prompt: _builtins.str
+    """candidate_prompt is the same for the candidates. Where candidates is empty it must be unset."""
     @_builtins.property
     def queries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """queries to compare, at least one."""
@@ -275,12 +291,23 @@ class SimilarityRequest(_message.Message):
         candidate_prompt_name: _builtins.str = ...,
         dimensions: _builtins.int = ...,
         truncation: _resources_pb2.Truncation.ValueType = ...,
+        query_role: _resources_pb2.Role.ValueType = ...,
+        candidate_role: _resources_pb2.Role.ValueType = ...,
+        query_prompt: _builtins.str | None = ...,
+        candidate_prompt: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_candidate_prompt", b"_candidate_prompt", "_query_prompt", b"_query_prompt", "candidate_prompt", b"candidate_prompt", "query_prompt", b"query_prompt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_prompt_name", b"candidate_prompt_name", "candidates", b"candidates", "dimensions", b"dimensions", "mode", b"mode", "queries", b"queries", "query_prompt_name", b"query_prompt_name", "top_k", b"top_k", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_candidate_prompt", b"_candidate_prompt", "_query_prompt", b"_query_prompt", "candidate_prompt", b"candidate_prompt", "candidate_prompt_name", b"candidate_prompt_name", "candidate_role", b"candidate_role", "candidates", b"candidates", "dimensions", b"dimensions", "mode", b"mode", "queries", b"queries", "query_prompt", b"query_prompt", "query_prompt_name", b"query_prompt_name", "query_role", b"query_role", "top_k", b"top_k", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__candidate_prompt: _TypeAlias = _typing.Literal["candidate_prompt"]  # noqa: Y015
+    _WhichOneofArgType__candidate_prompt: _TypeAlias = _typing.Literal["_candidate_prompt", b"_candidate_prompt"]  # noqa: Y015
+    _WhichOneofReturnType__query_prompt: _TypeAlias = _typing.Literal["query_prompt"]  # noqa: Y015
+    _WhichOneofArgType__query_prompt: _TypeAlias = _typing.Literal["_query_prompt", b"_query_prompt"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__candidate_prompt) -> _WhichOneofReturnType__candidate_prompt | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__query_prompt) -> _WhichOneofReturnType__query_prompt | None: ...
 
 Global___SimilarityRequest: _TypeAlias = SimilarityRequest  # noqa: Y015
 
@@ -300,6 +327,7 @@ class SimilarityResponse(_message.Message):
     CANDIDATE_TOKEN_COUNTS_FIELD_NUMBER: _builtins.int
     TRUNCATED_QUERIES_FIELD_NUMBER: _builtins.int
     TRUNCATED_CANDIDATES_FIELD_NUMBER: _builtins.int
+    SPACE_ID_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """version of the model that made every score in this reply."""
     similarity_function: _resources_pb2.SimilarityFunction.ValueType
@@ -310,6 +338,8 @@ class SimilarityResponse(_message.Message):
     """columns: one a candidate, a pair, or a kept candidate."""
     scores: _builtins.bytes
     """scores are rows × columns float32 values, row by row, little-endian."""
+    space_id: _builtins.str
+    """space_id of the version, as in ModelVersion."""
     @_builtins.property
     def indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """indices of the kept candidates in SIMILARITY_MODE_TOP_K, rows × columns, row by row; empty otherwise."""
@@ -343,10 +373,11 @@ class SimilarityResponse(_message.Message):
         candidate_token_counts: _abc.Iterable[_builtins.int] | None = ...,
         truncated_queries: _abc.Iterable[_builtins.int] | None = ...,
         truncated_candidates: _abc.Iterable[_builtins.int] | None = ...,
+        space_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_token_counts", b"candidate_token_counts", "columns", b"columns", "indices", b"indices", "query_token_counts", b"query_token_counts", "rows", b"rows", "scores", b"scores", "similarity_function", b"similarity_function", "truncated_candidates", b"truncated_candidates", "truncated_queries", b"truncated_queries", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_token_counts", b"candidate_token_counts", "columns", b"columns", "indices", b"indices", "query_token_counts", b"query_token_counts", "rows", b"rows", "scores", b"scores", "similarity_function", b"similarity_function", "space_id", b"space_id", "truncated_candidates", b"truncated_candidates", "truncated_queries", b"truncated_queries", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

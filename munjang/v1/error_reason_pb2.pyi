@@ -50,6 +50,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_UNSUPPORTED_DIMENSIONS: more dimensions than the model has, or fewer than one. INVALID_ARGUMENT."""
     ERROR_REASON_INVALID_OPTION: _ErrorReason.ValueType  # 11
     """ERROR_REASON_INVALID_OPTION: an option is out of range or contradicts another. INVALID_ARGUMENT."""
+    ERROR_REASON_WRONG_KIND: _ErrorReason.ValueType  # 12
+    """ERROR_REASON_WRONG_KIND: the version's model makes something else than the call asks for (a cross-encoder gives no
+    vectors, a dense model no scores of pairs). FAILED_PRECONDITION.
+    """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 20
     """ERROR_REASON_UNAUTHENTICATED: no token, or one that the server does not know. UNAUTHENTICATED."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 21
@@ -120,6 +124,10 @@ ERROR_REASON_UNSUPPORTED_DIMENSIONS: ErrorReason.ValueType  # 10
 """ERROR_REASON_UNSUPPORTED_DIMENSIONS: more dimensions than the model has, or fewer than one. INVALID_ARGUMENT."""
 ERROR_REASON_INVALID_OPTION: ErrorReason.ValueType  # 11
 """ERROR_REASON_INVALID_OPTION: an option is out of range or contradicts another. INVALID_ARGUMENT."""
+ERROR_REASON_WRONG_KIND: ErrorReason.ValueType  # 12
+"""ERROR_REASON_WRONG_KIND: the version's model makes something else than the call asks for (a cross-encoder gives no
+vectors, a dense model no scores of pairs). FAILED_PRECONDITION.
+"""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 20
 """ERROR_REASON_UNAUTHENTICATED: no token, or one that the server does not know. UNAUTHENTICATED."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 21

@@ -226,6 +226,7 @@ class Job(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
+    SPACE_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """id of the job."""
     state: Global___JobState.ValueType
@@ -234,6 +235,8 @@ class Job(_message.Message):
     """version of the model that makes every vector of this job; 0 until it is planned."""
     message: _builtins.str
     """message for people: why it failed, or which files of the input were left out."""
+    space_id: _builtins.str
+    """space_id of the version, as in ModelVersion; empty until it is planned."""
     @_builtins.property
     def spec(self) -> Global___JobSpec:
         """spec as it was submitted."""
@@ -266,10 +269,11 @@ class Job(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
+        space_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "progress", b"progress", "spec", b"spec", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "id", b"id", "message", b"message", "progress", b"progress", "spec", b"spec", "started_at", b"started_at", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "id", b"id", "message", b"message", "progress", b"progress", "space_id", b"space_id", "spec", b"spec", "started_at", b"started_at", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

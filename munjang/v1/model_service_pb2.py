@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from munjang.v1 import resources_pb2 as munjang_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emunjang/v1/model_service.proto\x12\nmunjang.v1\x1a\x1amunjang/v1/resources.proto\"\x15\n\x13ListVersionsRequest\"I\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x10\n\x08previous\x18\x03 \x01(\r\x12\x0f\n\x07serving\x18\x04 \x01(\r\"f\n\x14ListVersionsResponse\x12*\n\x08versions\x18\x01 \x03(\x0b\x32\x18.munjang.v1.ModelVersion\x12\"\n\x07\x61liases\x18\x02 \x03(\x0b\x32\x11.munjang.v1.Alias\"$\n\x11GetVersionRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\"?\n\x12GetVersionResponse\x12)\n\x07version\x18\x01 \x01(\x0b\x32\x18.munjang.v1.ModelVersion\"7\n\x15PromoteVersionRequest\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\":\n\x16PromoteVersionResponse\x12 \n\x05\x61lias\x18\x01 \x01(\x0b\x32\x11.munjang.v1.Alias\"%\n\x14RollbackAliasRequest\x12\r\n\x05\x61lias\x18\x01 \x01(\t\"9\n\x15RollbackAliasResponse\x12 \n\x05\x61lias\x18\x01 \x01(\x0b\x32\x11.munjang.v1.Alias2\xdd\x02\n\x0cModelService\x12Q\n\x0cListVersions\x12\x1f.munjang.v1.ListVersionsRequest\x1a .munjang.v1.ListVersionsResponse\x12K\n\nGetVersion\x12\x1d.munjang.v1.GetVersionRequest\x1a\x1e.munjang.v1.GetVersionResponse\x12W\n\x0ePromoteVersion\x12!.munjang.v1.PromoteVersionRequest\x1a\".munjang.v1.PromoteVersionResponse\x12T\n\rRollbackAlias\x12 .munjang.v1.RollbackAliasRequest\x1a!.munjang.v1.RollbackAliasResponseB$\n\nmunjang.v1P\x01Z\x14munjang/v1;munjangv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emunjang/v1/model_service.proto\x12\nmunjang.v1\x1a\x1amunjang/v1/resources.proto\"\x15\n\x13ListVersionsRequest\"I\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x10\n\x08previous\x18\x03 \x01(\r\x12\x0f\n\x07serving\x18\x04 \x01(\r\"{\n\x14ListVersionsResponse\x12*\n\x08versions\x18\x01 \x03(\x0b\x32\x18.munjang.v1.ModelVersion\x12\"\n\x07\x61liases\x18\x02 \x03(\x0b\x32\x11.munjang.v1.Alias\x12\x13\n\x0bregistry_id\x18\x03 \x01(\t\"$\n\x11GetVersionRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\"?\n\x12GetVersionResponse\x12)\n\x07version\x18\x01 \x01(\x0b\x32\x18.munjang.v1.ModelVersion\"7\n\x15PromoteVersionRequest\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\":\n\x16PromoteVersionResponse\x12 \n\x05\x61lias\x18\x01 \x01(\x0b\x32\x11.munjang.v1.Alias\"%\n\x14RollbackAliasRequest\x12\r\n\x05\x61lias\x18\x01 \x01(\t\"9\n\x15RollbackAliasResponse\x12 \n\x05\x61lias\x18\x01 \x01(\x0b\x32\x11.munjang.v1.Alias2\xdd\x02\n\x0cModelService\x12Q\n\x0cListVersions\x12\x1f.munjang.v1.ListVersionsRequest\x1a .munjang.v1.ListVersionsResponse\x12K\n\nGetVersion\x12\x1d.munjang.v1.GetVersionRequest\x1a\x1e.munjang.v1.GetVersionResponse\x12W\n\x0ePromoteVersion\x12!.munjang.v1.PromoteVersionRequest\x1a\".munjang.v1.PromoteVersionResponse\x12T\n\rRollbackAlias\x12 .munjang.v1.RollbackAliasRequest\x1a!.munjang.v1.RollbackAliasResponseB$\n\nmunjang.v1P\x01Z\x14munjang/v1;munjangv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,19 +38,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ALIAS']._serialized_start=97
   _globals['_ALIAS']._serialized_end=170
   _globals['_LISTVERSIONSRESPONSE']._serialized_start=172
-  _globals['_LISTVERSIONSRESPONSE']._serialized_end=274
-  _globals['_GETVERSIONREQUEST']._serialized_start=276
-  _globals['_GETVERSIONREQUEST']._serialized_end=312
-  _globals['_GETVERSIONRESPONSE']._serialized_start=314
-  _globals['_GETVERSIONRESPONSE']._serialized_end=377
-  _globals['_PROMOTEVERSIONREQUEST']._serialized_start=379
-  _globals['_PROMOTEVERSIONREQUEST']._serialized_end=434
-  _globals['_PROMOTEVERSIONRESPONSE']._serialized_start=436
-  _globals['_PROMOTEVERSIONRESPONSE']._serialized_end=494
-  _globals['_ROLLBACKALIASREQUEST']._serialized_start=496
-  _globals['_ROLLBACKALIASREQUEST']._serialized_end=533
-  _globals['_ROLLBACKALIASRESPONSE']._serialized_start=535
-  _globals['_ROLLBACKALIASRESPONSE']._serialized_end=592
-  _globals['_MODELSERVICE']._serialized_start=595
-  _globals['_MODELSERVICE']._serialized_end=944
+  _globals['_LISTVERSIONSRESPONSE']._serialized_end=295
+  _globals['_GETVERSIONREQUEST']._serialized_start=297
+  _globals['_GETVERSIONREQUEST']._serialized_end=333
+  _globals['_GETVERSIONRESPONSE']._serialized_start=335
+  _globals['_GETVERSIONRESPONSE']._serialized_end=398
+  _globals['_PROMOTEVERSIONREQUEST']._serialized_start=400
+  _globals['_PROMOTEVERSIONREQUEST']._serialized_end=455
+  _globals['_PROMOTEVERSIONRESPONSE']._serialized_start=457
+  _globals['_PROMOTEVERSIONRESPONSE']._serialized_end=515
+  _globals['_ROLLBACKALIASREQUEST']._serialized_start=517
+  _globals['_ROLLBACKALIASREQUEST']._serialized_end=554
+  _globals['_ROLLBACKALIASRESPONSE']._serialized_start=556
+  _globals['_ROLLBACKALIASRESPONSE']._serialized_end=613
+  _globals['_MODELSERVICE']._serialized_start=616
+  _globals['_MODELSERVICE']._serialized_end=965
 # @@protoc_insertion_point(module_scope)

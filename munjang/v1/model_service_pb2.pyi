@@ -80,6 +80,9 @@ class ListVersionsResponse(_message.Message):
 
     VERSIONS_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
+    REGISTRY_ID_FIELD_NUMBER: _builtins.int
+    registry_id: _builtins.str
+    """registry_id tells registries apart: two with the same id are one, whatever path leads to them."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.ModelVersion]:
         """versions, newest first."""
@@ -93,10 +96,11 @@ class ListVersionsResponse(_message.Message):
         *,
         versions: _abc.Iterable[_resources_pb2.ModelVersion] | None = ...,
         aliases: _abc.Iterable[Global___Alias] | None = ...,
+        registry_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "registry_id", b"registry_id", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -110,7 +114,7 @@ class GetVersionRequest(_message.Message):
 
     VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.str
-    """version is a number or an alias; empty means "stable"."""
+    """version is a number, a space_id or an alias; empty means "stable"."""
     def __init__(
         self,
         *,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1amunjang/v1/resources.proto\x12\nmunjang.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x01\n\rEncodeOptions\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0bprompt_name\x18\x02 \x01(\t\x12\x16\n\tnormalize\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x12\n\ndimensions\x18\x04 \x01(\r\x12(\n\tprecision\x18\x05 \x01(\x0e\x32\x15.munjang.v1.Precision\x12*\n\ntruncation\x18\x06 \x01(\x0e\x32\x16.munjang.v1.TruncationB\x0c\n\n_normalize\"s\n\x07Vectors\x12\r\n\x05\x63ount\x18\x01 \x01(\r\x12\x12\n\ndimensions\x18\x02 \x01(\r\x12(\n\tprecision\x18\x03 \x01(\x0e\x32\x15.munjang.v1.Precision\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\r\n\x05scale\x18\x05 \x01(\x02\"\xd9\x04\n\x0cModelVersion\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.munjang.v1.VersionState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\x12\n\ndimensions\x18\x05 \x01(\r\x12\x12\n\nmax_tokens\x18\x06 \x01(\r\x12;\n\x13similarity_function\x18\x07 \x01(\x0e\x32\x1e.munjang.v1.SimilarityFunction\x12\x36\n\x07prompts\x18\x08 \x03(\x0b\x32%.munjang.v1.ModelVersion.PromptsEntry\x12\x1b\n\x13\x64\x65\x66\x61ult_prompt_name\x18\t \x01(\t\x12\x1d\n\x15matryoshka_dimensions\x18\n \x03(\r\x12\x12\n\nint8_scale\x18\x0b \x01(\x02\x12\x11\n\tlanguages\x18\x0c \x03(\t\x12\x12\n\nbase_model\x18\r \x01(\t\x12\x36\n\x07metrics\x18\x0e \x03(\x0b\x32%.munjang.v1.ModelVersion.MetricsEntry\x12.\n\ncreated_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\x10 \x01(\x04\x1a.\n\x0cPromptsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\x97\x01\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x15\n\x11PRECISION_FLOAT32\x10\x01\x12\x15\n\x11PRECISION_FLOAT16\x10\x02\x12\x16\n\x12PRECISION_BFLOAT16\x10\x03\x12\x12\n\x0ePRECISION_INT8\x10\x04\x12\x15\n\x11PRECISION_UBINARY\x10\x05*Q\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x12\n\x0eTRUNCATION_END\x10\x01\x12\x13\n\x0fTRUNCATION_NONE\x10\x02*\xbc\x01\n\x12SimilarityFunction\x12#\n\x1fSIMILARITY_FUNCTION_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSIMILARITY_FUNCTION_COSINE\x10\x01\x12\x1b\n\x17SIMILARITY_FUNCTION_DOT\x10\x02\x12!\n\x1dSIMILARITY_FUNCTION_EUCLIDEAN\x10\x03\x12!\n\x1dSIMILARITY_FUNCTION_MANHATTAN\x10\x04*\xd3\x01\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17VERSION_STATE_PUBLISHED\x10\x01\x12\x19\n\x15VERSION_STATE_LOADING\x10\x02\x12\x19\n\x15VERSION_STATE_WARMING\x10\x03\x12\x1b\n\x17VERSION_STATE_AVAILABLE\x10\x04\x12\x1a\n\x16VERSION_STATE_DRAINING\x10\x05\x12\x18\n\x14VERSION_STATE_FAILED\x10\x06\x42$\n\nmunjang.v1P\x01Z\x14munjang/v1;munjangv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1amunjang/v1/resources.proto\x12\nmunjang.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x02\n\rEncodeOptions\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0bprompt_name\x18\x02 \x01(\t\x12\x16\n\tnormalize\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x12\n\ndimensions\x18\x04 \x01(\r\x12(\n\tprecision\x18\x05 \x01(\x0e\x32\x15.munjang.v1.Precision\x12*\n\ntruncation\x18\x06 \x01(\x0e\x32\x16.munjang.v1.Truncation\x12\x1e\n\x04role\x18\x07 \x01(\x0e\x32\x10.munjang.v1.Role\x12\x13\n\x06prompt\x18\x08 \x01(\tH\x01\x88\x01\x01\x42\x0c\n\n_normalizeB\t\n\x07_prompt\"s\n\x07Vectors\x12\r\n\x05\x63ount\x18\x01 \x01(\r\x12\x12\n\ndimensions\x18\x02 \x01(\r\x12(\n\tprecision\x18\x03 \x01(\x0e\x32\x15.munjang.v1.Precision\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\r\n\x05scale\x18\x05 \x01(\x02\"\x90\x05\n\x0cModelVersion\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.munjang.v1.VersionState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\x12\n\ndimensions\x18\x05 \x01(\r\x12\x12\n\nmax_tokens\x18\x06 \x01(\r\x12;\n\x13similarity_function\x18\x07 \x01(\x0e\x32\x1e.munjang.v1.SimilarityFunction\x12\x36\n\x07prompts\x18\x08 \x03(\x0b\x32%.munjang.v1.ModelVersion.PromptsEntry\x12\x1b\n\x13\x64\x65\x66\x61ult_prompt_name\x18\t \x01(\t\x12\x1d\n\x15matryoshka_dimensions\x18\n \x03(\r\x12\x12\n\nint8_scale\x18\x0b \x01(\x02\x12\x11\n\tlanguages\x18\x0c \x03(\t\x12\x12\n\nbase_model\x18\r \x01(\t\x12\x36\n\x07metrics\x18\x0e \x03(\x0b\x32%.munjang.v1.ModelVersion.MetricsEntry\x12.\n\ncreated_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\x10 \x01(\x04\x12#\n\x04kind\x18\x11 \x01(\x0e\x32\x15.munjang.v1.ModelKind\x12\x10\n\x08space_id\x18\x12 \x01(\t\x1a.\n\x0cPromptsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\x97\x01\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x15\n\x11PRECISION_FLOAT32\x10\x01\x12\x15\n\x11PRECISION_FLOAT16\x10\x02\x12\x16\n\x12PRECISION_BFLOAT16\x10\x03\x12\x12\n\x0ePRECISION_INT8\x10\x04\x12\x15\n\x11PRECISION_UBINARY\x10\x05*Q\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x12\n\x0eTRUNCATION_END\x10\x01\x12\x13\n\x0fTRUNCATION_NONE\x10\x02*\xbc\x01\n\x12SimilarityFunction\x12#\n\x1fSIMILARITY_FUNCTION_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSIMILARITY_FUNCTION_COSINE\x10\x01\x12\x1b\n\x17SIMILARITY_FUNCTION_DOT\x10\x02\x12!\n\x1dSIMILARITY_FUNCTION_EUCLIDEAN\x10\x03\x12!\n\x1dSIMILARITY_FUNCTION_MANHATTAN\x10\x04*?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_QUERY\x10\x01\x12\x11\n\rROLE_DOCUMENT\x10\x02*\xd3\x01\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17VERSION_STATE_PUBLISHED\x10\x01\x12\x19\n\x15VERSION_STATE_LOADING\x10\x02\x12\x19\n\x15VERSION_STATE_WARMING\x10\x03\x12\x1b\n\x17VERSION_STATE_AVAILABLE\x10\x04\x12\x1a\n\x16VERSION_STATE_DRAINING\x10\x05\x12\x18\n\x14VERSION_STATE_FAILED\x10\x06*[\n\tModelKind\x12\x1a\n\x16MODEL_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_KIND_DENSE\x10\x01\x12\x1c\n\x18MODEL_KIND_CROSS_ENCODER\x10\x02\x42$\n\nmunjang.v1P\x01Z\x14munjang/v1;munjangv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,22 +37,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELVERSION_PROMPTSENTRY']._serialized_options = b'8\001'
   _globals['_MODELVERSION_METRICSENTRY']._loaded_options = None
   _globals['_MODELVERSION_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_PRECISION']._serialized_start=997
-  _globals['_PRECISION']._serialized_end=1148
-  _globals['_TRUNCATION']._serialized_start=1150
-  _globals['_TRUNCATION']._serialized_end=1231
-  _globals['_SIMILARITYFUNCTION']._serialized_start=1234
-  _globals['_SIMILARITYFUNCTION']._serialized_end=1422
-  _globals['_VERSIONSTATE']._serialized_start=1425
-  _globals['_VERSIONSTATE']._serialized_end=1636
+  _globals['_PRECISION']._serialized_start=1116
+  _globals['_PRECISION']._serialized_end=1267
+  _globals['_TRUNCATION']._serialized_start=1269
+  _globals['_TRUNCATION']._serialized_end=1350
+  _globals['_SIMILARITYFUNCTION']._serialized_start=1353
+  _globals['_SIMILARITYFUNCTION']._serialized_end=1541
+  _globals['_ROLE']._serialized_start=1543
+  _globals['_ROLE']._serialized_end=1606
+  _globals['_VERSIONSTATE']._serialized_start=1609
+  _globals['_VERSIONSTATE']._serialized_end=1820
+  _globals['_MODELKIND']._serialized_start=1822
+  _globals['_MODELKIND']._serialized_end=1913
   _globals['_ENCODEOPTIONS']._serialized_start=76
-  _globals['_ENCODEOPTIONS']._serialized_end=273
-  _globals['_VECTORS']._serialized_start=275
-  _globals['_VECTORS']._serialized_end=390
-  _globals['_MODELVERSION']._serialized_start=393
-  _globals['_MODELVERSION']._serialized_end=994
-  _globals['_MODELVERSION_PROMPTSENTRY']._serialized_start=900
-  _globals['_MODELVERSION_PROMPTSENTRY']._serialized_end=946
-  _globals['_MODELVERSION_METRICSENTRY']._serialized_start=948
-  _globals['_MODELVERSION_METRICSENTRY']._serialized_end=994
+  _globals['_ENCODEOPTIONS']._serialized_end=337
+  _globals['_VECTORS']._serialized_start=339
+  _globals['_VECTORS']._serialized_end=454
+  _globals['_MODELVERSION']._serialized_start=457
+  _globals['_MODELVERSION']._serialized_end=1113
+  _globals['_MODELVERSION_PROMPTSENTRY']._serialized_start=1019
+  _globals['_MODELVERSION_PROMPTSENTRY']._serialized_end=1065
+  _globals['_MODELVERSION_METRICSENTRY']._serialized_start=1067
+  _globals['_MODELVERSION_METRICSENTRY']._serialized_end=1113
 # @@protoc_insertion_point(module_scope)

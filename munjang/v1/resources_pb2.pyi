@@ -120,6 +120,32 @@ SIMILARITY_FUNCTION_MANHATTAN: SimilarityFunction.ValueType  # 4
 """SIMILARITY_FUNCTION_MANHATTAN: the negated Manhattan distance; higher is nearer."""
 Global___SimilarityFunction: _TypeAlias = SimilarityFunction  # noqa: Y015
 
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    """ROLE_UNSPECIFIED: no role; the version's default prompt applies."""
+    ROLE_QUERY: _Role.ValueType  # 1
+    """ROLE_QUERY: the text is a question or a search."""
+    ROLE_DOCUMENT: _Role.ValueType  # 2
+    """ROLE_DOCUMENT: the text is a passage that is searched in."""
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+    """Role says what a text is for, as encode_query and encode_document of sentence-transformers do: a version's own prompt of
+    that role is put before the text if it has one, and a model with a route of its own for the role takes it.
+    """
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+"""ROLE_UNSPECIFIED: no role; the version's default prompt applies."""
+ROLE_QUERY: Role.ValueType  # 1
+"""ROLE_QUERY: the text is a question or a search."""
+ROLE_DOCUMENT: Role.ValueType  # 2
+"""ROLE_DOCUMENT: the text is a passage that is searched in."""
+Global___Role: _TypeAlias = Role  # noqa: Y015
+
 class _VersionState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -160,6 +186,30 @@ VERSION_STATE_FAILED: VersionState.ValueType  # 6
 """VERSION_STATE_FAILED: could not be served; ModelVersion.reason says why."""
 Global___VersionState: _TypeAlias = VersionState  # noqa: Y015
 
+class _ModelKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ModelKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MODEL_KIND_UNSPECIFIED: _ModelKind.ValueType  # 0
+    """MODEL_KIND_UNSPECIFIED is never sent."""
+    MODEL_KIND_DENSE: _ModelKind.ValueType  # 1
+    """MODEL_KIND_DENSE: one vector of a text; answers Encode, EncodeStream and Similarity."""
+    MODEL_KIND_CROSS_ENCODER: _ModelKind.ValueType  # 2
+    """MODEL_KIND_CROSS_ENCODER: one score of a query and a document read together; answers Rerank."""
+
+class ModelKind(_ModelKind, metaclass=_ModelKindEnumTypeWrapper):
+    """ModelKind is what a model makes of texts."""
+
+MODEL_KIND_UNSPECIFIED: ModelKind.ValueType  # 0
+"""MODEL_KIND_UNSPECIFIED is never sent."""
+MODEL_KIND_DENSE: ModelKind.ValueType  # 1
+"""MODEL_KIND_DENSE: one vector of a text; answers Encode, EncodeStream and Similarity."""
+MODEL_KIND_CROSS_ENCODER: ModelKind.ValueType  # 2
+"""MODEL_KIND_CROSS_ENCODER: one score of a query and a document read together; answers Rerank."""
+Global___ModelKind: _TypeAlias = ModelKind  # noqa: Y015
+
 @_typing.final
 class EncodeOptions(_message.Message):
     """EncodeOptions are the choices of one request about its vectors."""
@@ -172,8 +222,10 @@ class EncodeOptions(_message.Message):
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
     TRUNCATION_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     version: _builtins.str
-    """version is a version number ("7") or an alias ("stable"). Empty means "stable"."""
+    """version is a version number ("7"), a space_id, or an alias ("stable"). Empty means "stable"."""
     prompt_name: _builtins.str
     """prompt_name is one of the model's prompts ("query", "passage"), put before each text. Empty means the model's default
     prompt, which for most models is none.
@@ -186,6 +238,12 @@ class EncodeOptions(_message.Message):
     """precision of the components on the wire."""
     truncation: Global___Truncation.ValueType
     """truncation of texts that are longer than the model reads."""
+    role: Global___Role.ValueType
+    """role of the texts. A prompt_name or prompt beside it takes the place of the role's prompt; the route stays."""
+    prompt: _builtins.str
+    """prompt is the text of a prompt (an instruction), put before each text as it is. Set and empty means no prompt, even
+    where the version has a default one. Not together with prompt_name.
+    """
     def __init__(
         self,
         *,
@@ -195,14 +253,21 @@ class EncodeOptions(_message.Message):
         dimensions: _builtins.int = ...,
         precision: Global___Precision.ValueType = ...,
         truncation: Global___Truncation.ValueType = ...,
+        role: Global___Role.ValueType = ...,
+        prompt: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_normalize", b"_normalize", "normalize", b"normalize"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_normalize", b"_normalize", "_prompt", b"_prompt", "normalize", b"normalize", "prompt", b"prompt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_normalize", b"_normalize", "dimensions", b"dimensions", "normalize", b"normalize", "precision", b"precision", "prompt_name", b"prompt_name", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_normalize", b"_normalize", "_prompt", b"_prompt", "dimensions", b"dimensions", "normalize", b"normalize", "precision", b"precision", "prompt", b"prompt", "prompt_name", b"prompt_name", "role", b"role", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__normalize: _TypeAlias = _typing.Literal["normalize"]  # noqa: Y015
     _WhichOneofArgType__normalize: _TypeAlias = _typing.Literal["_normalize", b"_normalize"]  # noqa: Y015
+    _WhichOneofReturnType__prompt: _TypeAlias = _typing.Literal["prompt"]  # noqa: Y015
+    _WhichOneofArgType__prompt: _TypeAlias = _typing.Literal["_prompt", b"_prompt"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__normalize) -> _WhichOneofReturnType__normalize | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt) -> _WhichOneofReturnType__prompt | None: ...
 
 Global___EncodeOptions: _TypeAlias = EncodeOptions  # noqa: Y015
 
@@ -306,6 +371,8 @@ class ModelVersion(_message.Message):
     METRICS_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SPACE_ID_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """version is its number in the registry."""
     state: Global___VersionState.ValueType
@@ -326,6 +393,12 @@ class ModelVersion(_message.Message):
     """base_model that it was trained from, as a hub id or name."""
     size_bytes: _builtins.int
     """size_bytes of its files."""
+    kind: Global___ModelKind.ValueType
+    """kind of the model."""
+    space_id: _builtins.str
+    """space_id is a hash of everything that decides a vector: weights, tokenizer, pooling and further modules, prompts and
+    limits. Equal ids mean that vectors may be compared, whatever the versions are called, in any registry.
+    """
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """aliases that name this version now, sorted."""
@@ -369,10 +442,12 @@ class ModelVersion(_message.Message):
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         size_bytes: _builtins.int = ...,
+        kind: Global___ModelKind.ValueType = ...,
+        space_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "base_model", b"base_model", "created_at", b"created_at", "default_prompt_name", b"default_prompt_name", "dimensions", b"dimensions", "int8_scale", b"int8_scale", "languages", b"languages", "matryoshka_dimensions", b"matryoshka_dimensions", "max_tokens", b"max_tokens", "metrics", b"metrics", "prompts", b"prompts", "reason", b"reason", "similarity_function", b"similarity_function", "size_bytes", b"size_bytes", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "base_model", b"base_model", "created_at", b"created_at", "default_prompt_name", b"default_prompt_name", "dimensions", b"dimensions", "int8_scale", b"int8_scale", "kind", b"kind", "languages", b"languages", "matryoshka_dimensions", b"matryoshka_dimensions", "max_tokens", b"max_tokens", "metrics", b"metrics", "prompts", b"prompts", "reason", b"reason", "similarity_function", b"similarity_function", "size_bytes", b"size_bytes", "space_id", b"space_id", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
