@@ -50,6 +50,10 @@ class Lease(Protocol):
         """The version's number."""
 
     @property
+    def space_id(self) -> str:
+        """The version's space id."""
+
+    @property
     def encoder(self) -> Encoder:
         """Its encoder."""
 

@@ -97,12 +97,13 @@ class LoadedVersion:
 class VersionLease:
     """The right to use a loaded version until `release`. Not shared between threads."""
 
-    __slots__ = ("_loaded", "_released", "encoder", "manifest", "version")
+    __slots__ = ("_loaded", "_released", "encoder", "manifest", "space_id", "version")
 
     def __init__(self, loaded: LoadedVersion) -> None:
         self._loaded = loaded
         self._released = False
         self.version = loaded.version
+        self.space_id = loaded.manifest.space_id
         self.encoder = loaded.encoder
         self.manifest = loaded.manifest
 

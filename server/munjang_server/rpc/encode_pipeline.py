@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from munjang.engine.contract import EngineContract, Lease
     from munjang.settings import ServerSettings
     from munjang_server.metrics import RequestMetrics
-    from munjang_server.rpc.interceptor import Call
+    from munjang_server.rpc.calls import Call
     from munjang_server.scheduling.api import Encoded, Encodes, Lane
     from munjang_server.security.authentication import RateLimiter
     from munjang_server.tokenizer_pool import TokenizerPool
@@ -117,7 +117,7 @@ class EncodePipeline:
         except MunjangError as error:
             error.field = field
             raise
-        call.version = lease.version
+        call.version, call.space_id = lease.version, lease.space_id
         return lease
 
     async def tokenize(
