@@ -83,7 +83,7 @@ class PairFrame:
 
 
 def longest_first(query: int, document: int, room: int) -> tuple[int, int]:
-    """How many tokens of each text are kept, so that both fit: the longer one is cut, to the length of the other at most.
+    """How many tokens of each text are kept, so that both fit: the longer one is cut first, then both alike.
 
     The rule of the tokenizers library (its strategy `longest_first`), rounding included.
     """

@@ -50,6 +50,10 @@ class Lease(Protocol):
         """The version's number."""
 
     @property
+    def space_id(self) -> str:
+        """Its manifest's; see `Manifest.space_id`."""
+
+    @property
     def encoder(self) -> Encoder:
         """Its encoder."""
 

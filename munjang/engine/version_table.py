@@ -97,7 +97,7 @@ class LoadedVersion:
 class VersionLease:
     """The right to use a loaded version until `release`. Not shared between threads."""
 
-    __slots__ = ("_loaded", "_released", "encoder", "manifest", "version")
+    __slots__ = ("_loaded", "_released", "encoder", "manifest", "space_id", "version")
 
     def __init__(self, loaded: LoadedVersion) -> None:
         self._loaded = loaded
@@ -105,6 +105,7 @@ class VersionLease:
         self.version = loaded.version
         self.encoder = loaded.encoder
         self.manifest = loaded.manifest
+        self.space_id = loaded.manifest.space_id
 
     def share(self) -> VersionLease:
         """See `Lease.share`."""

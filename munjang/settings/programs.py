@@ -63,9 +63,10 @@ class ServerSettings(BatchSettings):
         default=50051, description="The port to listen on; 0 takes a free one and logs it."
     )
     aliases: str = Field(
-        default="stable",
-        description="The aliases to serve, separated by commas. Add one (stable,canary) to have its version loaded "
-        "too.",
+        default="stable,rerank",
+        description="The aliases to serve, separated by commas; one that names nothing costs nothing. Add one "
+        "(stable,rerank,canary) to have its version loaded too. The server is ready when the first is served: put "
+        "rerank first, or alone, where there is only a cross-encoder.",
     )
     keep_previous: bool = Field(
         default=True,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from sentence_transformers import CrossEncoder
 from sentence_transformers.sentence_transformer.modules import Transformer
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
 from munjang.encoder.contract import ModelInfo
 from munjang.encoder.model_rules import UNLIMITED_TOKENS
@@ -88,13 +88,15 @@ class _Given(torch.nn.Module):
         self.pooler = copy.deepcopy(getattr(transformer, "pooler", None))
         self.activation = getattr(transformer, "pooler_activation", None)  # ALBERT has it apart
 
-    def forward(self, *_: object, inputs_embeds: torch.Tensor, **__: object) -> BaseModelOutputWithPooling:
+    def forward(
+        self, *_: object, inputs_embeds: torch.Tensor, **__: object
+    ) -> BaseModelOutputWithPoolingAndCrossAttentions:
         pooled = None
         if self.pooler is not None and self.activation is not None:
             pooled = self.activation(self.pooler(inputs_embeds[:, 0]))
         elif self.pooler is not None:
             pooled = self.pooler(inputs_embeds)
-        return BaseModelOutputWithPooling(last_hidden_state=inputs_embeds, pooler_output=pooled)
+        return BaseModelOutputWithPoolingAndCrossAttentions(last_hidden_state=inputs_embeds, pooler_output=pooled)
 
 
 def load_cross_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
@@ -190,7 +192,7 @@ def _check(modules: list[Any], features: dict[str, Any], expected: torch.Tensor)
         found = features["sentence_embedding"].reshape(-1).float()
         near = torch.allclose(found, expected.reshape(-1).float(), rtol=most, atol=most)
     except Exception as error:
-        msg = f"the head of the cross-encoder cannot be run on the last token vectors: {error}"
+        msg = f"the head of the cross-encoder needs more than the last token vectors of its transformer: {error}"
         raise UnsupportedModel(msg) from error
     if not near:
         msg = "the head of the cross-encoder reads more than the last token vectors of its transformer"

@@ -78,9 +78,7 @@ def _packed(modules: list[Any], rules: Rules, device: torch.device) -> Rules:
     return find_packing(modules, rules, Attention.VARLEN)
 
 
-def load_model(
-    folder: Path, device: torch.device, dtype: torch.dtype, kind: ModelKind = ModelKind.DENSE
-) -> Any:
+def load_model(folder: Path, device: torch.device, dtype: torch.dtype, kind: ModelKind = ModelKind.DENSE) -> Any:
     """The folder as a `SentenceTransformer` or `CrossEncoder`, whose own limit on tokens stands until `settle_limits`.
 
     Raises:
@@ -110,7 +108,7 @@ def _load_dense(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
 
 
 def opened(model: Any, kind: ModelKind) -> tuple[list[Any], Rules | None]:
-    """The modules of a loaded model, and its rules if it is a transformer over token ids alone, with its limits settled.
+    """The modules of a model whose limits are settled, and its rules if it is a transformer over token ids alone.
 
     Raises:
         UnsupportedModel: it is a cross-encoder whose head needs more than token vectors.

@@ -12,10 +12,10 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from munjang.errors import ConfigurationError
-from munjang.v1 import embedding_service_pb2, job_service_pb2, model_service_pb2
+from munjang.v1 import embedding_service_pb2, job_service_pb2, model_service_pb2, rerank_service_pb2
 from munjang_server.embedding_cache import CachedEncoder, CacheMetrics, VectorCache
 from munjang_server.metrics import RequestMetrics
-from munjang_server.rpc import embedding_service, health_service, model_service
+from munjang_server.rpc import embedding_service, health_service, model_service, rerank_service
 from munjang_server.rpc.embedding_service import Encode, EncodeStream, Similarity
 from munjang_server.rpc.encode_pipeline import EncodePipeline
 from munjang_server.rpc.health_service import HealthService
@@ -23,6 +23,7 @@ from munjang_server.rpc.interceptor import Interceptor, Rpc
 from munjang_server.rpc.job_service import JobService
 from munjang_server.rpc.model_service import ModelService
 from munjang_server.rpc.request_parsing import Parser
+from munjang_server.rpc.rerank_service import Rerank
 from munjang_server.security.authentication import Permission
 from munjang_server.tokenizer_pool import TokenizerPool
 
@@ -40,11 +41,12 @@ if TYPE_CHECKING:
     from munjang_server.security.authentication import Authenticator
 
 ADMIN_METHODS = frozenset({"PromoteVersion", "RollbackAlias", "SubmitJob", "CancelJob"})
-ENCODING_METHODS = ("Encode", "EncodeStream", "Similarity")
+ENCODING_METHODS = ("Encode", "EncodeStream", "Similarity", "Rerank")
 SERVICES = (
     embedding_service_pb2.DESCRIPTOR.services_by_name["EmbeddingService"],
     job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
     model_service_pb2.DESCRIPTOR.services_by_name["ModelService"],
+    rerank_service_pb2.DESCRIPTOR.services_by_name["RerankService"],
 )
 """The methods that are served are those that have a handler, see `GrpcServer`."""
 
@@ -101,7 +103,7 @@ class GrpcServer:
             log_all=settings.log_level == "debug",
             tracer=tracer,
         )
-        services = [embedding_service.SERVICE, model_service.SERVICE]
+        services = [embedding_service.SERVICE, model_service.SERVICE, rerank_service.SERVICE]
         self.health = HealthService(services, self._not_ready_reason, lambda: self._scheduler.healthy)
         self._cache = VectorCache(settings.embedding_cache_mb * MEGABYTE)
         self._cache_metrics = CacheMetrics(registry, self._cache)
@@ -170,7 +172,11 @@ class GrpcServer:
         encode = Encode(pipeline)
         models = ModelService(self._engine)
         jobs = JobService(settings.redis_url, interceptor.draining, settings.max_message_bytes)
-        of_bytes: dict[str, Callable[..., Any]] = {"Encode": encode, "Similarity": Similarity(pipeline)}
+        of_bytes: dict[str, Callable[..., Any]] = {
+            "Encode": encode,
+            "Similarity": Similarity(pipeline),
+            "Rerank": Rerank(pipeline),
+        }
         of_messages: dict[str, Callable[..., Any]] = {
             "ListVersions": models.list_versions,
             "GetVersion": models.get_version,
