@@ -6,10 +6,10 @@ import string
 from typing import TYPE_CHECKING
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +64,48 @@ def tiny_model(
     return folder
 
 
+def tiny_cross_encoder(
+    folder: Path,
+    *,
+    seed: int = 0,
+    dimensions: int = 32,
+    max_tokens: int = 64,
+    architecture: str = "bert",
+    layers: int = 2,
+    heads: int = 2,
+    modules: bool = True,
+    labels: int = 1,
+    activation: torch.nn.Module | None = None,
+    **config: object,
+) -> Path:
+    """Save a cross-encoder of random weights, as `tiny_model` does a dense model. Returns the folder.
+
+    `modules`: in the form that sentence-transformers 6 saves; else a transformer alone, as it was before.
+    `config` are further values of the transformer's configuration.
+    """
+    torch.manual_seed(seed)
+    tokenizer = _tokenizer(max_tokens)
+    made = AutoConfig.for_model(
+        architecture,
+        vocab_size=len(tokenizer),
+        hidden_size=dimensions,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=2 * dimensions,
+        max_position_embeddings=max_tokens + 2,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.5,
+        num_labels=labels,
+        **config,
+    )
+    bare = folder.with_name(folder.name + "-bare") if modules else folder
+    AutoModelForSequenceClassification.from_config(made).save_pretrained(bare)
+    tokenizer.save_pretrained(bare)
+    if modules:
+        CrossEncoder(str(bare), device="cpu", activation_fn=activation).save(str(folder))
+    return folder
+
+
 def _tokenizer(max_tokens: int) -> PreTrainedTokenizerFast:
     pieces = [*SPECIAL, *string.printable.strip(), *SYLLABLES]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
@@ -72,7 +114,9 @@ def _tokenizer(max_tokens: int) -> PreTrainedTokenizerFast:
     core.normalizer = normalizers.NFC()
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     core.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
     )
     names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
     tokens = {f"{name}_token": token for name, token in names.items()}

@@ -17,13 +17,19 @@ from munjang.cli.options import read_settings
 from munjang.cli.programs import shell_command
 from munjang.client import AliasInfo, VersionInfo
 from munjang.errors import MunjangError, RegistryError
-from munjang.registry import DEFAULT, AliasRecord, Manifest, Registry
+from munjang.registry import DEFAULT, DEFAULT_OF, AliasRecord, Manifest, Registry
 from munjang.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, publish, promote, roll back, verify and remove model versions.")
 
 Name = Annotated[str, typer.Argument(help="A version number or an alias.")]
 Alias = Annotated[str, typer.Option(help="The alias to move.")]
+OwnAlias = Annotated[
+    str,
+    typer.Option(
+        help="The alias to move. Default: stable for a dense model, rerank for a cross-encoder.", show_default=False
+    ),
+]
 
 MEBIBYTE = 1 << 20
 
@@ -80,7 +86,7 @@ def publish(
     folder: Annotated[Path, typer.Argument(help="A sentence-transformers folder.", exists=True, file_okay=False)],
     *,
     promote: Annotated[bool, typer.Option("--promote", help="Point the alias at it at once.")] = False,
-    alias: Alias = DEFAULT,
+    alias: OwnAlias = "",
     base_model: Annotated[str, typer.Option(help="What it was made from, for the record.")] = "",
     recipe: Annotated[str, typer.Option(help="How it was made, for the record.")] = "",
     registry: options.RegistryUrl = "",
@@ -106,6 +112,7 @@ def publish(
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     with console.progress("publishing", size) as advance:
         manifest = publish_model(found, folder, lineage, tell=console.note, progress=advance)
+    alias = alias or DEFAULT_OF[manifest.kind]
     if promote:
         found.promote(alias, manifest.version, _who())
     if as_json:
@@ -123,7 +130,7 @@ def publish(
 def promote(
     name: Name,
     *,
-    alias: Alias = DEFAULT,
+    alias: OwnAlias = "",
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
 ) -> None:
@@ -135,7 +142,9 @@ def promote(
       munjang versions promote 8 --alias canary
     """
     found = _open(registry)
-    _print_alias(alias, found.promote(alias, found.resolve(name), _who()), as_json=as_json)
+    version = found.resolve(name)
+    alias = alias or DEFAULT_OF[found.manifest(version).kind]
+    _print_alias(alias, found.promote(alias, version, _who()), as_json=as_json)
 
 
 @app.command()
@@ -268,7 +277,7 @@ class Listing:
     def table(self) -> Table:
         """The listing as a table."""
         table = Table(title=f"models in {escape(self.url)}", title_justify="left")
-        for name in ("version", "aliases", "published", "dimensions", "tokens", "MiB", "base model", "metrics"):
+        for name in ("version", "aliases", "published", "kind", "dimensions", "tokens", "MiB", "base model", "metrics"):
             table.add_column(name, justify="right" if name in {"version", "dimensions", "tokens", "MiB"} else "left")
         if self.serving:
             table.add_column("state")
@@ -310,6 +319,7 @@ def _manifest_table(manifest: Manifest, aliases: Sequence[str]) -> Table:
     rows = {
         "aliases": ", ".join(aliases),
         "published": f"{manifest.created_at:%Y-%m-%d %H:%M:%S %Z}",
+        "kind": str(manifest.kind),
         "dimensions": str(manifest.dimensions),
         "shorter dimensions": ", ".join(map(str, manifest.matryoshka_dimensions)),
         "max tokens": str(manifest.max_tokens),
@@ -361,6 +371,7 @@ def _cells(manifest: Manifest, aliases: Sequence[str]) -> list[str]:
         str(manifest.version),
         ", ".join(aliases),
         f"{manifest.created_at:%Y-%m-%d %H:%M}",
+        str(manifest.kind),
         str(manifest.dimensions),
         str(manifest.max_tokens),
         f"{manifest.size_bytes / MEBIBYTE:.0f}",

@@ -10,6 +10,7 @@ import numpy as np
 
 from munjang.client.grpc_errors import from_text_error, shift_index
 from munjang.errors import InternalError
+from munjang.kinds import ModelKind
 from munjang.v1 import embedding_service_pb2, resources_pb2
 from munjang.vectors import Precision, unpack
 
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
     from munjang.client.requests import Part
     from munjang.errors import MunjangError
-    from munjang.v1 import model_service_pb2
+    from munjang.v1 import model_service_pb2, rerank_service_pb2
+
+
+_KINDS = {
+    resources_pb2.ModelKind.MODEL_KIND_DENSE: ModelKind.DENSE.value,
+    resources_pb2.ModelKind.MODEL_KIND_CROSS_ENCODER: ModelKind.CROSS_ENCODER.value,
+}
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,37 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class RankedDocument:
+    """One document's place in an order: its index in the list that was given, and its score; higher is better."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Documents in the order of how well they answer a query, all scored by one model version.
+
+    Attributes:
+        results: best first; documents of equal score in the order in which they were given.
+        version: the number of the model version.
+        space_id: of the version: equal ids mean that scores may be compared.
+        token_counts: uint32 [documents], the tokens that the model read of each document and the query together.
+        truncated: the indices of the documents that were cut, or whose query was, ascending.
+    """
+
+    results: tuple[RankedDocument, ...]
+    version: int
+    space_id: str
+    token_counts: NDArray[np.uint32]
+    truncated: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of documents that were kept."""
+        return len(self.results)
+
+
+@dataclass(frozen=True)
 class VersionInfo:
     """One published model version, as the server that answered sees it.
 
@@ -126,6 +164,7 @@ class VersionInfo:
         metrics: of its evaluation, by name.
         created_at: when it was published, in UTC.
         size_bytes: of its files.
+        kind: "dense" or "cross-encoder".
     """
 
     version: int
@@ -144,6 +183,7 @@ class VersionInfo:
     metrics: Mapping[str, float]
     created_at: datetime
     size_bytes: int
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -242,6 +282,46 @@ def read_scores(
     )
 
 
+def read_ranking(response: rerank_service_pb2.RerankResponse, documents: int, start: int = 0) -> Ranking:
+    """The order of one call's documents; indices count from `start`.
+
+    Raises:
+        InternalError: the reply is not about these documents.
+    """
+    if len(response.token_counts) != documents or any(found.index >= documents for found in response.results):
+        msg = f"the server answered about {len(response.token_counts)} documents; {documents} were sent"
+        raise InternalError(msg)
+    return Ranking(
+        results=tuple(RankedDocument(start + found.index, found.score) for found in response.results),
+        version=response.version,
+        space_id=response.space_id,
+        token_counts=np.array(response.token_counts, np.uint32),
+        truncated=tuple(start + index for index in response.truncated),
+    )
+
+
+def merge(pieces: Sequence[Ranking], top_n: int) -> Ranking:
+    """The pieces of one list as one order, of the first `top_n` documents where that is not 0.
+
+    Raises:
+        InternalError: they are not of one version.
+    """
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    if any(piece.version != first.version for piece in pieces):
+        msg = f"parts of one list were answered by versions {sorted({piece.version for piece in pieces})}"
+        raise InternalError(msg)
+    found = sorted((each for piece in pieces for each in piece.results), key=lambda each: (-each.score, each.index))
+    return Ranking(
+        results=tuple(found[: top_n or None]),
+        version=first.version,
+        space_id=first.space_id,
+        token_counts=np.concatenate([piece.token_counts for piece in pieces]),
+        truncated=tuple(index for piece in pieces for index in piece.truncated),
+    )
+
+
 def read_version(version: resources_pb2.ModelVersion) -> VersionInfo:
     """A version as the caller sees it."""
     return VersionInfo(
@@ -261,6 +341,7 @@ def read_version(version: resources_pb2.ModelVersion) -> VersionInfo:
         metrics=dict(version.metrics),
         created_at=version.created_at.ToDatetime(UTC),
         size_bytes=version.size_bytes,
+        kind=_KINDS.get(version.kind, ""),
     )
 
 

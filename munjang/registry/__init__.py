@@ -6,11 +6,13 @@ layout (names, manifest, allow-list) · storage, object_storage (where files are
 
 from munjang.registry.fetch import fetch
 from munjang.registry.layout import AliasRecord, Description, FileEntry, Manifest, Probe
-from munjang.registry.store import DEFAULT, Registry
+from munjang.registry.store import DEFAULT, DEFAULT_OF, RERANK, Registry
 from munjang.registry.watcher import Snapshot, SnapshotReader, Watcher
 
 __all__ = [
     "DEFAULT",
+    "DEFAULT_OF",
+    "RERANK",
     "AliasRecord",
     "Description",
     "FileEntry",

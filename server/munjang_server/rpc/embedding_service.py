@@ -122,7 +122,7 @@ class Encode:
         texts = list(request.texts)
         options = output_options(wanted)
         truncate = truncates(wanted.truncation, "options.truncation")
-        part = TextList("texts", texts, wanted.prompt_name, "options.prompt_name", unreadable)
+        part = TextList("texts", texts, wanted.prompt_name, "options.prompt_name", errors=unreadable)
         with pipeline.lease(wanted.version, "options.version", call, len(texts)) as lease:
             info = lease.encoder.info
             options.check(info)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from munjang.engine.contract import VersionState, VersionStatus
 from munjang.errors import VersionNotFound
+from munjang.kinds import ModelKind
 from munjang.registry import DEFAULT
 from munjang.v1 import model_service_pb2 as pb2
 from munjang.v1 import resources_pb2
@@ -28,6 +29,11 @@ STATES: Final = {
     VersionState.AVAILABLE: resources_pb2.VERSION_STATE_AVAILABLE,
     VersionState.DRAINING: resources_pb2.VERSION_STATE_DRAINING,
     VersionState.FAILED: resources_pb2.VERSION_STATE_FAILED,
+}
+
+KINDS: Final = {
+    ModelKind.DENSE: resources_pb2.MODEL_KIND_DENSE,
+    ModelKind.CROSS_ENCODER: resources_pb2.MODEL_KIND_CROSS_ENCODER,
 }
 
 
@@ -122,6 +128,7 @@ def model_version(status: VersionStatus, aliases: list[str]) -> resources_pb2.Mo
     manifest = status.manifest
     if manifest is None:
         return message
+    message.kind = KINDS[manifest.kind]
     message.dimensions = manifest.dimensions
     message.max_tokens = manifest.max_tokens
     message.similarity_function = SIMILARITY_FUNCTIONS.get(

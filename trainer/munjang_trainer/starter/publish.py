@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from munjang.errors import ConfigurationError, RegistryError, VersionNotFound
 from munjang.korean import SENTENCES
 from munjang.publishing import Lineage, publish_model
-from munjang.publishing.safety import check_code, check_kind
+from munjang.publishing.kind import check_dense
+from munjang.publishing.safety import check_code
 from munjang.registry import DEFAULT
 from munjang_trainer.output_files import folder_sha256
 from munjang_trainer.starter.convert import convert
@@ -193,7 +194,7 @@ def _load(name: str) -> tuple[Any, str]:
     folder = Path(name).expanduser()
     if folder.is_dir():
         check_code(folder)
-        check_kind(folder)
+        check_dense(folder)
         return _sentence_transformer(str(folder.resolve()), name, local=True), folder.resolve().name
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         msg = f"MUNJANG_MODEL: there is no folder {name}"
