@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from munjang.encoder.contract import Cancellation, ModelInfo, Tokens
+from munjang.encoder.contract import Cancellation, ModelInfo, Piece, Tokens
 from munjang.errors import InvalidText, UnknownPrompt, WrongKind
 from munjang.kinds import ModelKind
 from munjang.normalization import nfc
@@ -67,6 +67,21 @@ class FakeEncoder:
             raise UnknownPrompt(msg, field="options.prompt_name")
         prompt = self.info.prompts.get(name, "")
         return [self._tokens(prompt, text, index) for index, text in enumerate(texts)]
+
+    def pieces(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Piece]]:
+        """One piece per character, between two special ones."""
+        begin, end = (
+            Piece(1, "<s>", special=True, start=None, stop=None),
+            Piece(2, "</s>", special=True, start=None, stop=None),
+        )
+        shown = []
+        for text in texts:
+            characters = [
+                Piece(ord(character), character, special=False, start=index, stop=index + 1)
+                for index, character in enumerate(prompt + nfc(text))
+            ]
+            shown.append([begin, *characters, end] if special else characters)
+        return shown
 
     def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
         """The characters of query and document between special tokens; a document that is too long is cut.

@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
-from munjang.encoder.contract import Tokens
+from munjang.encoder.contract import Piece, Tokens
 from munjang.encoder.pairs import PairFrame, Side
 from munjang.errors import InvalidText, UnknownPrompt
 from munjang.normalization import nfc
@@ -70,6 +70,12 @@ class TextTokenizer:
             for encoding in encodings
         ]
 
+    def pieces(self, texts: Sequence[str], prompt: str, special: bool) -> list[list[Piece]]:
+        """See `Encoder.pieces`."""
+        prompted = [prompt + text for text in normalize(texts)]
+        encodings = self._tokenizer.encode_batch(prompted, add_special_tokens=special)
+        return [_pieces(text, encoding) for text, encoding in zip(prompted, encodings, strict=True)]
+
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
         """Tokenise queries with their documents, each text once; the default prompt goes before the query.
 
@@ -101,6 +107,32 @@ class TextTokenizer:
             return 0
         ids = self._tokenizer.encode(prompt).ids
         return len(ids) - 1 if ids and ids[-1] in self.rules.special_ids else len(ids)
+
+
+def _pieces(text: str, encoding: Encoding) -> list[Piece]:
+    """The pieces of a text, those that were cut off among them: the tokenizer gives them in parts of their own."""
+    parts = [
+        [*zip(part.ids, part.tokens, part.offsets, part.special_tokens_mask, strict=True)] for part in _parts(encoding)
+    ]
+    found: list[Piece] = []
+    for number, part in enumerate(parts):
+        inner = [index for index, (_, _, _, special) in enumerate(part) if not special]
+        first = 0 if number == 0 or not inner else inner[0]
+        last = len(part) if number == len(parts) - 1 or not inner else inner[-1] + 1
+        for id_, name, (start, stop), special in part[first:last]:
+            found.append(
+                Piece(id_, name, special=True, start=None, stop=None)
+                if special
+                else Piece(id_, text[start:stop], special=False, start=start, stop=stop)
+            )
+    return found
+
+
+def _parts(encoding: Encoding) -> list[Encoding]:
+    """The encoding and what was cut off it, in the order of the text."""
+    return sorted(
+        [encoding, *encoding.overflowing], key=lambda part: max((stop for _, stop in part.offsets), default=0)
+    )
 
 
 _living: WeakSet[TextTokenizer] = WeakSet()

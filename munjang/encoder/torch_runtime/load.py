@@ -58,7 +58,10 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
     )
     info, tokenizer = rules.info(options.int8_scale), TextTokenizer(rules)
     return SentenceEncoder(
-        *(info, "torch", name, on_cpu, tokenizer, forward), token_limits=limits, _tokenize_pairs=tokenizer.pairs
+        *(info, "torch", name, on_cpu, tokenizer, forward),
+        token_limits=limits,
+        _tokenize_pairs=tokenizer.pairs,
+        _pieces=tokenizer.pieces,
     )
 
 

@@ -223,7 +223,7 @@ async def run_server(
         lambda version: [batch_metrics.expect(version), services.expect(version)],
         lambda version: services.forget(version),  # noqa: PLW0108 - the services are made after their metrics
     )
-    engine = Engine(models, ["stable"], observer=swaps)
+    engine = Engine(models, options.aliases.split(","), observer=swaps)
     models.engine = engine
     scheduler = Scheduler(options, engine.acquire, batch_metrics, lambda *_: services.health.refresh())
     services = Services(
