@@ -126,7 +126,17 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self.loop.call_later(KEEP_ALIVE_SECONDS, self.transport.abort)  # if the client does not read the rest
+        elif self.cycle.more_body:  # answered before all of it came: read and drop the rest, so the answer arrives
+            self._timer = self.loop.call_later(self._all.head_seconds, self.transport.abort)
         elif not pipelined:
+            self._all.idle(self)
+
+    def on_message_complete(self) -> None:
+        """All of a body has come."""
+        answered = self.cycle.response_complete
+        super().on_message_complete()
+        if answered:
+            self._stop_waiting()
             self._all.idle(self)
 
     def timeout_keep_alive_handler(self) -> None:

@@ -60,9 +60,6 @@ OF_CODE: Final[Mapping[grpc.StatusCode, HTTPStatus]] = {
 }
 """By gRPC code, as the Connect protocol has them."""
 
-CLOSING: Final = (GrpcOnly, UnsupportedMediaType, BodyTooSlow, errors.MessageTooLarge, errors.AccessDenied)
-"""Errors raised before the body was read: the connection ends with them, so the rest of the body need not be read."""
-
 
 def http_status(error: errors.MunjangError) -> int:
     """The HTTP status of an error."""
@@ -77,6 +74,4 @@ def error_headers(error: errors.MunjangError) -> dict[str, str]:
         headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
     if isinstance(error, errors.Unauthenticated):
         headers["www-authenticate"] = "Bearer"
-    if isinstance(error, CLOSING):
-        headers["connection"] = "close"
     return headers
