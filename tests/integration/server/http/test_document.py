@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
+
 import pytest
 from openapi_spec_validator import validate
 
@@ -33,3 +37,19 @@ async def test_every_body_has_an_example_that_the_server_takes(document, doors):
                 reply = await http.post(path, json=example)
                 reasons = ("MALFORMED_MESSAGE", "malformed_message", "invalid_option", "validation")
                 assert not any(reason in reply.text for reason in reasons), (path, reply.text)
+
+
+@pytest.mark.timeout(600)
+async def test_no_request_that_the_document_describes_or_forbids_breaks_the_server(doors):
+    server, http = doors
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = [
+        *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run"),
+        *(f"{http.base_url}/openapi.json", "--checks", checks, "--exclude-path-regex", "JobService"),  # needs a queue
+        *("--max-examples", "15", "--seed", "1", "--phases", "examples,coverage,fuzzing", "--no-color"),
+        *("--header", "x-request-timeout: 30"),  # a short one is refused with 504, as it should be
+    ]
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    assert server.metric("munjang_server_errors_total", rpc="Encode", door="http", reason="INTERNAL") == 0
