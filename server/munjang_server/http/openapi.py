@@ -33,7 +33,7 @@ STATUSES: Final = {
 }
 """What every call may be answered with, beside 200."""
 
-HEADERS: Final = [
+HEADERS: Final[list[dict[str, Any]]] = [
     {
         "name": "x-request-timeout",
         "in": "header",

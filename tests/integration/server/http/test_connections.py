@@ -128,6 +128,30 @@ async def test_connections_stay_open_between_requests_and_pipelined_ones_are_ans
     assert said.endswith(b"ok")
 
 
+async def test_an_offer_of_http_2_is_ignored_and_the_body_is_read(doors):
+    server, _ = doors
+    body = b'{"input": "\xea\xb0\x80"}'
+    offer = b"connection: upgrade, http2-settings, close\r\nUpgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAB\r\n\r\n"
+    said = await spoken(server, head(len(body))[:-2] + offer + body)
+    assert said.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_head_may_come_in_any_parts(doors):
+    server, _ = doors
+    body = b'{"input": "\xea\xb0\x80"}'
+    whole = (head(len(body)) + body) * 2 + b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    for size in (1, 7, 50, len(head(len(body)) + body) + 100):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.http_port)
+        for start in range(0, len(whole), size):
+            writer.write(whole[start : start + size])
+            await writer.drain()
+            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            said = await reader.read()
+        writer.close()
+        assert said.count(b"HTTP/1.1 200 ") == 3
+
+
 async def test_a_client_that_hangs_up_takes_its_work_with_it(doors):
     server, http = doors
     server.encoder.gate.clear()
