@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from munjang.engine.contract import EngineContract, Lease
     from munjang.settings import ServerSettings
     from munjang_server.metrics import RequestMetrics
-    from munjang_server.rpc.interceptor import Call
+    from munjang_server.rpc.calls import Call
     from munjang_server.rpc.request_parsing import PromptRequest
     from munjang_server.scheduling.api import Encoded, Encodes, Lane
     from munjang_server.security.authentication import RateLimiter
