@@ -53,8 +53,9 @@ def _merge(place: Path, shown: str, tell: Callable[[str], None]) -> None:
     if find_spec("peft") is None:
         msg = f"{shown} belongs to an adapter (LoRA) of {base}; merging it takes peft: pip install 'munjang[trainer]'"
         raise ConfigurationError(msg)
+    revision = "" if Path(base).expanduser().is_dir() else str(config.get("revision") or "")
     try:
-        source = find_source(base, str(config.get("revision") or "") if "/" in base else "", tell=tell)
+        source = find_source(base, revision, tell=tell)
     except ConfigurationError as error:
         msg = f"{shown} belongs to an adapter (LoRA) of {base}, which is not to be had: {error}"
         raise ConfigurationError(msg) from error
@@ -84,7 +85,8 @@ def _save_merged(base: Path, adapter: Path, target: Path, shown: str) -> None:
             str(base), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype="auto"
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", "Found missing adapter keys")
             merged: Any = peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=False).merge_and_unload()
     except Exception as error:
         msg = (

@@ -105,12 +105,9 @@ def like(name: str) -> list[Entry]:
     """Models that a name may mean: by a part of their ids, or by how a folder on a disk is often called after them."""
     parts = [part.removeprefix("models--").replace("--", "/") for part in PurePath(name).parts]
     words = {_plain(word) for part in parts for word in {part, part.rpartition("/")[2]}} - {""}
+    named = [entry for key, entry in catalogue().items() if words & {_plain(key), _plain(key.rpartition("/")[2])}]
     wanted = _plain(name)
-    return [
-        entry
-        for key, entry in catalogue().items()
-        if _plain(key) in words or _plain(key.rpartition("/")[2]) in words or (wanted and wanted in _plain(key))
-    ]
+    return named or [entry for key, entry in catalogue().items() if wanted and wanted in _plain(key)]
 
 
 def _plain(name: str) -> str:
