@@ -66,6 +66,9 @@ def complete(
     """
     plain = _is_plain(stage)
     if plain:
+        if not (_first(stage) / "config.json").is_file():
+            msg = f"{name} is no model folder: in it is neither {MODULES} (sentence-transformers) nor config.json"
+            raise UnsupportedModel(msg)
         _write_modules(stage, _pooling(name, options, entry, tell))
     elif options.pooling:
         msg = (

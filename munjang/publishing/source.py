@@ -160,5 +160,5 @@ def _of_cache(name: str, revision: str, usual_revision: str, cause: Exception) -
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """The first line of what an error says, without its full stop."""
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
