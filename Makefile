@@ -77,6 +77,7 @@ lint: setup docs-site ## Check style, types, import rules, dependencies, protos,
 	$(BIN)/python -m tools.unasync --check
 	$(BIN)/python -m tools.settings_docs --check
 	$(BIN)/python -m tools.job_types_docs --check
+	$(BIN)/python -m tools.models_docs --check
 	$(BIN)/python -m tools.api_docs --check
 	$(BIN)/python -m tools.sizing --check
 	$(BIN)/python -m tools.alerts --check
@@ -97,6 +98,7 @@ protos-baseline: setup ## At a release only: make today's protos the contract th
 docs: setup ## Write the generated pages of docs/, and the alert rules for Prometheus.
 	$(BIN)/python -m tools.settings_docs
 	$(BIN)/python -m tools.job_types_docs
+	$(BIN)/python -m tools.models_docs
 	$(BIN)/python -m tools.api_docs
 	$(BIN)/python -m tools.sizing
 	$(BIN)/python -m tools.alerts
