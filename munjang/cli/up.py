@@ -32,7 +32,7 @@ def up(
         typer.Option(help="The port; 0 takes a free one. Default: MUNJANG_PORT, else 50051.", min=0, max=65535),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="A sentence-transformers folder or hub id to publish and serve, whatever served before.")
+        str, typer.Option(help="A model folder or hub id to publish and serve, whatever served before.")
     ] = "",
     worker: Annotated[bool, typer.Option(help="Start a worker for bulk jobs.")] = True,
 ) -> None:
