@@ -21,10 +21,13 @@ from munjang.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, publish, promote, roll back, verify and remove model versions.")
 
-Name = Annotated[str, typer.Argument(help="A version number or an alias.")]
+Name = Annotated[str, typer.Argument(help="A version number, a space id or an alias.")]
 Alias = Annotated[str, typer.Option(help="The alias to move.")]
 
 MEBIBYTE = 1 << 20
+
+SPACE_DIGITS = 8
+"""Of a space id in a table, enough to see which versions share a space; `show` has all 32."""
 
 
 @app.command("list")
@@ -134,6 +137,9 @@ def publish(
         ).manifest
     if promote:
         found.promote(alias, manifest.version, _who())
+    same = [version for version in found.in_space(manifest.space_id) if version != manifest.version]
+    if same:
+        console.note(f"the same space as version {_listed(same)}: vectors of both may be compared")
     if as_json:
         console.print_json(_manifest_json(manifest, [alias] if promote else []))
         return
@@ -142,7 +148,8 @@ def publish(
         if promote
         else f"; `{shell_command('munjang')} versions promote {manifest.version}` lets it serve"
     )
-    console.stdout().print(f"published version {manifest.version} to {found.url}{moved}", soft_wrap=True, markup=False)
+    published = f"published version {manifest.version} (space {manifest.space_id}) to {found.url}{moved}"
+    console.stdout().print(published, soft_wrap=True, markup=False)
 
 
 def _named_prompts(given: Sequence[str]) -> dict[str, str]:
@@ -236,7 +243,7 @@ def remove(
     """
     found = _open(registry)
     numbers = [found.manifest(found.resolve(name)).version for name in names]
-    listed = ", ".join(map(str, numbers))
+    listed = _listed(numbers)
     if sys.stdin is not None and sys.stdin.isatty() and not yes:
         typer.confirm(f"Remove {listed} from {found.url} for good?", abort=True)
     for number in numbers:
@@ -254,6 +261,10 @@ def _open(url: str, *, new: bool = False) -> Registry:
         msg = f"there is no registry at {registry.url}: name one by --registry or MUNJANG_REGISTRY, or publish to it"
         raise RegistryError(msg)
     return registry
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _who() -> str:
@@ -277,6 +288,7 @@ class Listing:
     """The versions of a registry, newest first, and its aliases; `broken` are those whose manifest cannot be read."""
 
     url: str
+    registry_id: str
     manifests: Sequence[Manifest]
     broken: Mapping[int, str]
     aliases: Mapping[str, AliasRecord]
@@ -291,12 +303,13 @@ class Listing:
                 manifests.append(registry.manifest(number))
             except RegistryError as error:
                 broken[number] = str(error)
-        return cls(registry.url, manifests, broken, registry.aliases(), serving)
+        return cls(registry.url, registry.identity(), manifests, broken, registry.aliases(), serving)
 
     def json(self) -> dict[str, Any]:
         """The listing as JSON."""
         return {
             "registry": self.url,
+            "registry_id": self.registry_id,
             "versions": [
                 _manifest_json(manifest, self._names(manifest.version), files=False) | self._state(manifest.version)
                 for manifest in self.manifests
@@ -310,14 +323,24 @@ class Listing:
     def table(self) -> Table:
         """The listing as a table."""
         table = Table(title=f"models in {escape(self.url)}", title_justify="left")
-        for name in ("version", "aliases", "published", "dimensions", "tokens", "MiB", "base model", "metrics"):
+        for name in (
+            "version",
+            "aliases",
+            "space",
+            "published",
+            "dimensions",
+            "tokens",
+            "MiB",
+            "base model",
+            "metrics",
+        ):
             table.add_column(name, justify="right" if name in {"version", "dimensions", "tokens", "MiB"} else "left")
         if self.serving:
             table.add_column("state")
         for manifest in self.manifests:
             table.add_row(*_cells(manifest, self._names(manifest.version)), *self._state_cell(manifest.version))
         for number, reason in self.broken.items():
-            table.add_row(str(number), "", f"[red]{escape(reason)}[/]")
+            table.add_row(str(number), "", "", f"[red]{escape(reason)}[/]")
         return table
 
     def _names(self, version: int) -> list[str]:
@@ -351,6 +374,8 @@ def _manifest_table(manifest: Manifest, aliases: Sequence[str]) -> Table:
     table = Table(title=f"version {manifest.version}", title_justify="left", show_header=False)
     rows = {
         "aliases": ", ".join(aliases),
+        "space": manifest.space_id,
+        "kind": manifest.kind,
         "published": f"{manifest.created_at:%Y-%m-%d %H:%M:%S %Z}",
         "dimensions": str(manifest.dimensions),
         "shorter dimensions": ", ".join(map(str, manifest.matryoshka_dimensions)),
@@ -403,6 +428,7 @@ def _cells(manifest: Manifest, aliases: Sequence[str]) -> list[str]:
     return [
         str(manifest.version),
         ", ".join(aliases),
+        manifest.space_id[:SPACE_DIGITS],
         f"{manifest.created_at:%Y-%m-%d %H:%M}",
         str(manifest.dimensions),
         str(manifest.max_tokens),
