@@ -78,6 +78,7 @@ def complete(
     _write_limit(stage, options.max_tokens or (plain and entry and entry.max_tokens) or 0)
     _write_prompts(stage, name, options, entry, tell)
     _check_processing(stage)
+    _check_activations(stage)
     _write_truncation(stage, tell)
 
 
@@ -159,6 +160,19 @@ def _check_processing(stage: Path) -> None:
                 f"{path.relative_to(stage).as_posix()} sets {', '.join(named)}, which changes how texts are read, and "
                 f"is not followed here: remove it if the vectors are right without it, and set what it did in the "
                 f"tokenizer (tokenizer_config.json) and in max_seq_length"
+            )
+            raise UnsupportedModel(msg)
+
+
+def _check_activations(stage: Path) -> None:
+    """Refuse what sentence-transformers replaces by its default with a warning: an activation that is not torch's."""
+    for path in sorted(stage.glob("*/config.json")):
+        content = read_json(path)
+        named = content.get("activation_function") if isinstance(content, dict) and "in_features" in content else None
+        if named is not None and not str(named).startswith("torch."):
+            msg = (
+                f"{path.relative_to(stage).as_posix()} names the activation {named!r}: only those of torch are run, "
+                f"and another one gives other vectors. Save the module with one of torch.nn"
             )
             raise UnsupportedModel(msg)
 

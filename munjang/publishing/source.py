@@ -93,11 +93,7 @@ def _of_hub(name: str, revision: str, usual_revision: str) -> Source:
     try:
         info = HfApi().model_info(name, revision=revision or usual_revision or None, timeout=HUB_SECONDS)
     except GatedRepoError as error:
-        msg = (
-            f"{name} is on the hub, but its owner lets in only who has accepted the terms: accept them at "
-            f"huggingface.co/{name}, and give your token by `hf auth login` or HF_TOKEN"
-        )
-        raise ConfigurationError(msg, field="model") from error
+        raise _gated(name) from error
     except RevisionNotFoundError as error:
         msg = f"{name} has no revision {revision or usual_revision!r} on the hub: name a branch, a tag or a commit"
         raise ConfigurationError(msg, field="revision") from error
@@ -127,13 +123,24 @@ def needed(files: Iterable[str]) -> list[str]:
 
 def _fetched(name: str, revision: str, files: list[str]) -> Source:
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - a folder needs nothing of it
+    from huggingface_hub.errors import GatedRepoError  # noqa: PLC0415 - the same
 
     try:
         folder = snapshot_download(name, revision=revision, allow_patterns=files)
+    except GatedRepoError as error:
+        raise _gated(name) from error
     except Exception as error:
         msg = f"{name} could not be downloaded from the hub: {first_line(error)}. What is here is kept; try again"
         raise ConfigurationError(msg, field="model") from error
     return Source(Path(folder), name, name, revision)
+
+
+def _gated(name: str) -> ConfigurationError:
+    msg = (
+        f"{name} is on the hub, but its owner lets in only who has accepted the terms: accept them at "
+        f"huggingface.co/{name}, and give your token by `hf auth login` or HF_TOKEN"
+    )
+    return ConfigurationError(msg, field="model")
 
 
 def _of_cache(name: str, revision: str, usual_revision: str, cause: Exception) -> Source:

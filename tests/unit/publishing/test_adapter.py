@@ -25,7 +25,9 @@ def pristine_adapter(pristine, tmp_path_factory):
     """An adapter of random weights on the tiny model, saved by sentence-transformers, and its vectors."""
     transformer = Transformer(str(pristine.with_name("model-bare")))
     model = SentenceTransformer(modules=[transformer, Pooling(32, "cls")], device="cpu")
-    model.add_adapter(peft.LoraConfig(task_type=peft.TaskType.FEATURE_EXTRACTION, r=4, target_modules=["query", "value"]))
+    model.add_adapter(
+        peft.LoraConfig(task_type=peft.TaskType.FEATURE_EXTRACTION, r=4, target_modules=["query", "value"])
+    )
     generator = torch.Generator().manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_" in name:
@@ -77,7 +79,9 @@ def test_an_adapter_of_the_hub_is_published_by_its_name(registry, hub, plain, ad
 
 
 def test_a_base_out_of_reach_is_named(registry, hub, adapted):
-    with pytest.raises(ConfigurationError, match=r"adapter_config\.json .* of ours/base, which is not to be had: .*cache"):
+    with pytest.raises(
+        ConfigurationError, match=r"adapter_config\.json .* of ours/base, which is not to be had: .*cache"
+    ):
         publish_model(registry, adapted[0])
 
 

@@ -83,7 +83,9 @@ def test_the_catalogue_fills_in_the_pooling_of_a_hubs_model(registry, hub, plain
     assert published.manifest.provenance["hub"] == "BM-K/KoSimCSE-roberta"
 
 
-def test_a_folder_that_is_called_like_a_model_is_told_what_the_catalogue_says_but_not_given_it(registry, plain, tmp_path):
+def test_a_folder_that_is_called_like_a_model_is_told_what_the_catalogue_says_but_not_given_it(
+    registry, plain, tmp_path
+):
     folder = shutil.copytree(plain, tmp_path / "KoSimCSE-roberta")
     with pytest.raises(UnsupportedModel, match=r"The catalogue has BM-K/KoSimCSE-roberta: --pooling cls"):
         publish_model(registry, folder)
@@ -145,6 +147,14 @@ def test_settings_that_change_how_texts_are_read_are_refused_by_name(registry, f
     (name,) = changes
     with pytest.raises(UnsupportedModel, match=rf"sentence_bert_config\.json sets {name}.*remove it"):
         publish_model(registry, folder)
+
+
+def test_an_activation_that_would_be_replaced_by_another_is_refused(folder):
+    (folder / "2_Dense").mkdir()
+    content = {"in_features": 32, "out_features": 8, "activation_function": "ours.activations.Swish"}
+    (folder / "2_Dense" / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UnsupportedModel, match=r"2_Dense/config\.json names the activation 'ours\.activations\.Swish'"):
+        completed(folder)
 
 
 def test_the_same_files_are_not_published_twice_where_that_is_asked_for(registry, hub, plain):

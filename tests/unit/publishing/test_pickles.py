@@ -65,7 +65,9 @@ def test_a_folder_of_pickled_weights_is_published_and_left_as_it_was(registry, f
 def test_a_gadget_is_refused_by_name_and_does_not_run(registry, folder, tmp_path, zipped):
     mark = tmp_path / "ran"
     pickled(folder, {"gadget": Gadget(mark)}, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ForbiddenFile, match=r"pytorch_model\.bin is a pickle that holds \S*system.*nothing of it was run"):
+    with pytest.raises(
+        ForbiddenFile, match=r"pytorch_model\.bin is a pickle that holds \S*system.*nothing of it was run"
+    ):
         publish_model(registry, folder)
     assert not mark.exists()
     assert registry.versions() == []
@@ -173,7 +175,8 @@ def test_a_pickled_adapter_is_refused_unopened(registry, folder, tmp_path):
 def test_the_process_is_confined(tmp_path, deed, ends):
     (tmp_path / "read").write_text("x")
     code = f"from pathlib import Path; from munjang.publishing.pickles import confine; confine(1 << 29); {deed}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode == 0) == (not ends), done.stderr
     assert ends in done.stderr
     assert not (tmp_path / "written").exists()

@@ -82,7 +82,11 @@ def test_a_model_that_is_nowhere_says_where_it_was_looked_for(hub):
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(GatedRepoError, "accept them at"), (RevisionNotFoundError, "no revision 'v9'"), (RepositoryNotFoundError, "HF_TOKEN")],
+    [
+        (GatedRepoError, "accept them at"),
+        (RevisionNotFoundError, "no revision 'v9'"),
+        (RepositoryNotFoundError, "HF_TOKEN"),
+    ],
 )
 def test_what_the_hub_refuses_is_said_with_what_to_do(hub, monkeypatch, error, words):
     def refuse(*_, **__):
@@ -104,6 +108,20 @@ def test_only_what_a_version_holds_is_downloaded(hub, monkeypatch, tmp_path):
     assert find_source("ours/model").revision == OTHER
     assert asked["revision"] == OTHER
     assert asked["allow_patterns"] == ["2_Dense/model.safetensors", "README.md", "config.json", "pytorch_model.bin"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(GatedRepoError, "accept them at"), (ValueError, "could not be downloaded")]
+)
+def test_a_download_that_fails_is_said_with_what_to_do(hub, monkeypatch, error, words):
+    def refuse(*_, **__):
+        raise error.__new__(error)
+
+    info = ModelInfo(id="ours/model", sha=OTHER, siblings=[], tags=[])
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: info)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(ConfigurationError, match=words):
+        find_source("ours/model")
 
 
 def test_pickles_are_needed_only_where_no_safetensors_are():
