@@ -19,6 +19,10 @@ SYLLABLES = [chr(code) for code in range(0xAC00, 0xD7A4)]
 """All Hangul syllables; whatever else is not ASCII is unknown to a tiny model."""
 
 
+WITH_TYPES = ("bert", "electra", "albert")
+"""Architectures that tell query and document of a pair apart by token types."""
+
+
 def tiny_model(
     folder: Path,
     *,
@@ -84,7 +88,7 @@ def tiny_cross_encoder(
     `config` are further values of the transformer's configuration.
     """
     torch.manual_seed(seed)
-    tokenizer = _tokenizer(max_tokens)
+    tokenizer = _tokenizer(max_tokens, with_types=architecture in WITH_TYPES)
     made = AutoConfig.for_model(
         architecture,
         vocab_size=len(tokenizer),
@@ -94,7 +98,7 @@ def tiny_cross_encoder(
         intermediate_size=2 * dimensions,
         max_position_embeddings=max_tokens + 2,
         pad_token_id=tokenizer.pad_token_id,
-        initializer_range=0.5,
+        initializer_range=0.3,
         num_labels=labels,
         **config,
     )
@@ -106,7 +110,7 @@ def tiny_cross_encoder(
     return folder
 
 
-def _tokenizer(max_tokens: int) -> PreTrainedTokenizerFast:
+def _tokenizer(max_tokens: int, *, with_types: bool = False) -> PreTrainedTokenizerFast:
     pieces = [*SPECIAL, *string.printable.strip(), *SYLLABLES]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
     vocabulary |= {f"##{piece}": len(vocabulary) + index for index, piece in enumerate(SYLLABLES)}
@@ -120,4 +124,7 @@ def _tokenizer(max_tokens: int) -> PreTrainedTokenizerFast:
     )
     names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
     tokens = {f"{name}_token": token for name, token in names.items()}
-    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=max_tokens, **tokens)
+    inputs = ["input_ids", *(["token_type_ids"] if with_types else []), "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, model_max_length=max_tokens, model_input_names=inputs, **tokens
+    )
