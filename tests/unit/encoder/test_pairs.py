@@ -13,7 +13,13 @@ from munjang.errors import WrongKind
 from munjang.kinds import ModelKind
 from munjang.testing_models import tiny_cross_encoder
 
-TEXTS = ["가", "비가 온다.", "한 남자가 기타를 치며 노래한다.", "고양이가 창가에서 졸고 있다. " * 3, "생일 축하해!! 🎉 " * 12]
+TEXTS = [
+    "가",
+    "비가 온다.",
+    "한 남자가 기타를 치며 노래한다.",
+    "고양이가 창가에서 졸고 있다. " * 3,
+    "생일 축하해!! 🎉 " * 12,
+]
 PAIRS = [(query, document) for query in TEXTS for document in TEXTS]
 
 
