@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from munjang.encoder.prompting import prompting
 from munjang.errors import WrongKind
 from munjang.kinds import ModelKind
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Cancellation, ModelInfo, Tokens
+    from munjang.encoder.contract import Cancellation, ModelInfo, Prompting, Tokens
 
 ComputeType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Runtime = Literal["auto", "torch", "openvino"]
@@ -102,15 +103,15 @@ class SentenceEncoder:
     runtime: str
     compute_type: str
     on_cpu: bool
-    _tokenize: Callable[[Sequence[str], str], list[Tokens]]
+    _tokenize: Callable[[Sequence[str], Prompting], list[Tokens]]
     _forward: Forward | None
     _tidy: Callable[[], None] | None = None
     token_limits: Mapping[str, int] = field(default_factory=dict)
     _tokenize_pairs: Callable[[Sequence[tuple[str, str]]], list[Tokens]] | None = None
 
-    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         """See `Encoder.tokenize`."""
-        return self._tokenize(texts, prompt_name)
+        return self._tokenize(texts, how or prompting(self.info))
 
     def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
         """See `Encoder.tokenize_pairs`."""

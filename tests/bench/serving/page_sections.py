@@ -147,7 +147,7 @@ def hostile(found: dict[str, Any]) -> str:
 
 def rerank(found: dict[str, Any]) -> str:
     """Calls of both kinds."""
-    rows = [[name, *_latency(part), _counts(found["failed"][name])] for name, part in found["latency_ms"].items()]
+    rows = [[name, *_latency(part), _counts(found["failures"][name])] for name, part in found["latency_ms"].items()]
     return "\n\n".join(
         [
             (

@@ -47,7 +47,7 @@ def _swaps(found: dict[str, Any]) -> Iterator[Promise]:
 
 
 def _rerank(found: dict[str, Any]) -> Iterator[Promise]:
-    failed = sum(sum(reasons.values()) for reasons in found["failed"].values())
+    failed = sum(sum(reasons.values()) for reasons in found["failures"].values())
     yield _most("Rerank beside Encode, and swaps of the reranker: failed calls", failed, 0)
 
 

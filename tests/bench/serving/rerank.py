@@ -67,7 +67,7 @@ def measure(context: Context) -> dict[str, Any]:
         "rate": RATE,
         "swaps": 2 if context.quick else SWAPS,
         "latency_ms": {name: samples.latencies(found) for name, found in calls.items()},
-        "failed": {name: samples.failures(found) for name, found in calls.items()},
+        "failures": {name: samples.failures(found) for name, found in calls.items()},
         "versions": sorted({call.version for call in calls["Rerank together, swapping"] if not call.reason}),
     }
 

@@ -51,7 +51,7 @@ async def refused(server, failure, **options):
 async def test_documents_come_best_first_with_the_models_own_activation(both):
     reply = await both.reranking.Rerank(request())
     expected = activated(raw(), "sigmoid")
-    assert (reply.version, reply.space_id) == (2, f"{2:032x}")
+    assert (reply.version, reply.space_id) == (2, "5a" * 16)
     assert [found.index for found in reply.results] == np.argsort(-expected).tolist()
     np.testing.assert_allclose([found.score for found in reply.results], np.sort(expected)[::-1], atol=1e-6)
     assert list(reply.token_counts) == [min(24, len(QUERY) + len(document) + 3) for document in DOCUMENTS]
@@ -184,7 +184,7 @@ async def test_a_reranker_swaps_under_load_beside_encoding_and_no_call_fails(bot
         expected = raw(seed=reply.version)
         assert [found.index for found in reply.results] == np.argsort(-expected).tolist()
     metric = both.metric
-    assert metric("munjang_server_requests_total", rpc="Rerank", code="OK") == len(replies)
+    assert metric("munjang_server_requests_total", door="grpc", rpc="Rerank", code="OK") == len(replies)
 
 
 async def test_reranked_pairs_are_cached_apart_from_texts(run_server):

@@ -103,7 +103,7 @@ FIGURES = {
         "rate": 20.0,
         "swaps": 6,
         "latency_ms": {"Rerank alone": LATENCY, "Rerank together": LATENCY},
-        "failed": {"Rerank alone": {}, "Rerank together": {"OVERLOADED": 2}},
+        "failures": {"Rerank alone": {}, "Rerank together": {"OVERLOADED": 2}},
         "versions": [2, 3],
     },
     "long": {

@@ -73,7 +73,7 @@ def of_pairs(seed=0):
 def test_a_cross_encoder_is_held_to_its_scores_of_pairs():
     assert probe(FakeEncoder(SCORES), of_pairs(), least=0.999) == 1
 
-    with pytest.raises(ProbeMismatch, match="the score of '.*' is .* recorded"):
+    with pytest.raises(ProbeMismatch, match="they agree to less than"):
         probe(FakeEncoder(SCORES, seed=1), of_pairs(), least=0.999)
 
 
