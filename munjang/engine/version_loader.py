@@ -168,6 +168,7 @@ class VersionLoader:
             exports_kept=settings.cache_versions,
             interactive=self._interactive,
             converter=convert,
+            alone=manifest.alone,
         )
         too_far = attempt.export / "bfloat16-is-too-far"
         if settings.compute_type != "auto":

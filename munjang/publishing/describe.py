@@ -17,6 +17,7 @@ from munjang.encoder.postprocess import normalized
 from munjang.encoder.tokenizer import prompt_names
 from munjang.errors import ModelLoadFailed, UnsupportedModel
 from munjang.korean import PROBES, SENTENCES
+from munjang.publishing.truth import find_dependence
 from munjang.registry.layout import Description, Probe
 
 if TYPE_CHECKING:
@@ -44,19 +45,31 @@ LIBRARIES = ("munjang", "numpy", "safetensors", "sentence-transformers", "tokeni
 def describe(folder: Path) -> Description:
     """Load a model folder on the CPU in float32 and describe it; lineage and metrics are left to the caller.
 
+    A model whose vectors depend on other texts is described as one that runs each text alone, if that makes them right.
+
     Raises:
         ModelLoadFailed: it cannot be loaded, fails on a probe text, or makes a vector of zeros or not finite values.
-        UnsupportedModel: it makes no vector of a whole text.
+        UnsupportedModel: it makes no vector of a whole text, or another one each time.
     """
-    encoder = load_encoder(folder, LoadOptions(device="cpu", compute_type="float32", runtime="torch"))
-    try:
-        return _describe(encoder)
-    finally:
-        encoder.close()
+    dependence = ""
+    for alone in (False, True):
+        options = LoadOptions(device="cpu", compute_type="float32", runtime="torch", alone=alone)
+        encoder = load_encoder(folder, options)
+        try:
+            dependence, description = _describe(encoder)
+        finally:
+            encoder.close()
+        if description is not None:
+            return description.model_copy(update={"alone": alone})
+    msg = f"{dependence}, also if each text runs alone: a model whose vectors change cannot be searched with"
+    raise UnsupportedModel(msg)
 
 
-def _describe(encoder: SentenceEncoder) -> Description:
+def _describe(encoder: SentenceEncoder) -> tuple[str, Description | None]:
+    """What its vectors depend on beside their texts; a description if that is nothing."""
     try:
+        if dependence := find_dependence(encoder):
+            return dependence, None
         texts = list(dict.fromkeys([*PROBES, longest_text(encoder, LONGEST_AT_LOAD), longest_text(encoder)]))
         vectors = encode(encoder, texts)
         scale = calibrate(encoder)
@@ -70,7 +83,7 @@ def _describe(encoder: SentenceEncoder) -> Description:
     for text, vector in zip(texts, vectors, strict=True):
         check_vector(text, vector)
     info = encoder.info
-    return Description(
+    return "", Description(
         dimensions=info.dimensions,
         max_tokens=info.max_tokens,
         token_limits=dict(encoder.token_limits),

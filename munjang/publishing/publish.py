@@ -78,7 +78,8 @@ def publish_model(
         progress: told the bytes that were copied since it was last called.
 
     Raises:
-        UnsupportedModel: the folder is no sentence-transformers model, or asks for code of its own.
+        UnsupportedModel: the folder is no sentence-transformers model, asks for code of its own, or makes another vector
+            of a text each time.
         ForbiddenFile: its weights are pickled.
         ModelLoadFailed: it cannot be loaded, or has or makes values that are not finite.
         UnsupportedDimensions: a Matryoshka length that the model does not have.
@@ -93,6 +94,8 @@ def publish_model(
         tell("computing probe vectors and the int8 calibration")
         description = _complete(describe(stage.folder), lineage)
         tell(_limit_told(description))
+        if description.alone:
+            tell("its vectors depend on the texts beside them: each text runs alone and in torch, which is slow")
         tell("copying to the registry")
         return registry.publish(stage.folder, description, progress=progress)
 

@@ -43,10 +43,10 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
     model = load_model(folder, chosen, dtype)
     limits = settle_limits(model, stated_limits(folder))
     name, on_cpu = str(dtype).removeprefix("torch."), chosen.type == "cpu"
-    rules = plain_rules(model)
+    rules = None if options.alone else plain_rules(model)
     if rules is None:
         info = info_of(model, options.int8_scale)
-        generic = GenericModel(model, info.prompts, info.default_prompt)
+        generic = GenericModel(model, info.prompts, info.default_prompt, alone=options.alone)
         return SentenceEncoder(info, "torch", name, on_cpu, generic.tokenize, generic, token_limits=limits)
     rules = _packed(list(model), rules, chosen)
     forward = (
@@ -154,13 +154,15 @@ class GenericModel:
     """Any model that is not a plain transformer over token ids: static embeddings, slow tokenizers, routers.
 
     It runs through sentence-transformers' own preprocessing, text by text, which every model of that library has.
-    Slower, and it cannot say whether a text was cut. `Tokens.text` carries the text to the forward.
+    Slower, and it cannot say whether a text was cut. `Tokens.text` carries the text to the forward. `alone`: each text
+    runs by itself.
     """
 
-    def __init__(self, model: Any, prompts: Mapping[str, str], default_prompt: str) -> None:
+    def __init__(self, model: Any, prompts: Mapping[str, str], default_prompt: str, *, alone: bool = False) -> None:
         self._model = model
         self._prompts = prompts
         self._default = default_prompt
+        self._alone = alone
         self._layers = StoppableLayers(model)
         self._turn = threading.Lock()
 
@@ -197,11 +199,13 @@ class GenericModel:
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`."""
-        return computed(lengths, packs=False)
+        return sum(lengths) if self._alone else computed(lengths, packs=False)
 
-    @staticmethod
-    def _groups(batch: Sequence[Tokens]) -> Iterator[tuple[str, list[int]]]:
+    def _groups(self, batch: Sequence[Tokens]) -> Iterator[tuple[str, list[int]]]:
         """Prompts and rows of texts that have like lengths and one prompt."""
+        if self._alone:
+            yield from ((tokens.prompt, [row]) for row, tokens in enumerate(batch))
+            return
         for frame in lay_out([len(tokens) for tokens in batch], packs=False):
             by_prompt: dict[str, list[int]] = {}
             for row in frame.texts:
