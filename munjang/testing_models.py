@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -32,26 +33,29 @@ def tiny_model(
     architecture: str = "bert",
     layers: int = 2,
     heads: int = 2,
+    padding_side: str = "right",
+    config: Mapping[str, object] | None = None,
 ) -> Path:
     """Save a transformer of random weights that reads Korean by the character; the same seed gives the same weights.
 
-    `architecture` is a name that transformers knows. Returns the folder.
+    `architecture` is a name that transformers knows, and `config` what its configuration has beside the usual names.
+    Returns the folder.
     """
     torch.manual_seed(seed)
     tokenizer = _tokenizer(max_tokens)
-    config = AutoConfig.for_model(
-        architecture,
-        vocab_size=len(tokenizer),
-        hidden_size=dimensions,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=2 * dimensions,
-        max_position_embeddings=max_tokens + 2,  # RoBERTa and its kin begin behind the padding's own
-        pad_token_id=tokenizer.pad_token_id,
-        initializer_range=0.2,
-    )
+    tokenizer.padding_side = padding_side
+    usual = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": dimensions,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 2 * dimensions,
+        "max_position_embeddings": max_tokens + 2,  # RoBERTa and its kin begin behind the padding's own
+        "pad_token_id": tokenizer.pad_token_id,
+        "initializer_range": 0.2,
+    }
     bare = folder.with_name(folder.name + "-bare")
-    AutoModel.from_config(config).save_pretrained(bare)
+    AutoModel.from_config(AutoConfig.for_model(architecture, **{**usual, **(config or {})})).save_pretrained(bare)
     tokenizer.save_pretrained(bare)
     transformer = Transformer(str(bare), max_seq_length=max_tokens)
     modules = [transformer, Pooling(dimensions, pooling_mode=pooling, include_prompt=include_prompt)]

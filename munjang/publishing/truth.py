@@ -36,7 +36,8 @@ SAME = 0.9999
 def find_dependence(encoder: Encoder) -> str:
     """Run texts by themselves, again, together and in another order; what differed, in words, or "" if nothing did.
 
-    The encoder must not have run before. The texts are short ones, a longer one, and one of as many tokens as the model reads, or `LONGEST_AT_LOAD`.
+    The encoder must not have run before. The texts are short ones, a longer one, and one of as many tokens as the model
+    reads, or `LONGEST_AT_LOAD`.
 
     Raises:
         ModelLoadFailed: a vector is all zeros or not finite.

@@ -18,20 +18,21 @@ from munjang.encoder.contract import Tokens
 from munjang.encoder.model_rules import Rules, info_of, rules_of
 from munjang.encoder.sentence_encoder import ComputeType, LoadOptions, SentenceEncoder
 from munjang.encoder.sequence_packing import computed, lay_out
-from munjang.encoder.tokenizer import TextTokenizer, normalize, prompt_text
+from munjang.encoder.tokenizer import TextTokenizer, normalize
 from munjang.encoder.torch_runtime.forward import FlatForward, StoppableLayers, TorchForward
 from munjang.encoder.torch_runtime.limits import check_ids, settle_limits, stated_limits
 from munjang.encoder.torch_runtime.pipeline import Attention, find_packing
 from munjang.errors import ConfigurationError, ModelLoadFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Cancellation
+    from munjang.encoder.contract import Cancellation, Prompting
+    from munjang.kinds import Role
 
 
 def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
@@ -46,7 +47,7 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
     rules = None if options.alone else plain_rules(model)
     if rules is None:
         info = info_of(model, options.int8_scale)
-        generic = GenericModel(model, info.prompts, info.default_prompt, alone=options.alone)
+        generic = GenericModel(model, alone=options.alone)
         return SentenceEncoder(info, "torch", name, on_cpu, generic.tokenize, generic, token_limits=limits)
     rules = _packed(list(model), rules, chosen)
     forward = (
@@ -158,23 +159,19 @@ class GenericModel:
     runs by itself.
     """
 
-    def __init__(self, model: Any, prompts: Mapping[str, str], default_prompt: str, *, alone: bool = False) -> None:
+    def __init__(self, model: Any, *, alone: bool = False) -> None:
         self._model = model
-        self._prompts = prompts
-        self._default = default_prompt
         self._alone = alone
         self._layers = StoppableLayers(model)
         self._turn = threading.Lock()
 
-    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
-        """Tokens that carry the text and, where the model has token ids, how many there are.
+    def tokenize(self, texts: Sequence[str], how: Prompting) -> list[Tokens]:
+        """Tokens that carry the text, its prompt and role and, where the model has token ids, how many there are.
 
         Raises:
-            UnknownPrompt: there is no prompt of that name.
             InvalidText: a text is not valid Unicode.
         """
-        prompt = prompt_text(self._prompts, prompt_name, self._default)
-        return [self._tokens(text, prompt) for text in normalize(texts)]
+        return [self._tokens(text, how) for text in normalize(texts)]
 
     streams = 1
     packs = False
@@ -189,9 +186,11 @@ class GenericModel:
         """See `Encoder.forward`."""
         rows: list[Any] = [None] * len(batch)
         with self._turn, self._layers.stopped_by(cancellation), torch.inference_mode():
-            for prompt, members in self._groups(batch):
+            for (prompt, role), members in self._groups(batch):
                 texts = [batch[row].text for row in members]
-                vectors = self._model.encode(texts, prompt=prompt, batch_size=len(texts), convert_to_tensor=True)
+                vectors = self._model.encode(
+                    texts, prompt=prompt, task=role, batch_size=len(texts), convert_to_tensor=True
+                )
                 for row, vector in zip(members, vectors.float().cpu(), strict=True):
                     rows[row] = vector
         vectors_out: NDArray[np.float32] = torch.stack(rows).numpy()
@@ -201,18 +200,18 @@ class GenericModel:
         """See `Encoder.computed`."""
         return sum(lengths) if self._alone else computed(lengths, packs=False)
 
-    def _groups(self, batch: Sequence[Tokens]) -> Iterator[tuple[str, list[int]]]:
-        """Prompts and rows of texts that have like lengths and one prompt."""
+    def _groups(self, batch: Sequence[Tokens]) -> Iterator[tuple[tuple[str, Role | None], list[int]]]:
+        """Prompts with roles, and rows of texts that have like lengths and both in common."""
         if self._alone:
-            yield from ((tokens.prompt, [row]) for row, tokens in enumerate(batch))
+            yield from (((tokens.prompt, tokens.role), [row]) for row, tokens in enumerate(batch))
             return
         for frame in lay_out([len(tokens) for tokens in batch], packs=False):
-            by_prompt: dict[str, list[int]] = {}
+            alike: dict[tuple[str, Role | None], list[int]] = {}
             for row in frame.texts:
-                by_prompt.setdefault(batch[row].prompt, []).append(row)
-            yield from by_prompt.items()
+                alike.setdefault((batch[row].prompt, batch[row].role), []).append(row)
+            yield from alike.items()
 
-    def _tokens(self, text: str, prompt: str) -> Tokens:
-        ids = self._model.preprocess([text], prompt=prompt).get("input_ids")
+    def _tokens(self, text: str, how: Prompting) -> Tokens:
+        ids = self._model.preprocess([text], prompt=how.prompt, task=how.role).get("input_ids")
         flat = tuple(ids.flatten().tolist()) if ids is not None else (0,)
-        return Tokens(ids=flat or (0,), text=text, prompt=prompt)
+        return Tokens(ids=flat or (0,), text=text, prompt=how.prompt, role=how.role)

@@ -73,6 +73,17 @@ def test_publishing_may_promote_at_once(versions, tiny_folder, registry):
     assert registry.resolve("canary") == 3
 
 
+def test_a_model_that_is_published_again_is_the_same_space(versions, tiny_folder, registry):
+    done = versions("publish", tiny_folder)
+    space = registry.manifest(3).space_id
+    same = [number for number in (2, 1) if registry.manifest(number).space_id == space]
+    assert f"the same space as version {', '.join(map(str, same))}:" in done.err
+    assert f"(space {space})" in done.out
+    assert versions("list", "--json").json()["versions"][0]["space_id"] == space
+    assert space[:8] in versions("list").out
+    assert space in versions("show", space).out
+
+
 def test_a_folder_that_is_no_model_is_refused(versions, tmp_path):
     (tmp_path / "빈폴더").mkdir()
     done = versions("publish", tmp_path / "빈폴더")

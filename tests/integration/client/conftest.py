@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from munjang.client import AsyncClient, Client, RetryPolicy
+from munjang.encoder.prompting import prompting
 from munjang.errors import MunjangError
 from munjang.testing import FakeEncoder
 from munjang.v1 import (
@@ -90,7 +91,8 @@ class Embedding(embedding_service_pb2_grpc.EmbeddingServiceServicer):
         precision = Precision(
             resources_pb2.Precision.Name(request.options.precision).removeprefix("PRECISION_").lower()
         )
-        tokens = self.encoder.tokenize([text or "x" for text in request.texts], request.options.prompt_name)
+        how = prompting(self.encoder.info, prompt_name=request.options.prompt_name)
+        tokens = self.encoder.tokenize([text or "x" for text in request.texts], how)
         rows = self.encoder.forward(tokens)
         errors = []
         for index, text in enumerate(request.texts):
@@ -100,6 +102,7 @@ class Embedding(embedding_service_pb2_grpc.EmbeddingServiceServicer):
                 errors.append(embedding_service_pb2.TextError(index=index, reason=reason, message="비었음"))
         return embedding_service_pb2.EncodeResponse(
             version=version,
+            space_id="5a" * 16,
             vectors=resources_pb2.Vectors(
                 count=len(rows),
                 dimensions=rows.shape[1],
