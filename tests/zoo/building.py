@@ -25,6 +25,9 @@ WIDTH = 32
 TOKENS = 64
 """The most tokens of a text, if a row does not say otherwise."""
 
+GAIN = 2.0
+"""How much larger a product is than what it multiplies: the last token of a text must differ from the others' last."""
+
 Make = "Callable[[Path], object]"
 """What puts a model into a folder that does not exist yet."""
 
@@ -127,7 +130,7 @@ def shaken(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
             elif "embed" in name or {"wte", "wpe", "shared"} & {*name.split(".")}:
                 weights.copy_(noise)
             else:
-                weights.copy_(noise / weights[0].numel() ** 0.5)
+                weights.copy_(GAIN * noise / weights[0].numel() ** 0.5)
     return model.eval()
 
 

@@ -17,6 +17,7 @@ from sentence_transformers import SentenceTransformer
 
 from munjang.encoder.encode import encode
 from munjang.encoder.model_rules import UNLIMITED_TOKENS
+from munjang.encoder.prompting import prompting
 from munjang.encoder.postprocess import normalized
 from munjang.engine.conversion import ModelConverter
 from munjang.engine.version_loader import VersionLoader
@@ -42,9 +43,6 @@ SAME = 0.9999
 
 FILL = 8
 """How many syllables fill what the last word that fits leaves of the limit."""
-
-DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-"""What `encode_document` looks for."""
 
 TEXTS = (
     "가",
@@ -185,16 +183,11 @@ def _compared(encoder: Encoder, model: SentenceTransformer) -> tuple[float, floa
 
 
 def _together(encoder: Encoder, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
-    return encode(encoder, texts, prompt_name=_prompt_name(encoder, role))
+    return encode(encoder, texts, prompting(encoder.info, role=role))
 
 
 def _alone(encoder: Encoder, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
     return np.concatenate([_together(encoder, [text], role) for text in reversed(texts)])[::-1]
-
-
-def _prompt_name(encoder: Encoder, role: Role) -> str:
-    wanted = ("query",) if role is Role.QUERY else DOCUMENT_PROMPTS
-    return next((name for name in wanted if name in encoder.info.prompts), "")
 
 
 def _long_texts(encoder: Encoder) -> list[str]:

@@ -39,22 +39,16 @@ def projected() -> list[Any]:
     ]
 
 
-LEFT = "padding before the text: decoders are not laid out at the left yet"
-
 ROWS = (
     Row(
         "Qwen3",
         architecture("qwen3", vocabulary.qwen, num_key_value_heads=1, head_dim=16, **LAST),
         like="Qwen/Qwen3-Embedding-0.6B",
-        packed=False,
-        pending=LEFT,
     ),
     Row(
         "Qwen2",
         architecture("qwen2", vocabulary.qwen, num_key_value_heads=1, **LAST),
         like="Alibaba-NLP/gte-Qwen2-1.5B-instruct",
-        packed=False,
-        pending=LEFT,
     ),
     Row(
         "Qwen2, padding behind the text",
@@ -65,22 +59,16 @@ ROWS = (
         "Llama",
         architecture("llama", vocabulary.llama, num_key_value_heads=1, **LAST),
         like="nvidia/llama-embed-nemotron-8b, LLM2Vec",
-        packed=False,
-        pending=LEFT,
     ),
     Row(
         "Mistral",
         architecture("mistral", vocabulary.llama, num_key_value_heads=1, head_dim=16, sliding_window=None, **LAST),
         like="intfloat/e5-mistral-7b-instruct",
-        packed=False,
-        pending=LEFT,
     ),
     Row(
         "Mistral, sliding window",
         architecture("mistral", vocabulary.llama, num_key_value_heads=1, head_dim=16, sliding_window=16, **LAST),
         like="Salesforce/SFR-Embedding-Mistral",
-        packed=False,
-        pending=LEFT,
     ),
     Row(
         "EXAONE 4",
@@ -88,15 +76,11 @@ ROWS = (
             "exaone4", exaone_tokenizer, num_hidden_layers=4, num_key_value_heads=1, sliding_window=16, **LAST
         ),
         like="LGAI-EXAONE/EXAONE-4.0-1.2B",
-        packed=False,
-        pending=LEFT,
     ),
     Row(
         "HyperCLOVA X",
         architecture("hyperclovax", exaone_tokenizer, num_key_value_heads=1, **LAST),
         like="naver-hyperclovax/HyperCLOVAX-SEED-Text-Instruct-0.5B",
-        packed=False,
-        pending=LEFT,
     ),
     Row(
         "Gemma 3, both ways",
@@ -114,8 +98,6 @@ ROWS = (
             use_bidirectional_attention=True,
         ),
         like="google/embeddinggemma-300m",
-        packed=False,
-        pending="masks by layer type are not exported yet",
     ),
     Row(
         "Gemma 2",
@@ -129,15 +111,11 @@ ROWS = (
             **LAST,
         ),
         like="BAAI/bge-multilingual-gemma2",
-        packed=False,
-        pending=LEFT,
     ),
     Row(
         "Gemma",
         architecture("gemma", vocabulary.gemma, num_key_value_heads=1, head_dim=16, **LAST),
         like="google/gemma-2b",
-        packed=False,
-        pending=LEFT,
     ),
     Row(
         "GPT-2",

@@ -181,7 +181,6 @@ ROWS = (
             global_attn_every_n_layers=2,
         ),
         like="Alibaba-NLP/gte-modernbert-base, skt/A.X-Encoder-base",
-        packed=False,
     ),
     Row(
         "EuroBERT",

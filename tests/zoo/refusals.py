@@ -208,13 +208,11 @@ ROWS = (
         "weights of a layer are missing",
         bert(change=weights(without_layer)),
         refused="missing",
-        pending="weights that are missing are made up",
     ),
     Row(
         "weights under other names",
         bert(change=weights(other_names)),
         refused="missing",
-        pending="weights that are missing are made up",
     ),
     Row("weights that are not finite", bert(change=weights(not_finite)), refused="word_embeddings.* not finite"),
     Row("weights of zeros", bert(change=weights(zeros)), refused="all zeros"),
