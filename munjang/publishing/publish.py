@@ -89,8 +89,8 @@ def publish_model(
         progress: told the bytes that were copied since it was last called.
 
     Raises:
-        UnsupportedModel: the folder is no dense model, says its pooling nowhere, asks for code of its own, or makes another
-            vector of a text each time.
+        UnsupportedModel: the folder is no dense model, says its pooling nowhere, asks for code of its own, or makes
+            another vector of a text each time.
         ForbiddenFile: its weights are pickled, and hold more than tensors.
         ModelLoadFailed: it cannot be loaded, lacks weights, or has or makes values that are not finite.
         UnsupportedDimensions: a Matryoshka length that the model does not have.

@@ -1,4 +1,4 @@
-"""Tries every model of the zoo and writes docs/zoo.md: `python -m tests.zoo`, or `python -m tests.zoo NAME…` to print some.
+"""Tries every model of the zoo and writes docs/zoo.md: `python -m tests.zoo`; with names, tries these and prints them.
 
 Takes minutes. `tests/zoo/test_page.py` checks that the page has each row and says what it expects.
 """
@@ -34,7 +34,8 @@ Each row is a tiny model of random weights, made by the classes of transformers 
 of the real models that it is named after. Each was published and loaded as a server loads it, in float32 on a CPU, and
 compared with `encode_query` and `encode_document` of sentence-transformers: alone and together, on Korean, mixed
 scripts, emoji, decomposed Hangul, special tokens written out, a word of 308 letters, and texts at and over the limit.
-The tests do this for every commit; `python -m tests.zoo` writes this page.
+The tests do this for every commit; `python -m tests.zoo` writes this page. Which real models are known by name is in
+[Models](models.md).
 
 - **runtime**: what computes the forward on a CPU. OpenVINO is the faster one, where the model can be converted.
 - **packed**: whether short texts share rows, so that hardly any of a batch is padding.

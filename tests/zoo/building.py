@@ -1,4 +1,4 @@
-"""Tiny models of random weights in the layout of real ones: transformers' own classes, two layers, saved as users have them.
+"""Tiny models of random weights in the layout of real ones: transformers' own classes, saved as users have them.
 
 `architecture` makes most of them; it gives a function that makes the folder, so that a row costs nothing until it is
 tried.

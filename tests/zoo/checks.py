@@ -17,8 +17,8 @@ from sentence_transformers import SentenceTransformer
 
 from munjang.encoder.encode import encode
 from munjang.encoder.model_rules import UNLIMITED_TOKENS
-from munjang.encoder.prompting import prompting
 from munjang.encoder.postprocess import normalized
+from munjang.encoder.prompting import prompting
 from munjang.engine.conversion import ModelConverter
 from munjang.engine.version_loader import VersionLoader
 from munjang.errors import MunjangError

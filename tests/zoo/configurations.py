@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -146,7 +147,7 @@ def dense(*sizes: int, activation: Callable[[], Any] = nn.Tanh) -> Callable[[], 
     """Projections from one size to the next."""
 
     def made() -> list[Any]:
-        pairs = zip(sizes, sizes[1:], strict=False)
+        pairs = pairwise(sizes)
         return [shaken(Dense(left, right, activation_function=activation())) for left, right in pairs]
 
     return made
@@ -205,7 +206,13 @@ ROWS = (
         of_modules(lambda _: [BoW([*vocabulary.words(), "가"])]),
         refused="all zeros",
     ),
-    Row("asymmetric: table of words for queries", of_modules(asymmetric), runtime="torch", packed=False, max_tokens=UNLIMITED_TOKENS),
+    Row(
+        "asymmetric: table of words for queries",
+        of_modules(asymmetric),
+        runtime="torch",
+        packed=False,
+        max_tokens=UNLIMITED_TOKENS,
+    ),
     Row("Router: two transformers", of_modules(two_transformers), runtime="torch", packed=False),
     Row("Router behind the pooling", of_modules(routed_behind), runtime="torch", packed=False),
     Row("truncate_dim", bert(change=rewritten("config_sentence_transformers.json", truncate_dim=16))),

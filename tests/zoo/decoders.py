@@ -141,7 +141,9 @@ ROWS = (
         like="microsoft/Phi-3-mini-4k-instruct",
     ),
     Row("OLMo 2", architecture("olmo2", right_padded, num_key_value_heads=1, **LAST), like="allenai/OLMo-2-0425-1B"),
-    Row("SmolLM3", architecture("smollm3", right_padded, num_key_value_heads=1, **LAST), like="HuggingFaceTB/SmolLM3-3B"),
+    Row(
+        "SmolLM3", architecture("smollm3", right_padded, num_key_value_heads=1, **LAST), like="HuggingFaceTB/SmolLM3-3B"
+    ),
     Row(
         "Granite",
         architecture("granite", right_padded, num_key_value_heads=1, **LAST),

@@ -121,16 +121,12 @@ ROWS = (
     ),
     Row(
         "CamemBERT",
-        architecture(
-            "camembert", vocabulary.camembert, max_position_embeddings=BEHIND_PADDING, type_vocab_size=1
-        ),
+        architecture("camembert", vocabulary.camembert, max_position_embeddings=BEHIND_PADDING, type_vocab_size=1),
         like="dangvantuan/sentence-camembert-base",
     ),
     Row(
         "data2vec text",
-        architecture(
-            "data2vec-text", vocabulary.roberta, max_position_embeddings=BEHIND_PADDING, type_vocab_size=1
-        ),
+        architecture("data2vec-text", vocabulary.roberta, max_position_embeddings=BEHIND_PADDING, type_vocab_size=1),
         like="facebook/data2vec-text-base",
     ),
     Row(

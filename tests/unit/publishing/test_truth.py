@@ -121,7 +121,7 @@ def test_a_runtime_that_cannot_run_texts_alone_is_refused(mixer):
 
 def test_a_model_that_changes_with_what_ran_before_is_refused(tmp_path):
     architecture("big_bird", attention_type="block_sparse", block_size=4, num_random_blocks=1)(tmp_path / "model")
-    with pytest.raises(UnsupportedModel, match="is another one after other texts .*also if each text runs alone"):
+    with pytest.raises(UnsupportedModel, match=r"is another one after other texts .*also if each text runs alone"):
         describe(tmp_path / "model")
 
 
