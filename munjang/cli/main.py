@@ -18,6 +18,7 @@ from munjang.cli.encode import encode
 from munjang.cli.health import health
 from munjang.cli.options import read_settings
 from munjang.cli.programs import shell_command
+from munjang.cli.rerank import rerank
 from munjang.cli.similarity import similarity
 from munjang.cli.up import up
 from munjang.errors import MunjangError, ServerUnreachable
@@ -38,6 +39,7 @@ app.command()(up)
 app.command()(demo)
 app.command()(encode)
 app.command()(similarity)
+app.command()(rerank)
 app.command()(health)
 app.add_typer(versions.app, name="versions")
 app.add_typer(models.app, name="models")

@@ -16,13 +16,19 @@ from munjang.cli.options import read_settings
 from munjang.cli.programs import shell_command
 from munjang.client import AliasInfo, VersionInfo
 from munjang.errors import InvalidOption, MunjangError, RegistryError
-from munjang.registry import DEFAULT, AliasRecord, Manifest, Registry
+from munjang.registry import DEFAULT, DEFAULT_OF, AliasRecord, Manifest, Registry
 from munjang.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, publish, promote, roll back, verify and remove model versions.")
 
 Name = Annotated[str, typer.Argument(help="A version number, a space id or an alias.")]
 Alias = Annotated[str, typer.Option(help="The alias to move.")]
+OwnAlias = Annotated[
+    str,
+    typer.Option(
+        help="The alias to move. Default: stable for a dense model, rerank for a cross-encoder.", show_default=False
+    ),
+]
 
 MEBIBYTE = 1 << 20
 
@@ -96,7 +102,7 @@ def publish(
     default_prompt: Annotated[str, typer.Option(help="The prompt of texts that ask for none, by name.")] = "",
     max_tokens: Annotated[int, typer.Option(help="The most tokens of a text. Default: what the files say.", min=0)] = 0,
     promote: Annotated[bool, typer.Option("--promote", help="Point the alias at it at once.")] = False,
-    alias: Alias = DEFAULT,
+    alias: OwnAlias = "",
     base_model: Annotated[str, typer.Option(help="What it was made from, for the record.")] = "",
     recipe: Annotated[str, typer.Option(help="How it was made, for the record.")] = "",
     registry: options.RegistryUrl = "",
@@ -135,6 +141,7 @@ def publish(
             tell=console.note,
             progress=advance,
         ).manifest
+    alias = alias or DEFAULT_OF[manifest.kind]
     if promote:
         found.promote(alias, manifest.version, _who())
     same = [version for version in found.in_space(manifest.space_id) if version != manifest.version]
@@ -172,7 +179,7 @@ def _named_prompts(given: Sequence[str]) -> dict[str, str]:
 def promote(
     name: Name,
     *,
-    alias: Alias = DEFAULT,
+    alias: OwnAlias = "",
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
 ) -> None:
@@ -184,7 +191,9 @@ def promote(
       munjang versions promote 8 --alias canary
     """
     found = _open(registry)
-    _print_alias(alias, found.promote(alias, found.resolve(name), _who()), as_json=as_json)
+    version = found.resolve(name)
+    alias = alias or DEFAULT_OF[found.manifest(version).kind]
+    _print_alias(alias, found.promote(alias, version, _who()), as_json=as_json)
 
 
 @app.command()
@@ -328,6 +337,7 @@ class Listing:
             "aliases",
             "space",
             "published",
+            "kind",
             "dimensions",
             "tokens",
             "MiB",
@@ -430,6 +440,7 @@ def _cells(manifest: Manifest, aliases: Sequence[str]) -> list[str]:
         ", ".join(aliases),
         manifest.space_id[:SPACE_DIGITS],
         f"{manifest.created_at:%Y-%m-%d %H:%M}",
+        str(manifest.kind),
         str(manifest.dimensions),
         str(manifest.max_tokens),
         f"{manifest.size_bytes / MEBIBYTE:.0f}",

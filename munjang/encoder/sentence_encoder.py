@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from munjang.encoder.prompting import prompting
+from munjang.errors import WrongKind
+from munjang.kinds import ModelKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +54,7 @@ class LoadOptions:
         converter: makes an export that is missing, so that this process needs no torch; None: this process does.
         alone: run each text by itself, without padding, for a model whose vectors depend on the texts beside them.
             Torch does that, by the library's own preprocessing.
+        kind: what the folder holds, as its manifest says.
     """
 
     device: str = "auto"
@@ -64,6 +67,7 @@ class LoadOptions:
     interactive: bool = False
     converter: Converter | None = None
     alone: bool = False
+    kind: ModelKind = ModelKind.DENSE
 
 
 class Forward(Protocol):
@@ -106,10 +110,18 @@ class SentenceEncoder:
     _forward: Forward | None
     _tidy: Callable[[], None] | None = None
     token_limits: Mapping[str, int] = field(default_factory=dict)
+    _tokenize_pairs: Callable[[Sequence[tuple[str, str]]], list[Tokens]] | None = None
 
     def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         """See `Encoder.tokenize`."""
         return self._tokenize(texts, how or prompting(self.info))
+
+    def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """See `Encoder.tokenize_pairs`."""
+        if self._tokenize_pairs is None or self.info.kind is not ModelKind.CROSS_ENCODER:
+            msg = "this is a dense model, which makes a vector of each text; pairs are scored by cross-encoders"
+            raise WrongKind(msg)
+        return self._tokenize_pairs(pairs)
 
     @property
     def streams(self) -> int:

@@ -21,6 +21,7 @@ from munjang import errors
 from munjang.child_process import ChildProcess
 from munjang.encoder.load import ComputeType, LoadOptions
 from munjang.errors import ConfigurationError, ModelError, ModelLoadFailed, MunjangError, UnsupportedModel
+from munjang.kinds import ModelKind
 from munjang.settings import Settings
 from munjang.telemetry import setup_logging
 
@@ -52,6 +53,7 @@ class ConversionRequest(BaseModel):
     exports_kept: int
     compute_type: ComputeType
     threads: int
+    kind: ModelKind = ModelKind.DENSE
     gently: bool
 
     @classmethod
@@ -70,6 +72,7 @@ class ConversionRequest(BaseModel):
             exports_kept=options.exports_kept,
             compute_type=options.compute_type,
             threads=1 if gently else options.threads,
+            kind=options.kind,
             gently=gently,
         )
 
@@ -81,6 +84,7 @@ class ConversionRequest(BaseModel):
             threads=self.threads,
             export=self.export,
             exports_kept=self.exports_kept,
+            kind=self.kind,
         )
 
 

@@ -22,9 +22,10 @@ from munjang.encoder.encode import DEFAULT_BUDGET
 from munjang.encoder.load import LoadOptions, computes_in_bfloat16, load_encoder, runs_on_cpu
 from munjang.engine.contract import VersionState
 from munjang.engine.conversion import ModelConverter
-from munjang.engine.preflight import LEAST_COSINE, probe, warm
+from munjang.engine.preflight import LEAST_AGREEMENT, LEAST_COSINE, probe, warm
 from munjang.engine.throttled_encoder import BUDGET, ThrottledEncoder
 from munjang.errors import ModelError, ProbeMismatch, UnsupportedModel
+from munjang.kinds import ModelKind
 from munjang.registry import fetch
 
 if TYPE_CHECKING:
@@ -167,12 +168,14 @@ class VersionLoader:
             interactive=self._interactive,
             converter=convert,
             alone=manifest.alone,
+            kind=manifest.kind,
         )
         too_far = attempt.export / "bfloat16-is-too-far"
         if settings.compute_type != "auto":
             return self._probed(folder, manifest, attempt, options)
         try:
-            if computes_in_bfloat16(options) and not too_far.exists():
+            exact = manifest.kind is ModelKind.CROSS_ENCODER  # a score in bfloat16 has three digits
+            if not exact and computes_in_bfloat16(options) and not too_far.exists():
                 fast = replace(options, compute_type="bfloat16", runtime="openvino")
                 return self._probed(folder, manifest, attempt, fast, LEAST_COSINE["float32"])
             if not runs_on_cpu(options):
@@ -195,16 +198,18 @@ class VersionLoader:
             limits = (manifest.version, manifest.max_tokens, encoder.info.max_tokens)
             _log.warning("version %d was published for texts of %d tokens; it has positions for %d", *limits)
         try:
-            least = LEAST_COSINE[encoder.compute_type] if least is None else least
+            if least is None:
+                scores = manifest.kind is ModelKind.CROSS_ENCODER
+                least = (LEAST_AGREEMENT if scores else LEAST_COSINE)[encoder.compute_type]
             throttled, budget = self._throttled(encoder, DEFAULT_BUDGET)
             attempt.wrong = encoder.runtime != "torch"  # until its vectors were found right
-            cosine = probe(throttled, manifest, least=least, budget=budget)
+            near = probe(throttled, manifest, least=least, budget=budget)
             attempt.wrong = False
         except BaseException:
             encoder.close()
             raise
-        told = (manifest.version, encoder.runtime, encoder.compute_type, cosine)
-        _log.info("version %d runs by %s in %s: cosine to its recorded vectors at least %.5f", *told)
+        told = (manifest.version, encoder.runtime, encoder.compute_type, near)
+        _log.info("version %d runs by %s in %s: likeness to what was recorded at least %.5f", *told)
         return encoder
 
 

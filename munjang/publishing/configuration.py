@@ -82,6 +82,18 @@ def complete(
     _write_truncation(stage, tell)
 
 
+def complete_cross_encoder(stage: Path, name: str, options: Options) -> None:
+    """Write the limit that the options name into a staged folder of a cross-encoder; it says all else itself.
+
+    Raises:
+        UnsupportedModel: the options name a pooling or prompts.
+    """
+    if options.pooling or options.prompts or options.default_prompt:
+        msg = f"{name} is a cross-encoder: leave out --pooling, --prompts and --default-prompt, which dense models have"
+        raise UnsupportedModel(msg, field="pooling" if options.pooling else "prompts")
+    _write_limit(stage, options.max_tokens)
+
+
 def _is_plain(stage: Path) -> bool:
     """Whether nothing in the folder makes one vector of a text: no modules, or a transformer alone."""
     modules = read_json(stage / MODULES)

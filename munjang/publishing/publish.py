@@ -12,12 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from munjang.errors import RegistryError, UnsupportedDimensions, VersionNotFound
+from munjang.kinds import ModelKind
 from munjang.publishing.adapter import merge_adapter
 from munjang.publishing.catalogue import find_entry
-from munjang.publishing.configuration import Options, complete
+from munjang.publishing.configuration import Options, complete, complete_cross_encoder
 from munjang.publishing.describe import describe
+from munjang.publishing.kind import kind_of
 from munjang.publishing.pickles import convert_pickled
-from munjang.publishing.safety import check_code, check_fetched, check_finite, check_folder, check_kind, check_pickled
+from munjang.publishing.safety import check_code, check_fetched, check_finite, check_folder, check_pickled
 from munjang.publishing.source import find_source
 from munjang.publishing.staging import staged
 from munjang.publishing.weights import check_weights
@@ -159,14 +161,17 @@ def _publish(  # noqa: PLR0917 - one caller each for folders and for models by n
     tell("checking the files")
     check_fetched(folder)
     check_pickled(folder, convertible=True)
-    check_kind(folder)
+    kind = kind_of(folder)
     check_code(folder)
     with staged(folder) as stage:
         converted = convert_pickled(folder, stage.folder, tell=tell)
         if left_out := [name for name in stage.left_out if name not in converted]:
             tell(f"left out: {', '.join(left_out)}")
         merge_adapter(stage.folder, tell=tell)
-        complete(stage.folder, name, options, entry, tell=tell)
+        if kind is ModelKind.DENSE:
+            complete(stage.folder, name, options, entry, tell=tell)
+        else:
+            complete_cross_encoder(stage.folder, name, options)
         check_folder(stage.folder)
         check_finite(stage.folder)
         known = _same_files(registry, stage.folder) if reuse else None

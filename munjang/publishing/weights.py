@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from munjang.errors import ModelLoadFailed
 from munjang.korean import SENTENCES
+from munjang.publishing.kind import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +25,7 @@ SHOWN = 3
 
 
 def check_weights(folder: Path) -> None:
-    """Refuse a sentence-transformers folder whose vectors depend on parameters that its files do not hold.
+    """Refuse a folder whose vectors or scores depend on parameters that its files do not hold.
 
     Raises:
         ModelLoadFailed: they do, or the model cannot be loaded.
@@ -35,8 +36,9 @@ def check_weights(folder: Path) -> None:
         msg = "there are no weights in the folder: no model.safetensors, nor parts of it (an unfinished download?)"
         raise ModelLoadFailed(msg)
     from munjang.encoder.torch_runtime.load import load_model  # noqa: PLC0415 - the same
+    from munjang.encoder.torch_runtime.pipeline import agreement  # noqa: PLC0415 - the same
 
-    model = load_model(folder, torch.device("cpu"), torch.float32)
+    model = load_model(folder, torch.device("cpu"), torch.float32, kind_of(folder))
     missing = dict(_made_up(model))
     if not missing:
         return
@@ -44,7 +46,7 @@ def check_weights(folder: Path) -> None:
         first, second = (_vectors(model, missing.values(), seed) for seed in (1, 2))
     except (RuntimeError, IndexError, ValueError, KeyError):  # describing the model says what is wrong with it
         return
-    if torch.cosine_similarity(first, second).min() >= SAME:
+    if agreement(first, second) >= SAME:
         return
     names = ", ".join(list(missing)[:SHOWN]) + (f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else "")
     held = list(_held(folder))
@@ -59,13 +61,18 @@ def check_weights(folder: Path) -> None:
 
 
 def _vectors(model: Any, parameters: Iterable[Any], seed: int) -> Any:
-    """Vectors of a few texts, with parameters filled at random from a seed."""
+    """Vectors of a few texts, or scores [pairs, 1], with parameters filled at random from a seed."""
     import torch  # noqa: PLC0415 - heavy
+    from sentence_transformers import CrossEncoder  # noqa: PLC0415 - heavy
 
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in parameters:
             parameter.normal_(generator=generator)
+    if isinstance(model, CrossEncoder):
+        pairs = list(zip(SENTENCES[:4], SENTENCES[4:8], strict=True))
+        raw = {"activation_fn": torch.nn.Identity(), "convert_to_tensor": True, "show_progress_bar": False}
+        return model.predict(pairs, **raw).reshape(-1, 1)
     return model.encode(list(SENTENCES[:4]), convert_to_tensor=True, show_progress_bar=False)
 
 

@@ -89,9 +89,10 @@ class ServerSettings(BatchSettings):
         "it for clients with a name wired in.",
     )
     aliases: str = Field(
-        default="stable",
-        description="The aliases to serve, separated by commas. Add one (stable,canary) to have its version loaded "
-        "too.",
+        default="stable,rerank",
+        description="The aliases to serve, separated by commas; one that names nothing costs nothing. Add one "
+        "(stable,rerank,canary) to have its version loaded too. The server is ready when the first is served: put "
+        "rerank first, or alone, where there is only a cross-encoder.",
     )
     keep_previous: bool = Field(
         default=True,

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 bert = partial(architecture, "bert")
 
-NOT_DENSE = "cross-encoders are not published yet"
-
 
 def cross_encoder(model_type: str, tokenizer: Callable[[], Any], **config: Any) -> Make:
     """One score of a pair of texts."""
@@ -155,22 +153,18 @@ ROWS = (
         cross_encoder("bert", vocabulary.wordpiece),
         like="cross-encoder/ms-marco-MiniLM-L6-v2",
         kind=ModelKind.CROSS_ENCODER,
-        pending=NOT_DENSE,
     ),
     Row(
         "cross-encoder: XLM-RoBERTa",
         cross_encoder("xlm-roberta", vocabulary.xlm_roberta, max_position_embeddings=TOKENS + 2),
         like="BAAI/bge-reranker-v2-m3, dragonkue/bge-reranker-v2-m3-ko",
         kind=ModelKind.CROSS_ENCODER,
-        pending=NOT_DENSE,
     ),
     Row(
         "cross-encoder: ModernBERT",
         cross_encoder("modernbert", vocabulary.modernbert, local_attention=16),
         like="Alibaba-NLP/gte-reranker-modernbert-base",
         kind=ModelKind.CROSS_ENCODER,
-        packed=False,
-        pending=NOT_DENSE,
     ),
     Row("SPLADE", splade, like="naver/splade-v3", refused="a sparse model .SPLADE."),
     Row("ColBERT", colbert, like="lightonai/GTE-ModernColBERT-v1", refused="a multi-vector model .ColBERT."),

@@ -27,6 +27,7 @@ from transformers.masking_utils import eager_mask, sdpa_mask
 from munjang.encoder.contract import Tokens
 from munjang.encoder.model_inputs import arrays
 from munjang.encoder.sequence_packing import Frame
+from munjang.encoder.torch_runtime.cross_encoder import Head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,6 +65,7 @@ class Pipeline(torch.nn.Module):
         self.transformer = modules[0].model
         self.rest = torch.nn.ModuleList(module.float() for module in modules[1:])
         self._attention = attention
+        self._has_head = any(isinstance(module, Head) for module in self.rest)
         self._has_kinds = hasattr(getattr(self.transformer, "embeddings", None), "token_type_embeddings")
 
     def forward(  # noqa: PLR0917 - tracing hands the inputs over by place
@@ -87,6 +89,8 @@ class Pipeline(torch.nn.Module):
             hidden = self.transformer(**given).last_hidden_state
         tokens = hidden.reshape(-1, hidden.shape[-1])[index].float()
         features = {"token_embeddings": tokens, "attention_mask": mask}
+        if self._has_head:
+            features["input_ids"] = input_ids.reshape(-1)[index]
         for module in self.rest:
             features = module(features)
         vectors: torch.Tensor = features["sentence_embedding"]
@@ -160,9 +164,9 @@ def find_packing(modules: Sequence[Any], rules: Rules, attention: Attention) -> 
             found = _vectors(modules, row, texts, tried, attention)
         except Exception:  # noqa: BLE001, S112 - whatever an architecture says of such a row, it is a no
             continue
-        cosine = least_cosine(expected, found)
-        if cosine >= nearest:
-            best, nearest = tried, cosine
+        near = agreement(expected, found)
+        if near >= nearest:
+            best, nearest = tried, near
     return best
 
 
@@ -191,6 +195,16 @@ def alone(modules: Sequence[Any], texts: Sequence[Tokens], rules: Rules) -> torc
 def least_cosine(left: torch.Tensor, right: torch.Tensor) -> float:
     """Between vectors row by row; NaN where there is one."""
     return float(torch.nn.functional.cosine_similarity(left, right).min())
+
+
+def agreement(left: torch.Tensor, right: torch.Tensor) -> float:
+    """Between vectors the least cosine; between scores [texts, 1], which have no angle, 1 less the largest difference.
+
+    The difference is relative to the largest score where that is above 1.
+    """
+    if left.shape[1] > 1:
+        return least_cosine(left, right)
+    return float(1 - (left - right).abs().max() / left.abs().max().clamp(min=1.0))
 
 
 def _window(config: Any) -> int:

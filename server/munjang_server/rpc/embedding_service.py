@@ -124,7 +124,7 @@ class Encode:
         texts = list(request.texts)
         options = output_options(wanted)
         truncate = truncates(wanted.truncation, "options.truncation")
-        part = TextList("texts", texts, PromptRequest.of_options(wanted), unreadable)
+        part = TextList("texts", texts, PromptRequest.of_options(wanted), errors=unreadable)
         with pipeline.lease(wanted.version, "options.version", call, len(texts)) as lease:
             info = lease.encoder.info
             options.check(info)

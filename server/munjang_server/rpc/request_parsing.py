@@ -136,7 +136,9 @@ class Parser(Generic[M]):
             raise MessageTooLarge(msg)
         most = self._max_texts + SPARE_FIELDS
         if len(raw) > SMALL_BYTES and fields_exceed(raw, self._descriptor, most):
-            msg = f"the message has more than {most} fields; this server takes up to {self._max_texts} texts in one call"
+            msg = (
+                f"the message has more than {most} fields; this server takes up to {self._max_texts} texts in one call"
+            )
             raise TooManyTexts(msg, field="texts")
         try:
             return self._kind.FromString(raw), NO_ERRORS

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import message_factory
 
-from munjang.v1 import embedding_service_pb2, job_service_pb2, model_service_pb2
+from munjang.v1 import embedding_service_pb2, job_service_pb2, model_service_pb2, rerank_service_pb2
 from munjang_server.embedding_cache import CachedEncoder, CacheMetrics, VectorCache
 from munjang_server.metrics import RequestMetrics
-from munjang_server.rpc import embedding_service, model_service
+from munjang_server.rpc import embedding_service, model_service, rerank_service
 from munjang_server.rpc.calls import Calls, Door, Rpc
 from munjang_server.rpc.embedding_service import Encode, EncodeStream, Similarity
 from munjang_server.rpc.encode_pipeline import EncodePipeline
@@ -18,6 +18,7 @@ from munjang_server.rpc.health_service import HealthService
 from munjang_server.rpc.job_service import JobService
 from munjang_server.rpc.model_service import ModelService
 from munjang_server.rpc.request_parsing import Parser
+from munjang_server.rpc.rerank_service import Rerank
 from munjang_server.security.authentication import Permission
 from munjang_server.tokenizer_pool import TokenizerPool
 
@@ -36,11 +37,12 @@ if TYPE_CHECKING:
     from munjang_server.security.authentication import Authenticator
 
 ADMIN_METHODS = frozenset({"PromoteVersion", "RollbackAlias", "SubmitJob", "CancelJob"})
-ENCODING_METHODS = ("Encode", "EncodeStream", "Similarity")
+ENCODING_METHODS = ("Encode", "EncodeStream", "Similarity", "Rerank")
 SERVICES = (
     embedding_service_pb2.DESCRIPTOR.services_by_name["EmbeddingService"],
     job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
     model_service_pb2.DESCRIPTOR.services_by_name["ModelService"],
+    rerank_service_pb2.DESCRIPTOR.services_by_name["RerankService"],
 )
 """The methods that are served are those that have a handler, see `Services`."""
 
@@ -107,9 +109,8 @@ class Services:
             log_all=settings.log_level == "debug",
             tracer=tracer,
         )
-        self.health = HealthService(
-            [embedding_service.SERVICE, model_service.SERVICE], self._not_ready_reason, self._alive
-        )
+        names = [embedding_service.SERVICE, model_service.SERVICE, rerank_service.SERVICE]
+        self.health = HealthService(names, self._not_ready_reason, self._alive)
         self._cache = VectorCache(settings.embedding_cache_mb * MEGABYTE)
         cache_metrics = CacheMetrics(registry, self._cache)
         self._pool = TokenizerPool(settings.tokenize_threads)
@@ -162,7 +163,11 @@ class Services:
     def _add_handlers(self, admin: AliasAdmin | None) -> None:
         settings, models = self.settings, self.models
         jobs = JobService(settings.redis_url, self.calls.draining, settings.max_message_bytes)
-        of_bytes: dict[str, UnaryHandler] = {"Encode": self.encode, "Similarity": self.similarity}
+        of_bytes: dict[str, UnaryHandler] = {
+            "Encode": self.encode,
+            "Similarity": self.similarity,
+            "Rerank": Rerank(self.pipeline),
+        }
         of_messages: dict[str, Callable[..., Any]] = {
             "ListVersions": models.list_versions,
             "GetVersion": models.get_version,

@@ -116,7 +116,14 @@ def test_counting_fields_of_any_bytes_ends(raw):
 
 
 @pytest.mark.parametrize(
-    "raw", [b"\x0a\x00" * 50_000, b"\x0a\x01a" * 50_000, b"\x98\x06\x01" * 50_000, b"\x9d\x06aaaa" * 50_000, b"\x93\x06" * 50_000]
+    "raw",
+    [
+        b"\x0a\x00" * 50_000,
+        b"\x0a\x01a" * 50_000,
+        b"\x98\x06\x01" * 50_000,
+        b"\x9d\x06aaaa" * 50_000,
+        b"\x93\x06" * 50_000,
+    ],
 )
 def test_a_message_of_very_many_fields_is_refused_before_it_is_parsed(raw, monkeypatch):
     monkeypatch.setattr(pb2.EncodeRequest, "FromString", pytest.fail, raising=False)
