@@ -167,6 +167,7 @@ class VersionLoader:
             exports_kept=settings.cache_versions,
             interactive=self._interactive,
             converter=convert,
+            alone=manifest.alone,
             kind=manifest.kind,
         )
         too_far = attempt.export / "bfloat16-is-too-far"
