@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from munjang.encoder.prompting import prompting
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Cancellation, ModelInfo, Tokens
+    from munjang.encoder.contract import Cancellation, ModelInfo, Prompting, Tokens
 
 ComputeType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Runtime = Literal["auto", "torch", "openvino"]
@@ -97,14 +99,14 @@ class SentenceEncoder:
     runtime: str
     compute_type: str
     on_cpu: bool
-    _tokenize: Callable[[Sequence[str], str], list[Tokens]]
+    _tokenize: Callable[[Sequence[str], Prompting], list[Tokens]]
     _forward: Forward | None
     _tidy: Callable[[], None] | None = None
     token_limits: Mapping[str, int] = field(default_factory=dict)
 
-    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         """See `Encoder.tokenize`."""
-        return self._tokenize(texts, prompt_name)
+        return self._tokenize(texts, how or prompting(self.info))
 
     @property
     def streams(self) -> int:

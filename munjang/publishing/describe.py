@@ -14,8 +14,9 @@ import numpy as np
 from munjang.encoder.encode import LONGEST_AT_LOAD, check_vector, encode, forward_all, longest_text
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
-from munjang.encoder.tokenizer import prompt_names
+from munjang.encoder.prompting import prompting, promptings
 from munjang.errors import ModelLoadFailed, UnsupportedModel
+from munjang.kinds import Role
 from munjang.korean import PROBES, SENTENCES
 from munjang.registry.layout import Description, Probe
 
@@ -86,10 +87,11 @@ def _describe(encoder: SentenceEncoder) -> Description:
 def calibrate(encoder: Encoder) -> float:
     """The value of one int8 step for normalised vectors of this model; 0 if all are zeros.
 
-    The prompts take turns, so a model with many does not run longer than one with none.
+    The prompts and roles take turns, so a model with many does not run longer than one with none.
     """
-    names = prompt_names(encoder.info.prompts)
-    tokens = [encoder.tokenize([text], names[turn % len(names)])[0] for turn, text in enumerate(SENTENCES)]
+    info = encoder.info
+    ways = [*promptings(info.prompts), *(prompting(info, role=role) for role in Role)]
+    tokens = [encoder.tokenize([text], ways[turn % len(ways)])[0] for turn, text in enumerate(SENTENCES)]
     return step_of(forward_all(encoder, tokens))
 
 

@@ -30,8 +30,10 @@ _AS_THEY_ARE = ("tokenizer.json", "vocab.json")
 """JSON files of a tokenizer, megabytes long, whose every byte counts."""
 
 _SAYS_NOTHING = frozenset(
-    ("_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "__version__", "architectures")
-    + ("dtype", "torch_dtype")  # the engine chooses the number format; the weights hold their own
+    (
+        *("_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "__version__", "architectures"),
+        *("dtype", "torch_dtype"),  # the engine chooses the number format; the weights hold their own
+    )
 )
 """Keys of a configuration that decide no vector, at any depth."""
 

@@ -37,6 +37,7 @@ class Tracing:
             "rpc.grpc.status_code": code.value[0],
             "munjang.request_id": call.request_id,
             "munjang.version": call.version,
+            "munjang.space_id": call.space_id,
             "munjang.texts": call.texts,
         }
         span = self._tracer.start_span(

@@ -17,7 +17,8 @@ from munjang.bulk import ERRORS, MANIFEST
 from munjang.bulk.job import JobState
 from munjang.encoder.contract import ModelInfo
 from munjang.encoder.postprocess import OutputOptions
-from munjang.errors import JobConflict, UnknownPrompt
+from munjang.encoder.prompting import prompting
+from munjang.errors import JobConflict
 from munjang.vectors import Precision
 from munjang_worker.finalize_job import check_shards, load_manifest
 from munjang_worker.job_store import Claim
@@ -153,10 +154,7 @@ def check_options(spec: JobSpec, manifest: Manifest) -> None:
     """
     info = ModelInfo(manifest.dimensions, manifest.max_tokens, int8_scale=manifest.int8_scale)
     OutputOptions(spec.dimensions, spec.normalize, spec.precision).check(info)
-    if spec.prompt_name and spec.prompt_name not in manifest.prompts:
-        known = ", ".join(sorted(manifest.prompts)) or "none"
-        msg = f"version {manifest.version} has no prompt {spec.prompt_name!r}; it has: {known}"
-        raise UnknownPrompt(msg, field="prompt_name")
+    prompting(manifest, prompt_name=spec.prompt_name)
 
 
 def model_digest(manifest: Manifest) -> str:

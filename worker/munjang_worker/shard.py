@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from munjang.bulk.job import ShardProgress
 from munjang.encoder.postprocess import packed
+from munjang.encoder.prompting import prompting
 from munjang.errors import InvalidJob, MunjangError
 from munjang.vectors import unpack
 from munjang_worker.column_types import json_value
@@ -145,7 +146,10 @@ class ShardJob:
         report(self.counts)
         spec = self._plan.spec
         tokenizer = BlockTokenizer(
-            encoder=encoder, prompt_name=spec.prompt_name, cut=spec.truncation == "end", max_chars=max_chars
+            encoder=encoder,
+            how=prompting(encoder.info, prompt_name=spec.prompt_name),
+            cut=spec.truncation == "end",
+            max_chars=max_chars,
         )
         names = part_names(spec.format, self._number, len(self._plan.shards))
         with ExitStack() as stack:

@@ -15,7 +15,7 @@ import numpy as np
 from munjang.encoder.contract import Tokens
 from munjang.encoder.tokenizer import in_pieces
 from munjang.errors import DeadlineExceeded, MunjangError, TryLater, VersionNotFound
-from munjang_server.rpc.request_parsing import NO_ERRORS, check_prompt, raise_first, text_errors, token_errors
+from munjang_server.rpc.request_parsing import NO_ERRORS, raise_first, text_errors, token_errors
 from munjang_server.scheduling.api import Work
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from munjang.settings import ServerSettings
     from munjang_server.metrics import RequestMetrics
     from munjang_server.rpc.interceptor import Call
+    from munjang_server.rpc.request_parsing import PromptRequest
     from munjang_server.scheduling.api import Encoded, Encodes, Lane
     from munjang_server.security.authentication import RateLimiter
     from munjang_server.tokenizer_pool import TokenizerPool
@@ -51,8 +52,7 @@ class TextList:
     Attributes:
         field: its name in the request, for errors.
         texts: the texts.
-        prompt: the prompt's name, or "".
-        prompt_field: the name of the prompt's field, for errors.
+        asked: the prompt and role that the request gives them.
         errors: why a text is refused or failed, by index.
         tokens: by text; None where it is refused.
         rows: raw vectors float32 [n, D]; zeros where `errors` says why.
@@ -60,8 +60,7 @@ class TextList:
 
     field: str
     texts: Sequence[str]
-    prompt: str
-    prompt_field: str
+    asked: PromptRequest
     errors: Mapping[int, MunjangError] = dataclasses.field(default_factory=dict)
     tokens: Sequence[Tokens | None] = ()
     rows: NDArray[np.float32] = dataclasses.field(init=False)
@@ -117,7 +116,7 @@ class EncodePipeline:
         except MunjangError as error:
             error.field = field
             raise
-        call.version = lease.version
+        call.version, call.space_id = lease.version, lease.space_id
         return lease
 
     async def tokenize(
@@ -126,13 +125,15 @@ class EncodePipeline:
         """Check and tokenise one list, on the event loop if it is short.
 
         Raises:
-            InvalidRequest: a text is refused and `partial` is False, or the prompt is unknown.
+            InvalidRequest: a text is refused and `partial` is False, or the prompt is.
             TryLater, DeadlineExceeded: it would be refused however short its texts are.
         """
         encoder, texts = lease.encoder, part.texts
-        check_prompt(part.prompt, encoder.info, part.prompt_field)
+        settings, asked = self.settings, part.asked
+        asked.check_size(len(texts), settings.max_text_chars, settings.max_message_bytes)
+        how = asked.resolve(encoder.info)
         start = time.perf_counter()
-        errors = text_errors(texts, part.field, self.settings.max_text_chars)
+        errors = text_errors(texts, part.field, settings.max_text_chars, asked.prompt or "")
         errors.update(part.errors)
         if errors:
             if not partial:
@@ -141,12 +142,12 @@ class EncodePipeline:
         if len(texts) >= MIN_TEXTS_TO_CHECK:
             outline = [_ONE_TOKEN] * len(texts)
             self._scheduler.check_hopeless(Work(lease, outline, call.caller.name, lane, call.deadline))
-        if sum(map(len, texts)) <= self.settings.inline_chars:
-            tokens = encoder.tokenize(texts, part.prompt)
+        if sum(map(len, texts)) + len(how.prompt) * len(texts) <= settings.inline_chars:
+            tokens = encoder.tokenize(texts, how)
         else:
             tokens = []
-            for piece in in_pieces(texts):  # where the caller goes, or the deadline passes, the others are left undone
-                tokens += await self._pool.run(lease, encoder.tokenize, piece, part.prompt)
+            for piece in in_pieces(texts, how.prompt):  # where the caller goes, the others are left undone
+                tokens += await self._pool.run(lease, encoder.tokenize, piece, how)
         call.span("tokenize", start, time.perf_counter())
         part.tokens = _placed(tokens, errors, len(part.texts)) if errors else tokens
         late = token_errors(part.tokens, part.field, encoder.info.max_tokens, truncate=truncate)

@@ -65,6 +65,7 @@ class Call:
         caller: who calls, once authenticated.
         spans: its steps by name, start and end in `time.perf_counter()`; None where calls are not traced.
         version: the version that answered, 0 before it is known.
+        space_id: its space, "" before it is known.
         texts: how many texts it has.
     """
 
@@ -78,12 +79,15 @@ class Call:
     caller: Caller = ANONYMOUS
     spans: list[tuple[str, float, float]] | None = None
     version: int = 0
+    space_id: str = ""
     texts: int = 0
 
     def message(self, deadline: float) -> Call:
         """One message of this stream, with its own records."""
         spans: list[tuple[str, float, float]] | None = None if self.spans is None else []
-        return replace(self, deadline=deadline, started=time.perf_counter(), spans=spans, version=0, texts=0)
+        return replace(
+            self, deadline=deadline, started=time.perf_counter(), spans=spans, version=0, space_id="", texts=0
+        )
 
     async def write(self, reply: bytes) -> None:
         """Write to a stream. If that fails, the client has gone, and the call is about to be cancelled."""
@@ -233,6 +237,7 @@ class Interceptor:
                 caller=call.caller.name,
                 request_id=call.request_id,
                 version=call.version,
+                space_id=call.space_id,
                 texts=call.texts,
             )
         if self._tracer is not None:

@@ -72,6 +72,7 @@ class GrpcServer:
         authenticator: identifies callers.
         registry: where its metrics are registered.
         admin: moves aliases; without it those methods are not served.
+        registry_id: the id of the registry that the versions come from; "" while it is not known.
         not_ready_reason: says in words what the engine waits for; "" if it can answer.
         tracer: called when a call has ended, or None.
     """
@@ -85,6 +86,7 @@ class GrpcServer:
         authenticator: Authenticator,
         registry: CollectorRegistry,
         admin: AliasAdmin | None = None,
+        registry_id: Callable[[], str] = str,
         not_ready_reason: Callable[[], str] | None = None,
         tracer: Tracer | None = None,
     ) -> None:
@@ -107,7 +109,7 @@ class GrpcServer:
         self._cache_metrics = CacheMetrics(registry, self._cache)
         self._pool = TokenizerPool(settings.tokenize_threads)
         self._server = grpc.aio.server(options=_options(settings))
-        self._add_services(admin)
+        self._add_services(admin, registry_id)
         self._health_poll: asyncio.Task[None] | None = None
 
     def expect(self, version: int) -> None:
@@ -161,14 +163,14 @@ class GrpcServer:
     def _not_ready_reason(self) -> str:
         return self._engine_not_ready_reason() if self._scheduler.healthy else "the engine is stuck or failing"
 
-    def _add_services(self, admin: AliasAdmin | None) -> None:
+    def _add_services(self, admin: AliasAdmin | None, registry_id: Callable[[], str]) -> None:
         interceptor, settings = self.interceptor, self._settings
         scheduler: Encodes = self._scheduler
         if settings.embedding_cache_mb:
             scheduler = CachedEncoder(scheduler, self._cache, self._cache_metrics)
         pipeline = EncodePipeline(self._engine, scheduler, self._pool, self._metrics, settings)
         encode = Encode(pipeline)
-        models = ModelService(self._engine)
+        models = ModelService(self._engine, registry_id)
         jobs = JobService(settings.redis_url, interceptor.draining, settings.max_message_bytes)
         of_bytes: dict[str, Callable[..., Any]] = {"Encode": encode, "Similarity": Similarity(pipeline)}
         of_messages: dict[str, Callable[..., Any]] = {

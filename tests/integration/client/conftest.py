@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from munjang.client import AsyncClient, Client, RetryPolicy
+from munjang.encoder.prompting import prompting
 from munjang.errors import MunjangError
 from munjang.testing import FakeEncoder
 from munjang.v1 import (
@@ -90,7 +91,8 @@ class Embedding(embedding_service_pb2_grpc.EmbeddingServiceServicer):
         precision = Precision(
             resources_pb2.Precision.Name(request.options.precision).removeprefix("PRECISION_").lower()
         )
-        tokens = self.encoder.tokenize([text or "x" for text in request.texts], request.options.prompt_name)
+        how = prompting(self.encoder.info, prompt_name=request.options.prompt_name)
+        tokens = self.encoder.tokenize([text or "x" for text in request.texts], how)
         rows = self.encoder.forward(tokens)
         errors = []
         for index, text in enumerate(request.texts):

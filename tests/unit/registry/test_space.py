@@ -128,7 +128,7 @@ def test_a_version_that_cannot_be_read_is_in_no_space(local: Registry, model: Pa
 
 def test_an_unknown_space_is_refused(local: Registry, model: Path, description: Description) -> None:
     local.publish(model, description)
-    with pytest.raises(VersionNotFound, match="no version of .* has the space"):
+    with pytest.raises(VersionNotFound, match=r"no version of .* has the space"):
         local.resolve("ab" * 16)
 
 

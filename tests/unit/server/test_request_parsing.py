@@ -10,7 +10,7 @@ from munjang.errors import InvalidText, MalformedMessage, MessageTooLarge, TooMa
 from munjang.testing import FakeEncoder
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import job_service_pb2
-from munjang_server.rpc.request_parsing import Parser, check_prompt
+from munjang_server.rpc.request_parsing import Parser, PromptRequest
 
 PARSER = Parser(pb2.EncodeRequest, 10_000)
 
@@ -86,7 +86,8 @@ def test_a_list_of_too_many_texts_is_refused_before_the_unreadable_ones_are_look
 
 def test_a_long_name_of_an_unknown_prompt_is_not_repeated_whole():
     with pytest.raises(UnknownPrompt) as caught:
-        check_prompt("가" * 1_000_000, FakeEncoder().info, "options.prompt_name")
+        PromptRequest("options.", "가" * 1_000_000).resolve(FakeEncoder().info)
+    assert caught.value.path == "options.prompt_name"
     assert len(str(caught.value)) < 1000
 
 
