@@ -178,7 +178,7 @@ class JobFolder:
 
     def _rows(self, table: pa.Table) -> Rows:
         layout = self.layout
-        columns = {name: _values(table.column(name), as_text=kind == "text") for name, kind in layout.columns}
+        columns = {name: _values(table.column(name), plain=kind == "text") for name, kind in layout.columns}
         count = len(table)
         texts = columns.get(layout.text_column, [None] * count)
         values = list(zip(*columns.values(), strict=True)) or [()] * count
@@ -223,9 +223,9 @@ def _column_type(kind: pa.DataType) -> str:
     return "float" if kinds.is_floating(kind) else "text"
 
 
-def _values(column: pa.ChunkedArray, *, as_text: bool) -> list[Any]:
+def _values(column: pa.ChunkedArray, *, plain: bool) -> list[Any]:
     """The values of a carried column; what is no number, boolean or text becomes JSON, dates and times ISO 8601."""
     found = column.to_pylist()
-    if not as_text or kinds.is_string(column.type):
+    if not plain or kinds.is_string(column.type):
         return found
     return [one if one is None or isinstance(one, str) else as_text(one) for one in found]

@@ -57,11 +57,13 @@ class Loading:
             ConfigurationError: the store cannot hold such vectors.
             SpaceMismatch: the table holds others.
             InvalidJob: two rows have one id.
+            InvalidOption: the index keeps a table for a rollback, and this would be a third space.
         """
         problem = self._sink.supports(self._folder.layout)
         if problem:
             msg = f"{problem}; run the job with another precision, or take another store"
             raise ConfigurationError(msg, field="url")
+        self._tables.refuse_third(self._folder.layout.space_id)
         self._folder.require_unique_ids()
         self.open()
 

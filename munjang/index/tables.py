@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from munjang.errors import IndexNotFound
+from munjang.errors import IndexNotFound, InvalidOption
 from munjang.index.layout import Layout, table_name
 
 if TYPE_CHECKING:
@@ -120,6 +120,17 @@ class Tables:
             )
             raise IndexNotFound(msg)
         return table, Layout.of_dict(found[LAYOUT])
+
+    def refuse_third(self, space_id: str) -> None:
+        """Refuse to move to another space while the table of the last move is still kept up to date.
+
+        Raises:
+            InvalidOption: it is, and neither table is of this space.
+        """
+        state, table = self.state(), table_name(self.name, space_id)
+        if state.previous and table not in state.tables:
+            msg = f"index {self.name} still keeps table {state.previous} for a rollback: drop it (munjang index retire)"
+            raise InvalidOption(msg, field="name")
 
     def ready(self, table: str, rows: int) -> None:
         """Record that a table may be searched."""

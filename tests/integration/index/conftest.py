@@ -27,6 +27,7 @@ from munjang.encoder.postprocess import OutputOptions, packed
 from munjang.errors import InvalidText, VersionNotFound
 from munjang.index.address import open_sink, parse_address
 from munjang.index.tables import Tables
+from munjang.registry import Description, Registry
 from munjang.registry.layout import Manifest
 from munjang.testing import FakeEncoder
 from munjang.vectors import Precision, unpack
@@ -125,10 +126,12 @@ class FakeModels:
     """Versions of a fake model, as a client of a server that serves them all.
 
     Attributes:
-        stable: the version that answers who names none.
+        registry: whose aliases and spaces they have; None is none.
+        stable: the version that answers who names none, without a registry.
         texts: every text that was encoded, in order, with the version.
     """
 
+    registry: Registry | None = None
     stable: int = 1
     similarity: str = "cosine"
     texts: list[tuple[int, str]] = field(default_factory=list)
@@ -146,9 +149,10 @@ class FakeModels:
             space_id=self.space(version),
         )
 
-    @staticmethod
-    def space(version: int) -> str:
+    def space(self, version: int) -> str:
         """The space of a version; 4 is a copy of 2 with another card."""
+        if self.registry is not None:
+            return self.registry.manifest(version).space_id
         return f"{2 if version == 4 else version:02x}" * 16
 
     def encoder(self, version: int) -> FakeEncoder:
@@ -157,6 +161,8 @@ class FakeModels:
         return FakeEncoder(info, seed=seed)
 
     def resolve(self, version: str | int) -> int:
+        if self.registry is not None:
+            return self.registry.resolve(str(version))
         if version == "":
             return self.stable
         for number in (1, 2, 3, 4):
@@ -200,6 +206,22 @@ def models() -> FakeModels:
     return FakeModels()
 
 
+@pytest.fixture
+def served(tmp_path) -> FakeModels:
+    """The fake versions as a registry has them; `stable` names version 1."""
+    registry = Registry(str(tmp_path / "registry"))
+    for version in (1, 2, 3, 4):
+        folder = tmp_path / f"model-{version}"
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps({"weights": 2 if version == 4 else version}))
+        (folder / "README.md").write_text(f"version {version}")
+        description = Description(dimensions=DIMENSIONS, max_tokens=128, prompts={"query": "질문: "}, int8_scale=1 / 40)
+        registry.publish(folder, description)
+    registry.promote("stable", 1)
+    assert registry.manifest(4).space_id == registry.manifest(2).space_id
+    return FakeModels(registry)
+
+
 def corpus_rows(count: int) -> list[dict[str, Any]]:
     """Rows with ids that are hard to quote, and two carried columns beside the text."""
     return [{"id": f"글 '{n}'\"", "text": f"문장 {n}번", "title": f"제목 {n % 7}", "views": n} for n in range(count)]
@@ -227,7 +249,9 @@ def job(tmp_path, models, monkeypatch) -> Callable[..., Path]:
     """Do a job on rows with a version, in shards of 256 rows; its folder."""
     monkeypatch.setattr(munjang_worker.plan_job, "BLOCK_ROWS", 256)
 
-    def job(rows: Sequence[dict[str, Any]], name: str = "job", version: int = 1, **options: Any) -> Path:
+    def job(
+        rows: Sequence[dict[str, Any]], name: str = "job", version: int = 1, models: FakeModels = models, **options: Any
+    ) -> Path:
         source = write_corpus(tmp_path / f"{name}.jsonl", rows)
         given = {"version": str(version), "carry_columns": ["text", "title", "views"]} | options
         spec = JobSpec.of_call((str(source), str(tmp_path / name)), given)
