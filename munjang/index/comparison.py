@@ -11,7 +11,6 @@ import random
 import re
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from munjang.index.embedding import query_options, require_space
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from munjang.index.embedding import Encodes
     from munjang.index.layout import Layout

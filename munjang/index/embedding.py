@@ -55,6 +55,7 @@ class Encodes(Protocol):
         version: str | int = "",
         role: str = "",
         prompt_name: str = "",
+        prompt: str | None = None,
         normalize: bool = True,
         dimensions: int = 0,
         precision: str = "float32",
@@ -84,7 +85,7 @@ class Embedded:
 
 
 def embed_documents(encoder: Encodes, texts: Sequence[str], layout: Layout) -> Embedded:
-    """Vectors of documents as a table of this layout holds them. A text that fails is a problem and not an error.
+    """Vectors of documents as a table of this layout holds them, asked for as by its job. A failed text is no error.
 
     Raises:
         SpaceMismatch: another space answered.
@@ -97,8 +98,9 @@ def embed_documents(encoder: Encodes, texts: Sequence[str], layout: Layout) -> E
     reply = encoder.encode(
         [texts[place] for place in asked],
         version=layout.space_id,
-        role="document",
+        role=layout.role,
         prompt_name=layout.prompt_name,
+        prompt=layout.prompt,
         partial_results=True,
         **_options(layout),
     )

@@ -133,7 +133,7 @@ class JobFolder:
         return dict(found)
 
     def _layout(self, manifest: dict[str, Any], similarity: str, text_column: str) -> Layout:
-        options = manifest["options"]
+        options, spec = manifest["options"], manifest["spec"]
         if not similarity:
             msg = f"{self.url}/{MANIFEST} does not name the model's similarity function: give it as --similarity"
             raise InvalidJob(msg, field="similarity")
@@ -151,12 +151,14 @@ class JobFolder:
         return Layout(
             space_id=manifest["space_id"],
             dimensions=manifest["dimensions"],
-            cut=manifest["spec"]["dimensions"] > 0,
+            cut=spec["dimensions"] > 0,
             precision=Precision(options["precision"]),
             similarity=similarity,
             normalized=options["normalize"],
             int8_scale=manifest["int8_scale"],
-            prompt_name=options["prompt_name"],
+            role=spec.get("role") or "",
+            prompt_name=spec["prompt_name"],
+            prompt=spec.get("prompt"),
             truncation=options["truncation"],
             id_type=_id_type(schema.field("id").type),
             columns=columns,

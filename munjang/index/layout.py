@@ -49,7 +49,9 @@ class Layout:
         similarity: the model's function: cosine, dot, euclidean or manhattan.
         normalized: whether the vectors were scaled to length 1.
         int8_scale: the value of one int8 step; 0 for other precisions.
-        prompt_name: the prompt that was put before each text; "" is none that was named.
+        role: what the texts were said to be for; "" is nothing.
+        prompt_name: the prompt that was asked for by name; "" is none.
+        prompt: the prompt that was asked for by its text; None is none.
         truncation: "end" or "none".
         id_type: "int" or "str".
         columns: the carried columns and their types, of COLUMN_TYPES, in order.
@@ -63,7 +65,9 @@ class Layout:
     similarity: str = "cosine"
     normalized: bool = True
     int8_scale: float = 0.0
+    role: str = ""
     prompt_name: str = ""
+    prompt: str | None = None
     truncation: str = "end"
     id_type: str = "str"
     columns: tuple[tuple[str, str], ...] = ()

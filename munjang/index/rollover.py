@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from munjang.errors import ConfigurationError, InvalidOption, SearchIndexError, TryLater, VersionInUse, VersionNotReady
 from munjang.index.embedding import embed_documents
-from munjang.index.layout import Layout, Rows
 from munjang.vectors import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from munjang.index.embedding import Embedded, Encodes
+    from munjang.index.layout import Layout, Rows
     from munjang.index.tables import IndexState, Tables
     from munjang.registry.layout import AliasRecord, Manifest
 

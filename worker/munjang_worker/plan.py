@@ -125,7 +125,6 @@ class Plan(Record):
         space_id: its space; "" in plans of older releases.
         dimensions: components of an output vector.
         int8_scale: the value of one int8 step; 0 for other precisions.
-        space_id: the version's space.
         similarity: the model's function, by which its vectors are compared.
         identity: everything that decides the output; `fingerprint` is its digest.
         text_column, id_column, columns: see `Columns`; the schema is serialised as base64.
@@ -144,7 +143,6 @@ class Plan(Record):
     space_id: str = ""
     dimensions: int
     int8_scale: float
-    space_id: str = ""
     similarity: str = "cosine"
     identity: dict[str, Any]
     format: str

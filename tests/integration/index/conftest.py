@@ -24,9 +24,11 @@ import munjang_worker.plan_job
 from munjang.bulk.job import JobSpec
 from munjang.encoder.contract import ModelInfo
 from munjang.encoder.postprocess import OutputOptions, packed
+from munjang.encoder.prompting import prompting
 from munjang.errors import InvalidText, VersionNotFound
 from munjang.index.address import open_sink, parse_address
 from munjang.index.tables import Tables
+from munjang.kinds import Role
 from munjang.registry import Description, Registry
 from munjang.registry.layout import Manifest
 from munjang.testing import FakeEncoder
@@ -177,6 +179,7 @@ class FakeModels:
         version: str | int = "",
         role: str = "",
         prompt_name: str = "",
+        prompt: str | None = None,
         normalize: bool = True,
         dimensions: int = 0,
         precision: str = "float32",
@@ -187,7 +190,8 @@ class FakeModels:
         encoder = self.encoder(number)
         bad = [index for index, text in enumerate(texts) if "나쁜" in text]
         assert partial_results or not bad
-        tokens = encoder.tokenize(texts, prompt_name or ("query" if role == "query" else ""))
+        how = prompting(encoder.info, prompt_name=prompt_name, prompt=prompt, role=Role(role) if role else None)
+        tokens = encoder.tokenize(texts, how)
         options = OutputOptions(dimensions, normalize, Precision(precision))
         data = packed(encoder.forward(tokens), options, encoder.info)
         width = dimensions or DIMENSIONS
@@ -210,15 +214,14 @@ def models() -> FakeModels:
 def served(tmp_path) -> FakeModels:
     """The fake versions as a registry has them; `stable` names version 1."""
     registry = Registry(str(tmp_path / "registry"))
-    for version in (1, 2, 3, 4):
+    for version in (1, 2, 3):
         folder = tmp_path / f"model-{version}"
         folder.mkdir()
-        (folder / "config.json").write_text(json.dumps({"weights": 2 if version == 4 else version}))
+        (folder / "config.json").write_text(json.dumps({"weights": version}))
         (folder / "README.md").write_text(f"version {version}")
         description = Description(dimensions=DIMENSIONS, max_tokens=128, prompts={"query": "질문: "}, int8_scale=1 / 40)
         registry.publish(folder, description)
     registry.promote("stable", 1)
-    assert registry.manifest(4).space_id == registry.manifest(2).space_id
     return FakeModels(registry)
 
 

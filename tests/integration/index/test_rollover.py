@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from munjang.encoder.prompting import prompting
 from munjang.encoder.similarity import matrix
 from munjang.errors import ConfigurationError, InvalidOption, SearchIndexError, VersionInUse
 from munjang.index.address import open_sink, parse_address
@@ -21,6 +22,8 @@ from munjang.index.load import load_job
 from munjang.index.rollover import Rollover
 from munjang.index.tables import Tables
 from munjang.index.update import update_index
+from munjang.kinds import Role
+from munjang.registry import Description
 from munjang.search import Index
 
 PROGRAM = Path(__file__).with_name("rollover_program.py")
@@ -84,7 +87,7 @@ class Busy:
     def _check(self, query: str, version: int, hits) -> None:
         """The scores are those of the version's own query and texts."""
         encoder = self.served.encoder(version)
-        asked = encoder.forward(encoder.tokenize([query], "query"))
+        asked = encoder.forward(encoder.tokenize([query], prompting(encoder.info, role=Role.QUERY)))
         texts = encoder.forward(encoder.tokenize([hit.columns["text"] for hit in hits]))
         wanted = matrix(asked, texts, "cosine")[0]
         if any(abs(hit.score - score) > 1e-3 for hit, score in zip(hits, wanted, strict=True)):
@@ -152,7 +155,7 @@ def test_a_rollover_that_is_killed_at_every_step_fails_no_search_and_mixes_none(
 
 @pytest.fixture
 def beside(url_of, opened, job, make_rows, served):
-    """An index by version 1, with the rollover to version 2 prepared; the rollover, its tables and both tables' names."""
+    """An index by version 1 with the rollover to version 2 prepared: the rollover, the index, both tables' names."""
     tables = opened(url_of("lancedb"))
     old = load_job(JobFolder(str(job(make_rows(300), models=served))), tables).table
     rollover = Rollover(tables, served, served.registry)
@@ -215,7 +218,11 @@ def test_searches_of_both_tables_are_compared(beside, served) -> None:
     assert "| new |" in text
 
 
-def test_a_version_of_the_same_space_moves_the_alias_alone(url_of, opened, job, make_rows, served) -> None:
+def test_a_version_of_the_same_space_moves_the_alias_alone(url_of, opened, job, make_rows, served, tmp_path) -> None:
+    (tmp_path / "model-2" / "README.md").write_text("another card")
+    second = served.registry.manifest(2)
+    fourth = served.registry.publish(tmp_path / "model-2", Description.model_validate(second.model_dump()))
+    assert (fourth.version, fourth.space_id) == (4, second.space_id)
     tables = opened(url_of("lancedb"))
     table = load_job(JobFolder(str(job(make_rows(20), version=2, models=served))), tables).table
     served.registry.promote("stable", 2)
