@@ -227,7 +227,7 @@ def _column_type(kind: pa.DataType) -> str:
 
 def _values(column: pa.ChunkedArray, *, plain: bool) -> list[Any]:
     """The values of a carried column; what is no number, boolean or text becomes JSON, dates and times ISO 8601."""
-    found = column.to_pylist()
+    found: list[Any] = column.to_pylist()
     if not plain or kinds.is_string(column.type):
         return found
     return [one if one is None or isinstance(one, str) else as_text(one) for one in found]

@@ -235,4 +235,4 @@ def agree(kept: NDArray[Any], given: NDArray[Any], layout: Layout, least: float 
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = np.vecdot(one, two) / lengths
-    return np.where(lengths > 0, cosine >= least, (one == two).all(axis=1))
+    return np.asarray(np.where(lengths > 0, cosine >= least, (one == two).all(axis=1)), bool)

@@ -203,8 +203,8 @@ class Rollover:
         embedded = deleted = tokens = 0
         failed: dict[Any, str] = {}
         for _ in range(MOST_PASSES):
-            wrong, gone = self._differences(table, layout, made, fresh)
-            wrong = [one for one, content in wrong.items() if failed.get(one) != content]
+            differing, gone = self._differences(table, layout, made, fresh)
+            wrong = [one for one, content in differing.items() if failed.get(one) != content]
             if not wrong and not gone:
                 return CopyReport(made, embedded, deleted, tokens, len(failed))
             for start in range(0, len(gone), BATCH):

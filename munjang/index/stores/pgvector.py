@@ -169,7 +169,7 @@ class PgVector:
     def fetch(self, table: str, layout: Layout, ids: Sequence[Any]) -> Rows:
         """See `Sink`."""
         vector = "vector::text" if layout.precision is Precision.UBINARY else "vector"
-        names = [sql.SQL("id"), sql.SQL(vector), sql.SQL("version"), sql.SQL("content_hash")]
+        names: list[sql.Composable] = [sql.SQL("id"), sql.SQL(vector), sql.SQL("version"), sql.SQL("content_hash")]
         names += [sql.Identifier(name) for name in layout.column_names]
         query = sql.SQL("SELECT {} FROM {} WHERE id = ANY(%s)").format(sql.SQL(", ").join(names), sql.Identifier(table))
         with _answering():
@@ -191,7 +191,7 @@ class PgVector:
         query = sql.SQL(
             "SELECT id, {distance} AS distance, version{columns} FROM {table} ORDER BY {distance} LIMIT {k}"
         )
-        query = query.format(
+        query = template.format(
             distance=sql.SQL(f"{expression} {operator} %s::{kind}({layout.dimensions})"),
             columns=sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(name)) for name in layout.column_names),
             table=sql.Identifier(table),
