@@ -150,7 +150,7 @@ def status(url: Url, *, as_json: options.Json = False) -> None:
     with _tables(url) as tables:
         tables.current()
         state = tables.state()
-        held = [
+        held: list[dict[str, Any]] = [
             {"table": table, "rows": tables.sink.count(table)}
             | {"layout": tables.layout(table).as_dict()}
             | {"last_update": tables.sink.records(table).get(MANIFEST)}

@@ -188,7 +188,7 @@ class PgVector:
         kind = _type(layout)
         expression, kind = _indexed(layout) or ("vector", kind)
         operator = OPERATORS[_metric(layout)]
-        query = sql.SQL(
+        template = sql.SQL(
             "SELECT id, {distance} AS distance, version{columns} FROM {table} ORDER BY {distance} LIMIT {k}"
         )
         query = template.format(
