@@ -15,7 +15,8 @@ import numpy as np
 
 from munjang.encoder.contract import Cancellation, ModelInfo, Prompting, Tokens
 from munjang.encoder.prompting import prompting
-from munjang.errors import InvalidText
+from munjang.errors import InvalidText, WrongKind
+from munjang.kinds import ModelKind
 from munjang.normalization import nfc
 
 if TYPE_CHECKING:
@@ -65,6 +66,19 @@ class FakeEncoder:
         """One token per character of the prompted NFC text, between two special tokens."""
         chosen = how or prompting(self.info)
         return [self._tokens(chosen, text, index) for index, text in enumerate(texts)]
+
+    def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """The characters of query and document between special tokens; a document that is too long is cut.
+
+        Raises:
+            WrongKind: `info` is not that of a cross-encoder.
+        """
+        if self.info.kind is not ModelKind.CROSS_ENCODER:
+            msg = "the fake encoder claims to be a dense model"
+            raise WrongKind(msg)
+        read = [(*map(ord, nfc(query)), 2, *map(ord, nfc(document))) for query, document in pairs]
+        room = self.info.max_tokens - 2
+        return [Tokens(ids=(1, *characters[:room], 2), truncated=len(characters) > room) for characters in read]
 
     def forward(
         self,

@@ -14,7 +14,7 @@ from munjang.v1 import resources_pb2
 
 STATE_NUMBERS: Final = {state: pb2.JobState.Value(f"JOB_STATE_{state.name}") for state in JobState}
 STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
-ROLE_NUMBERS: Final = {
+ROLE_NUMBERS: Final[dict[Role | None, resources_pb2.Role.ValueType]] = {
     None: resources_pb2.ROLE_UNSPECIFIED,
     **{role: resources_pb2.Role.Value(f"ROLE_{role.name}") for role in Role},
 }

@@ -16,7 +16,7 @@ from munjang.errors import (
     UnsupportedPrecision,
 )
 from munjang.kinds import Role
-from munjang.v1 import embedding_service_pb2, resources_pb2
+from munjang.v1 import embedding_service_pb2, rerank_service_pb2, resources_pb2
 from munjang.vectors import Precision
 
 if TYPE_CHECKING:
@@ -231,6 +231,70 @@ def similarity_request(
         dimensions=_dimensions(dimensions, "dimensions"),
         truncation=_truncation(truncation, "truncation"),
     )
+
+
+@dataclass(frozen=True)
+class RerankPart:
+    """One call's part of a list of documents: where they begin, and its message.
+
+    Attributes:
+        start: the index of its first document in the whole list.
+        message: what is sent.
+    """
+
+    start: int
+    message: rerank_service_pb2.RerankRequest
+
+    def pinned(self, version: int) -> rerank_service_pb2.RerankRequest:
+        """The message to a version that answered another part, or as it is where that is 0."""
+        pinned = rerank_service_pb2.RerankRequest()
+        pinned.CopyFrom(self.message)
+        if version:
+            pinned.version = str(version)
+        return pinned
+
+
+def rerank_parts(
+    query: str,
+    documents: Iterable[str],
+    batch_size: int,
+    *,
+    version: str | int,
+    top_n: int,
+    raw_scores: bool,
+    truncation: str,
+) -> list[RerankPart]:
+    """Check and split documents into calls of at most `batch_size` documents and 8 MiB, each with the query.
+
+    Raises:
+        NoTexts: there are no documents.
+        InvalidText, EmptyText: a text is not valid Unicode, not a string, or blank.
+        InvalidOption: an option that no server knows.
+    """
+    if error := _unsendable(query, "query"):
+        raise error
+    if not query.strip():
+        msg = "query is empty or only white space"
+        raise EmptyText(msg, field="query")
+    if not 0 <= top_n <= _MAX_UINT32:
+        msg = f"top_n is {top_n}; it must be above 0, or 0 for all"
+        raise InvalidOption(msg, field="top_n")
+    asked = rerank_service_pb2.RerankRequest(
+        query=query,
+        version=str(version),
+        top_n=top_n,
+        raw_scores=raw_scores,
+        truncation=_truncation(truncation, "truncation"),
+    )
+    found = []
+    for start, chunk in chunks(_listed(documents), batch_size):
+        message = rerank_service_pb2.RerankRequest(documents=checked(chunk, "documents", start))
+        message.MergeFrom(asked)
+        found.append(RerankPart(start, message))
+    if not found:
+        msg = "there are no documents to rerank"
+        raise NoTexts(msg, field="documents")
+    return found
 
 
 def _check_mode(mode: str, top_k: int, queries: int, candidates: int | None) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from munjang.client.requests import Part
     from munjang.errors import MunjangError
-    from munjang.v1 import model_service_pb2
+    from munjang.v1 import model_service_pb2, rerank_service_pb2
 
 
 _KINDS = {resources_pb2.ModelKind.Value(f"MODEL_KIND_{kind.name}"): str(kind) for kind in ModelKind}
@@ -111,6 +111,37 @@ class Scores:
     truncated_queries: tuple[int, ...] = ()
     truncated_candidates: tuple[int, ...] = ()
     space_id: str = ""
+
+
+@dataclass(frozen=True)
+class RankedDocument:
+    """One document's place in an order: its index in the list that was given, and its score; higher is better."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Documents in the order of how well they answer a query, all scored by one model version.
+
+    Attributes:
+        results: best first; documents of equal score in the order in which they were given.
+        version: the number of the model version.
+        space_id: of the version: equal ids mean that scores may be compared.
+        token_counts: uint32 [documents], the tokens that the model read of each document and the query together.
+        truncated: the indices of the documents that were cut, or whose query was, ascending.
+    """
+
+    results: tuple[RankedDocument, ...]
+    version: int
+    space_id: str
+    token_counts: NDArray[np.uint32]
+    truncated: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of documents that were kept."""
+        return len(self.results)
 
 
 @dataclass(frozen=True)
@@ -254,6 +285,46 @@ def read_scores(
         truncated_queries=tuple(response.truncated_queries),
         truncated_candidates=tuple(response.truncated_candidates),
         space_id=response.space_id,
+    )
+
+
+def read_ranking(response: rerank_service_pb2.RerankResponse, documents: int, start: int = 0) -> Ranking:
+    """The order of one call's documents; indices count from `start`.
+
+    Raises:
+        InternalError: the reply is not about these documents.
+    """
+    if len(response.token_counts) != documents or any(found.index >= documents for found in response.results):
+        msg = f"the server answered about {len(response.token_counts)} documents; {documents} were sent"
+        raise InternalError(msg)
+    return Ranking(
+        results=tuple(RankedDocument(start + found.index, found.score) for found in response.results),
+        version=response.version,
+        space_id=response.space_id,
+        token_counts=np.array(response.token_counts, np.uint32),
+        truncated=tuple(start + index for index in response.truncated),
+    )
+
+
+def merge(pieces: Sequence[Ranking], top_n: int) -> Ranking:
+    """The pieces of one list as one order, of the first `top_n` documents where that is not 0.
+
+    Raises:
+        InternalError: they are not of one version.
+    """
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    if any(piece.version != first.version for piece in pieces):
+        msg = f"parts of one list were answered by versions {sorted({piece.version for piece in pieces})}"
+        raise InternalError(msg)
+    found = sorted((each for piece in pieces for each in piece.results), key=lambda each: (-each.score, each.index))
+    return Ranking(
+        results=tuple(found[: top_n or None]),
+        version=first.version,
+        space_id=first.space_id,
+        token_counts=np.concatenate([piece.token_counts for piece in pieces]),
+        truncated=tuple(index for piece in pieces for index in piece.truncated),
     )
 
 

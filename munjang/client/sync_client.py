@@ -17,12 +17,17 @@ from munjang.client.retry import ENDLESS_SECONDS
 from munjang.client.stream_state import StreamState
 from munjang.client.sync_concurrency import Closing, SyncStream, run_all
 from munjang.errors import DeadlineExceeded, MunjangError, TryLater
-from munjang.v1 import embedding_service_pb2_grpc, model_service_pb2, model_service_pb2_grpc
+from munjang.v1 import (
+    embedding_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    rerank_service_pb2_grpc,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from munjang.client.results import AliasInfo, Embeddings, Scores, StreamBatch, VersionInfo
+    from munjang.client.results import AliasInfo, Embeddings, Ranking, Scores, StreamBatch, VersionInfo
     from munjang.client.sync_concurrency import Items
 
 READY_POLL_SECONDS: Final = 0.1
@@ -106,6 +111,10 @@ class Client(Connection):
     @cached_property
     def _models(self) -> model_service_pb2_grpc.ModelServiceStub:
         return model_service_pb2_grpc.ModelServiceStub(self._channel)
+
+    @cached_property
+    def _reranking(self) -> rerank_service_pb2_grpc.RerankServiceStub:
+        return rerank_service_pb2_grpc.RerankServiceStub(self._channel)
 
     def encode(
         self,
@@ -264,6 +273,47 @@ class Client(Connection):
         reply = self._call(self._embedding.Similarity, request, self._deadline(timeout))
         return results.read_scores(reply, request.mode)
 
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        top_n: int = 0,
+        version: str | int = "",
+        raw_scores: bool = False,
+        truncation: str = "end",
+        timeout: float | None = None,
+    ) -> Ranking:
+        """Documents in the order of how well they answer a query, all scored by one version of a cross-encoder.
+
+        A long list is sent as several calls in parallel; the first names the version and the others are pinned to it.
+
+        Args:
+            query: what the documents should answer.
+            documents: what to order.
+            top_n: how many of them to return, best first; 0 for all.
+            version: a version number or an alias; empty for "rerank".
+            raw_scores: the model's output as it is, without its activation (most often a sigmoid).
+            truncation: "end" cuts a pair that is too long, the longer text first, and says so; "none" refuses it.
+            timeout: seconds for all of it; infinity for no limit. Not given, each of its calls has the client's own.
+
+        Raises:
+            MunjangError: see `munjang.errors`; `index` counts in `documents`.
+        """
+        first, *rest = requests.rerank_parts(
+            query,
+            documents,
+            self._options.batch_size,
+            version=version,
+            top_n=top_n,
+            raw_scores=raw_scores,
+            truncation=truncation,
+        )
+        deadline = self._deadline(timeout)
+        found = self._rerank_part(first, 0, deadline)
+        calls = [partial(self._rerank_part, part, found.version, deadline) for part in rest]
+        return results.merge([found, *run_all(calls, self._options.in_flight)], top_n)
+
     def versions(self, *, timeout: float | None = None) -> list[VersionInfo]:
         """All published versions as the server sees them, newest first."""
         reply = self._list_versions(timeout)
@@ -340,3 +390,12 @@ class Client(Connection):
             raise shift_index(error, part.start) from error.__cause__
         self._answered.add(reply.version)
         return results.read_embeddings(reply, part, part.start)
+
+    def _rerank_part(self, part: requests.RerankPart, version: int, deadline: float | None) -> Ranking:
+        try:
+            request = part.pinned(version)
+            reply = self._call(self._reranking.Rerank, request, deadline, request.version)
+        except MunjangError as error:
+            raise shift_index(error, part.start) from error.__cause__
+        self._answered.add(reply.version)
+        return results.read_ranking(reply, len(request.documents), part.start)

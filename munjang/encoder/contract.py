@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from munjang.kinds import ModelKind
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -32,6 +34,9 @@ class ModelInfo:
         default_prompt: the name of the prompt that is used by default, or "".
         matryoshka_dimensions: the shorter lengths that the model was trained for, ascending.
         int8_scale: the value of one int8 step; 0 if the model has no calibration.
+        kind: what it makes of texts. A cross-encoder's vectors have one component, the score of a pair, and it is
+            compared with none: `similarity` is "".
+        activation: of a cross-encoder, what makes its final scores of these: see `postprocess.activated`.
     """
 
     dimensions: int
@@ -41,6 +46,8 @@ class ModelInfo:
     default_prompt: str = ""
     matryoshka_dimensions: tuple[int, ...] = ()
     int8_scale: float = 0.0
+    kind: ModelKind = ModelKind.DENSE
+    activation: str = "identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class Prompting:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One tokenised text.
+    """One tokenised text, or pair of texts.
 
     Attributes:
         ids: token ids, special tokens and prompt included; at most `max_tokens` of them.
@@ -165,6 +172,17 @@ class Encoder(Protocol):
 
         Raises:
             InvalidText: a text has unpaired surrogates; `index` says which.
+        """
+
+    def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """For a cross-encoder: normalise query and document of each pair to NFC, and tokenise them together.
+
+        Where both have more than `max_tokens`, the longer one is cut first. Texts that `tokenize` makes tokens of are
+        read too: they tell how long a forward takes, and whether one succeeds.
+
+        Raises:
+            WrongKind: the model is no cross-encoder.
+            InvalidText: a text has unpaired surrogates.
         """
 
     def forward(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from munjang.encoder.prompting import prompting
+from munjang.errors import WrongKind
+from munjang.kinds import ModelKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +52,7 @@ class LoadOptions:
         interactive: whether callers wait for single texts, so that one has all threads, or a stream of its own; else a
             CPU computes several frames of a list at a time.
         converter: makes an export that is missing, so that this process needs no torch; None: this process does.
+        kind: what the folder holds, as its manifest says.
     """
 
     device: str = "auto"
@@ -61,6 +64,7 @@ class LoadOptions:
     exports_kept: int = 4
     interactive: bool = False
     converter: Converter | None = None
+    kind: ModelKind = ModelKind.DENSE
 
 
 class Forward(Protocol):
@@ -103,10 +107,18 @@ class SentenceEncoder:
     _forward: Forward | None
     _tidy: Callable[[], None] | None = None
     token_limits: Mapping[str, int] = field(default_factory=dict)
+    _tokenize_pairs: Callable[[Sequence[tuple[str, str]]], list[Tokens]] | None = None
 
     def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         """See `Encoder.tokenize`."""
         return self._tokenize(texts, how or prompting(self.info))
+
+    def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """See `Encoder.tokenize_pairs`."""
+        if self._tokenize_pairs is None or self.info.kind is not ModelKind.CROSS_ENCODER:
+            msg = "this is a dense model, which makes a vector of each text; pairs are scored by cross-encoders"
+            raise WrongKind(msg)
+        return self._tokenize_pairs(pairs)
 
     @property
     def streams(self) -> int:

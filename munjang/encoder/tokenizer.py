@@ -5,12 +5,15 @@ The batch adds padding, so the padding and truncation settings of a tokenizer.js
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from tokenizers import Tokenizer
 
 from munjang.encoder.contract import Prompting, Tokens
+from munjang.encoder.pairs import PairFrame, Side
+from munjang.encoder.prompting import prompting
 from munjang.errors import InvalidText
 from munjang.normalization import nfc
 
@@ -67,6 +70,31 @@ class TextTokenizer:
             )
             for encoding in encodings
         ]
+
+    def pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """Tokenise queries with their documents, each text once; the default prompt goes before the query.
+
+        Raises:
+            InvalidText: a text is not valid Unicode.
+        """
+        rules = self.rules
+        prompt = prompting(rules).prompt
+        queries = self._sides([prompt + query for query, _ in pairs])
+        documents = self._sides([document for _, document in pairs])
+        left = rules.truncation_side == "left"
+        return [
+            self._pair_frame.join(queries[prompt + query], documents[document], rules.max_tokens, left=left)
+            for query, document in pairs
+        ]
+
+    def _sides(self, texts: Sequence[str]) -> dict[str, Side]:
+        different = list(dict.fromkeys(texts))
+        encodings = self._tokenizer.encode_batch_fast(normalize(different), add_special_tokens=False)
+        return dict(zip(different, map(Side.of, encodings), strict=True))
+
+    @cached_property
+    def _pair_frame(self) -> PairFrame:
+        return PairFrame.of(self._tokenizer)
 
     def _prompt_tokens(self, prompt: str) -> int:
         """Leading tokens that the pooling leaves out, a beginning special token included and an ending one not."""

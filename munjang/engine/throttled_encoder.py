@@ -47,6 +47,9 @@ class ThrottledEncoder:
     def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         return self._encoder.tokenize(texts, how)
 
+    def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        return self._encoder.tokenize_pairs(pairs)
+
     def forward(
         self, batch: Sequence[Tokens], *, share: bool = False, cancellation: Cancellation | None = None
     ) -> NDArray[np.float32]:

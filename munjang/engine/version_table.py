@@ -107,6 +107,7 @@ class VersionLease:
         self.space_id = loaded.manifest.space_id
         self.encoder = loaded.encoder
         self.manifest = loaded.manifest
+        self.space_id = loaded.manifest.space_id
 
     def share(self) -> VersionLease:
         """See `Lease.share`."""

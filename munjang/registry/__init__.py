@@ -7,11 +7,13 @@ folder, cached) · watcher (snapshots, and what changed)
 
 from munjang.registry.fetch import fetch
 from munjang.registry.layout import AliasRecord, Description, FileEntry, Manifest, Probe
-from munjang.registry.store import DEFAULT, Registry
+from munjang.registry.store import DEFAULT, DEFAULT_OF, RERANK, Registry
 from munjang.registry.watcher import Snapshot, SnapshotReader, Watcher
 
 __all__ = [
     "DEFAULT",
+    "DEFAULT_OF",
+    "RERANK",
     "AliasRecord",
     "Description",
     "FileEntry",

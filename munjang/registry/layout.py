@@ -61,15 +61,19 @@ class FileEntry(_Record):
 
 
 class Probe(_Record):
-    """A text and the raw float32 vector that the publisher's encoder gave for it, as base64 of little-endian bytes."""
+    """A text and the raw float32 vector that the publisher's encoder gave for it, as base64 of little-endian bytes.
+
+    For a cross-encoder the text is a document with its query, and the vector has one component, the raw score.
+    """
 
     text: str
     vector: str
+    query: str = ""
 
     @classmethod
-    def of(cls, text: str, vector: NDArray[np.float32]) -> Probe:
+    def of(cls, text: str, vector: NDArray[np.float32], query: str = "") -> Probe:
         """Record a vector [d]."""
-        return cls(text=text, vector=base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii"))
+        return cls(text=text, vector=base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii"), query=query)
 
     def array(self) -> NDArray[np.float32]:
         """The recorded vector, float32 [d]."""

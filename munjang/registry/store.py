@@ -23,7 +23,9 @@ from munjang.errors import (
     RegistryUnavailable,
     VersionInUse,
     VersionNotFound,
+    WrongKind,
 )
+from munjang.kinds import ModelKind
 from munjang.registry.identity import identity_of_reader, read_identity
 from munjang.registry.layout import (
     ALIAS_PATTERN,
@@ -55,7 +57,13 @@ if TYPE_CHECKING:
     from munjang.registry.verify import Progress
 
 DEFAULT = "stable"
-"""The alias of a caller who names no version."""
+"""The alias of a caller who names no version of a dense model."""
+
+RERANK = "rerank"
+"""The alias of a caller who names no version of a cross-encoder."""
+
+DEFAULT_OF = {ModelKind.DENSE: DEFAULT, ModelKind.CROSS_ENCODER: RERANK}
+"""These two aliases name versions of their kind alone; any other alias may name either."""
 
 _LOCK = f"{ALIASES}/.lock"
 """The lock for changing an alias or removing a version, if the storage has locks."""
@@ -206,9 +214,10 @@ class Registry:
         Raises:
             InvalidOption: not a name for an alias.
             VersionNotFound: no such version.
+            WrongKind: `stable` would name a cross-encoder, or `rerank` a dense model.
         """
         with self._locked(alias):
-            self.manifest(version)
+            _check_kind(alias, self.manifest(version))
             try:
                 record = self._read_alias(alias)
             except InvalidManifest as error:
@@ -335,6 +344,15 @@ class Registry:
             if record.previous == version and not force:
                 msg = f"alias {alias!r} could roll back to version {version}: remove it with force if it never will"
                 raise VersionInUse(msg)
+
+
+def _check_kind(alias: str, manifest: Manifest) -> None:
+    """Refuse to let a default alias name a version that callers without a version could not use."""
+    kind = next((kind for kind, default in DEFAULT_OF.items() if default == alias), manifest.kind)
+    if kind is not manifest.kind:
+        told = f"version {manifest.version} is a {manifest.kind} model, and {alias!r} names {kind} models only"
+        msg = f"{told}: its own default alias is {DEFAULT_OF[manifest.kind]!r}"
+        raise WrongKind(msg, field="alias")
 
 
 def _open_storage(url: str) -> Storage:

@@ -18,7 +18,8 @@ from munjang.bulk.job import JobState
 from munjang.encoder.contract import ModelInfo
 from munjang.encoder.postprocess import OutputOptions
 from munjang.encoder.prompting import prompting
-from munjang.errors import JobConflict
+from munjang.errors import JobConflict, WrongKind
+from munjang.kinds import ModelKind
 from munjang.vectors import Precision
 from munjang_worker.finalize_job import check_shards, load_manifest
 from munjang_worker.job_store import Claim
@@ -151,8 +152,11 @@ def check_options(spec: JobSpec, manifest: Manifest) -> None:
     """Refuse what a version cannot give, before its model is loaded.
 
     Raises:
-        InvalidRequest: the prompt is unknown, or dimensions or precision are not to be had.
+        InvalidRequest: it is a cross-encoder, the prompt is unknown, or dimensions or precision are not to be had.
     """
+    if manifest.kind is not ModelKind.DENSE:
+        msg = f"version {manifest.version} is a cross-encoder, which makes no vectors; jobs need a dense model"
+        raise WrongKind(msg, field="version")
     info = ModelInfo(manifest.dimensions, manifest.max_tokens, int8_scale=manifest.int8_scale)
     OutputOptions(spec.dimensions, spec.normalize, spec.precision).check(info)
     prompting(manifest, prompt_name=spec.prompt_name, prompt=spec.prompt, role=spec.role)

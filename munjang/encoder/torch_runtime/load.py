@@ -19,10 +19,12 @@ from munjang.encoder.model_rules import Rules, info_of, rules_of
 from munjang.encoder.sentence_encoder import ComputeType, LoadOptions, SentenceEncoder
 from munjang.encoder.sequence_packing import computed, lay_out
 from munjang.encoder.tokenizer import TextTokenizer, normalize
+from munjang.encoder.torch_runtime.cross_encoder import in_dense_form, info_of_cross_encoder, load_cross_encoder
 from munjang.encoder.torch_runtime.forward import FlatForward, StoppableLayers, TorchForward
 from munjang.encoder.torch_runtime.limits import check_ids, settle_limits, stated_limits
 from munjang.encoder.torch_runtime.pipeline import Attention, find_packing
 from munjang.errors import ConfigurationError, ModelLoadFailed
+from munjang.kinds import ModelKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,22 +43,24 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
     if options.threads:
         torch.set_num_threads(options.threads)
     dtype = pick_dtype(options.compute_type, chosen)
-    model = load_model(folder, chosen, dtype)
+    model = load_model(folder, chosen, dtype, options.kind)
     limits = settle_limits(model, stated_limits(folder))
     name, on_cpu = str(dtype).removeprefix("torch."), chosen.type == "cpu"
-    rules = plain_rules(model)
+    modules, rules = opened(model, options.kind)
     if rules is None:
         info = info_of(model, options.int8_scale)
         generic = GenericModel(model)
         return SentenceEncoder(info, "torch", name, on_cpu, generic.tokenize, generic, token_limits=limits)
-    rules = _packed(list(model), rules, chosen)
+    rules = _packed(modules, rules, chosen)
     forward = (
-        FlatForward(list(model), rules, chosen)
+        FlatForward(modules, rules, chosen)
         if rules.packs
-        else TorchForward(list(model), rules, chosen, _streams(model[0].model.config, chosen, options))
+        else TorchForward(modules, rules, chosen, _streams(modules[0].model.config, chosen, options))
     )
-    info = rules.info(options.int8_scale)
-    return SentenceEncoder(info, "torch", name, on_cpu, TextTokenizer(rules), forward, token_limits=limits)
+    info, tokenizer = rules.info(options.int8_scale), TextTokenizer(rules)
+    return SentenceEncoder(
+        *(info, "torch", name, on_cpu, tokenizer, forward), token_limits=limits, _tokenize_pairs=tokenizer.pairs
+    )
 
 
 def _streams(config: Any, device: torch.device, options: LoadOptions) -> int:
@@ -75,16 +79,24 @@ def _packed(modules: list[Any], rules: Rules, device: torch.device) -> Rules:
     return find_packing(modules, rules, Attention.VARLEN)
 
 
-def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
-    """The folder as a `SentenceTransformer`, whose own limit on tokens stands until `settle_limits`.
+def load_model(folder: Path, device: torch.device, dtype: torch.dtype, kind: ModelKind = ModelKind.DENSE) -> Any:
+    """The folder as a `SentenceTransformer` or `CrossEncoder`, whose own limit on tokens stands until `settle_limits`.
 
     Raises:
         ModelLoadFailed: it cannot be loaded, or its tokenizer gives ids that it has no embedding for.
+        UnsupportedModel: it is a cross-encoder of a form that is not served.
     """
     transformers_logging.set_verbosity_error()  # its remarks and bars are not for the log of a server
     transformers_logging.disable_progress_bar()
+    load = load_cross_encoder if kind is ModelKind.CROSS_ENCODER else _load_dense
+    model = load(folder, device, dtype)
+    check_ids(model)
+    return model
+
+
+def _load_dense(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     try:
-        model = SentenceTransformer(
+        return SentenceTransformer(
             str(folder),
             device=str(device),
             trust_remote_code=False,
@@ -94,8 +106,18 @@ def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     except Exception as error:
         msg = f"the model cannot be loaded: {error}"
         raise ModelLoadFailed(msg) from error
-    check_ids(model)
-    return model
+
+
+def opened(model: Any, kind: ModelKind) -> tuple[list[Any], Rules | None]:
+    """The modules of a model whose limits are settled, and its rules if it is a transformer over token ids alone.
+
+    Raises:
+        UnsupportedModel: it is a cross-encoder whose head needs more than token vectors.
+    """
+    if kind is ModelKind.DENSE:
+        return list(model), plain_rules(model)
+    rules = rules_of(model, info_of_cross_encoder(model), pools_prompt=True)
+    return in_dense_form(model), rules
 
 
 def plain_rules(model: Any) -> Rules | None:
@@ -111,7 +133,7 @@ def plain_rules(model: Any) -> Rules | None:
     if not plain:
         return None
     pools_prompt = all(module.include_prompt for module in model if isinstance(module, Pooling))
-    return rules_of(model, pools_prompt=pools_prompt)
+    return rules_of(model, info_of(model, 0.0), pools_prompt=pools_prompt)
 
 
 def pick_device(name: str) -> torch.device:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 
 from munjang.encoder import similarity
-from munjang.encoder.postprocess import OutputOptions, packed
+from munjang.encoder.postprocess import OutputOptions, finish, packed
 from munjang.errors import InvalidOption, MunjangError, ShuttingDown, UnsupportedDimensions
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import error_reason_pb2
 from munjang.vectors import Precision
+from munjang_server.rpc.calls import within
 from munjang_server.rpc.encode_pipeline import TextList
 from munjang_server.rpc.errors import status_of
-from munjang_server.rpc.interceptor import within
 from munjang_server.rpc.request_parsing import (
     PRECISION_NUMBERS,
     SIMILARITY_FUNCTIONS,
@@ -37,10 +37,13 @@ from munjang_server.scheduling.api import Lane
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from munjang.encoder.contract import ModelInfo
     from munjang.settings import ServerSettings
+    from munjang_server.rpc.calls import Call, Calls
     from munjang_server.rpc.encode_pipeline import EncodePipeline
-    from munjang_server.rpc.interceptor import Call, Interceptor
 
 SERVICE = pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
 
@@ -54,6 +57,10 @@ class EncodeResult:
     info: ModelInfo
     options: OutputOptions
     encoded: TextList
+
+    def rows(self) -> NDArray[np.float32]:
+        """The finished vectors, float32 [n, d]; those of gRPC's reply in PRECISION_FLOAT32."""
+        return finish(self.encoded.rows, self.options)
 
     def fill(self, reply: pb2.EncodeResponse) -> None:
         """Write the reply; packs the vectors."""
@@ -117,7 +124,7 @@ class Encode:
         texts = list(request.texts)
         options = output_options(wanted)
         truncate = truncates(wanted.truncation, "options.truncation")
-        part = TextList("texts", texts, PromptRequest.of_options(wanted), unreadable)
+        part = TextList("texts", texts, PromptRequest.of_options(wanted), errors=unreadable)
         with pipeline.lease(wanted.version, "options.version", call, len(texts)) as lease:
             info = lease.encoder.info
             options.check(info)
@@ -138,13 +145,13 @@ class EncodeStream:
 
     Args:
         encode: answers each batch, as it does a call of its own.
-        interceptor: decides what a client may see of an error.
+        calls: decides what a client may see of an error.
         settings: the window, and the deadline of a batch.
     """
 
-    def __init__(self, encode: Encode, interceptor: Interceptor, settings: ServerSettings) -> None:
+    def __init__(self, encode: Encode, calls: Calls, settings: ServerSettings) -> None:
         self._encode = encode
-        self._interceptor = interceptor
+        self._calls = calls
         self._settings = settings
         limits = settings.max_message_bytes, "request", settings.max_texts
         self._parser = Parser(pb2.EncodeStreamRequest, *limits)
@@ -157,7 +164,7 @@ class EncodeStream:
         """
         window = asyncio.Semaphore(self._settings.stream_window)
         writing = asyncio.Lock()
-        with _Reader(call.context, self._interceptor.draining) as reader:
+        with _Reader(call.context, self._calls.draining) as reader:
             async with asyncio.TaskGroup() as batches:
                 while True:
                     await window.acquire()
@@ -189,7 +196,7 @@ class EncodeStream:
             work = self._encode.answer(request.request, unreadable, message, Lane.BULK, serialize)
             return await within(seconds, work)
         except Exception as error:  # noqa: BLE001 - an error belongs to its message and does not end the stream
-            shown = self._interceptor.public_error(message, error)
+            shown = self._calls.public_error(message, error)
             failure = pb2.EncodeStreamResponse(id=name or self._id_of(raw), error=status_of(shown))
             return failure.SerializeToString()
         finally:
@@ -294,7 +301,14 @@ class Similarity:
 
     async def __call__(self, raw: bytes, call: Call) -> bytes:
         """Answer one call."""
-        request = self._parser.parse(raw)
+        return await self.answer(self._parser.parse(raw), call)
+
+    async def answer(self, request: pb2.SimilarityRequest, call: Call) -> bytes:
+        """Answer one request.
+
+        Raises:
+            MunjangError: it is refused or failed.
+        """
         count = call.texts = len(request.queries) + len(request.candidates)
         mode = similarity_mode(request.mode)
         truncate = truncates(request.truncation, "truncation")

@@ -16,7 +16,7 @@ from munjang_server.rpc.request_parsing import Parser, output_options, role_of, 
 
 if TYPE_CHECKING:
     from munjang.bulk.job import Job
-    from munjang_server.rpc.interceptor import Call
+    from munjang_server.rpc.calls import Call
 
 POLL_SECONDS = 0.5
 """How often a watched job is read from the queue."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from munjang.engine.contract import AliasStatus, EngineContract
     from munjang.registry import AliasRecord
-    from munjang_server.rpc.interceptor import Call
+    from munjang_server.rpc.calls import Call
 
 SERVICE = pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 STATES: Final = {

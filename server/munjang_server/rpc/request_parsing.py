@@ -46,6 +46,12 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Message)
 
+SMALL_BYTES = 32_768
+"""Messages up to this size parse in well under a millisecond, whatever is in them."""
+
+SPARE_FIELDS = 64
+"""Fields that a request has beside its texts, generously."""
+
 NO_ERRORS: Mapping[int, MunjangError] = MappingProxyType({})
 
 PRECISION_NUMBERS: Final[dict[Precision, resources_pb2.Precision.ValueType]] = {
@@ -121,12 +127,19 @@ class Parser(Generic[M]):
         Raises:
             MessageTooLarge: longer than `max_bytes`.
             InvalidText: a string other than one of `texts` is not UTF-8.
-            TooManyTexts: a string is not UTF-8, and a list has more than `max_texts`.
+            TooManyTexts: a long message has many more fields than `max_texts`, or a string is not UTF-8 and its list
+                has more than `max_texts`.
             MalformedMessage: the bytes are no message of this type.
         """
         if len(raw) > self._max_bytes:
             msg = f"the message has {len(raw)} bytes; this server takes up to {self._max_bytes}"
             raise MessageTooLarge(msg)
+        most = self._max_texts + SPARE_FIELDS
+        if len(raw) > SMALL_BYTES and fields_exceed(raw, self._descriptor, most):
+            msg = (
+                f"the message has more than {most} fields; this server takes up to {self._max_texts} texts in one call"
+            )
+            raise TooManyTexts(msg, field="texts")
         try:
             return self._kind.FromString(raw), NO_ERRORS
         except DecodeError:
@@ -152,6 +165,58 @@ class Parser(Generic[M]):
             errors[index] = _not_utf8(path, index)
             holder.texts[index] = b""  # type: ignore[attr-defined]  # the path says that it has texts
         return self._kind.FromString(lenient.SerializeToString()), errors
+
+
+def fields_exceed(raw: bytes, kind: Descriptor, most: int) -> bool:
+    """Whether a message has more than `most` fields, those of the messages in it included.
+
+    protobuf holds Python's lock while it parses, and millions of empty texts fit into an allowed message. This looks at
+    `most` fields at most, and not at all into texts. What is not a message of the type is left to the parser.
+    """
+    count, parts = 0, [(0, len(raw), kind)]
+    try:
+        while parts:
+            position, end, kind = parts.pop()
+            while position < end:
+                count += 1
+                if count > most:
+                    return True
+                tag, position = _varint(raw, position)
+                wire_type = tag & 7
+                if wire_type == _LENGTH_DELIMITED:
+                    size, position = _varint(raw, position)
+                    field = kind.fields_by_number.get(tag >> 3)
+                    if field is not None and field.message_type is not None:
+                        parts.append((position, min(end, position + size), field.message_type))
+                    position += size
+                elif wire_type == _VARINT:
+                    _, position = _varint(raw, position)
+                else:
+                    position += _FIXED_BYTES.get(wire_type, 0)
+    except IndexError:
+        return False
+    return False
+
+
+_VARINT, _LENGTH_DELIMITED = 0, 2
+_FIXED_BYTES = {1: 8, 5: 4}
+"""Wire types of protobuf."""
+
+
+def _varint(raw: bytes, position: int) -> tuple[int, int]:
+    """A varint and the position after it; IndexError at the end of the bytes."""
+    value = raw[position]
+    position += 1
+    if value < 0x80:
+        return value, position
+    value &= 0x7F
+    for shift in range(7, 70, 7):
+        byte = raw[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+    return value, position
 
 
 @cache

@@ -61,6 +61,10 @@ class Hurt:
         """As the model does."""
         return self._inner.tokenize(texts, how)
 
+    def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """As the model does."""
+        return self._inner.tokenize_pairs(pairs)
+
     def computed(self, lengths: Sequence[int]) -> int:
         """As the model does."""
         return self._inner.computed(lengths)

@@ -15,8 +15,8 @@ from munjang.errors import DeadlineExceeded, DeadlineUnreachable, EmptyText, Enc
 from munjang.settings import ServerSettings
 from munjang.testing import FakeEncoder
 from munjang_server.metrics import RequestMetrics
+from munjang_server.rpc.calls import Call, Door, Rpc
 from munjang_server.rpc.encode_pipeline import EncodePipeline, TextList
-from munjang_server.rpc.interceptor import Call, Rpc
 from munjang_server.rpc.request_parsing import PromptRequest
 from munjang_server.scheduling.api import Encoded, Lane
 from munjang_server.security.authentication import BURST_SECONDS, Caller, RateLimiter
@@ -70,7 +70,7 @@ def scheduler():
 @pytest.fixture
 def pipeline(scheduler):
     pool = TokenizerPool(1)
-    metrics = RequestMetrics(CollectorRegistry(), ["Encode"])
+    metrics = RequestMetrics(CollectorRegistry(), {"grpc": ["Encode"]})
     yield EncodePipeline(Engine(), scheduler, pool, metrics, ServerSettings())
     pool.close()
 
@@ -83,7 +83,9 @@ def limiter():
 
 
 async def encode(pipeline, limiter, texts=TEXTS, seconds=60.0):
-    call = Call(Rpc("service", "Encode"), None, "id", time.monotonic() + seconds, 0.0, caller=Caller("느린", limiter))
+    call = Call(
+        Rpc("service", "Encode"), Door.GRPC, "id", time.monotonic() + seconds, 0.0, caller=Caller("느린", limiter)
+    )
     lease = pipeline.lease("", "version", call, len(texts))
     part = TextList("texts", texts, PLAIN)
     await pipeline.tokenize(call, lease, part, Lane.INTERACTIVE, truncate=True, partial=False)
@@ -164,5 +166,5 @@ async def test_of_a_call_that_nobody_waits_for_only_the_present_piece_is_tokenis
 
 
 async def tokenize(pipeline, lease, part):
-    call = Call(Rpc("service", "Encode"), None, "id", time.monotonic() + 60.0, 0.0)
+    call = Call(Rpc("service", "Encode"), Door.GRPC, "id", time.monotonic() + 60.0, 0.0)
     await pipeline.tokenize(call, lease, part, Lane.INTERACTIVE, truncate=True, partial=False)

@@ -11,15 +11,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from munjang.bulk.job import JobSpec
 from munjang.encoder.postprocess import OutputOptions, finish
-from munjang.errors import UnknownPrompt, UnsupportedDimensions
+from munjang.errors import UnknownPrompt, UnsupportedDimensions, WrongKind
+from munjang.kinds import ModelKind
 from munjang.vectors import Precision, quantize_int8
+from munjang_worker.plan_job import PlanSettings, make_plan
 from munjang_worker.storage import Folder
 from munjang_worker.writers import part_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from munjang.registry.layout import Manifest
     from munjang.testing import FakeEncoder
     from munjang_worker.plan import Plan
 
@@ -275,3 +279,11 @@ def test_what_the_version_cannot_give_is_refused_before_the_input_is_read(
 
 def test_precisions_are_those_that_files_can_hold() -> None:
     assert {"float32", "float16", "int8", "ubinary", "bfloat16"} == {str(precision) for precision in Precision}
+
+
+def test_a_cross_encoder_is_refused_before_its_model_is_loaded(jsonl: Rows, manifest: Manifest, output: str) -> None:
+    spec = JobSpec.of_call((str(jsonl(sentences(3))), output), {})
+    scores = manifest.model_copy(update={"kind": ModelKind.CROSS_ENCODER})
+    settings = PlanSettings(input_roots=(), shard_rows=1024, batch_tokens=4096)
+    with pytest.raises(WrongKind, match="version 7 is a cross-encoder"):
+        make_plan(spec, scores, Folder(output), settings, lambda: None)
