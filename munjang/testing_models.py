@@ -12,11 +12,16 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SYLLABLES = [chr(code) for code in range(0xAC00, 0xD7A4)]
 """All Hangul syllables; whatever else is not ASCII is unknown to a tiny model."""
+
+
+WITH_TYPES = ("bert", "electra", "albert")
+"""Architectures that tell query and document of a pair apart by token types."""
 
 
 def tiny_model(
@@ -32,26 +37,29 @@ def tiny_model(
     architecture: str = "bert",
     layers: int = 2,
     heads: int = 2,
+    padding_side: str = "right",
+    config: Mapping[str, object] | None = None,
 ) -> Path:
     """Save a transformer of random weights that reads Korean by the character; the same seed gives the same weights.
 
-    `architecture` is a name that transformers knows. Returns the folder.
+    `architecture` is a name that transformers knows, and `config` what its configuration has beside the usual names.
+    Returns the folder.
     """
     torch.manual_seed(seed)
     tokenizer = _tokenizer(max_tokens)
-    config = AutoConfig.for_model(
-        architecture,
-        vocab_size=len(tokenizer),
-        hidden_size=dimensions,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=2 * dimensions,
-        max_position_embeddings=max_tokens + 2,  # RoBERTa and its kin begin behind the padding's own
-        pad_token_id=tokenizer.pad_token_id,
-        initializer_range=0.2,
-    )
+    tokenizer.padding_side = padding_side
+    usual = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": dimensions,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 2 * dimensions,
+        "max_position_embeddings": max_tokens + 2,  # RoBERTa and its kin begin behind the padding's own
+        "pad_token_id": tokenizer.pad_token_id,
+        "initializer_range": 0.2,
+    }
     bare = folder.with_name(folder.name + "-bare")
-    AutoModel.from_config(config).save_pretrained(bare)
+    AutoModel.from_config(AutoConfig.for_model(architecture, **{**usual, **(config or {})})).save_pretrained(bare)
     tokenizer.save_pretrained(bare)
     transformer = Transformer(str(bare), max_seq_length=max_tokens)
     modules = [transformer, Pooling(dimensions, pooling_mode=pooling, include_prompt=include_prompt)]
@@ -84,7 +92,7 @@ def tiny_cross_encoder(
     `config` are further values of the transformer's configuration.
     """
     torch.manual_seed(seed)
-    tokenizer = _tokenizer(max_tokens)
+    tokenizer = _tokenizer(max_tokens, with_types=architecture in WITH_TYPES)
     made = AutoConfig.for_model(
         architecture,
         vocab_size=len(tokenizer),
@@ -94,7 +102,7 @@ def tiny_cross_encoder(
         intermediate_size=2 * dimensions,
         max_position_embeddings=max_tokens + 2,
         pad_token_id=tokenizer.pad_token_id,
-        initializer_range=0.5,
+        initializer_range=0.3,
         num_labels=labels,
         **config,
     )
@@ -106,7 +114,7 @@ def tiny_cross_encoder(
     return folder
 
 
-def _tokenizer(max_tokens: int) -> PreTrainedTokenizerFast:
+def _tokenizer(max_tokens: int, *, with_types: bool = False) -> PreTrainedTokenizerFast:
     pieces = [*SPECIAL, *string.printable.strip(), *SYLLABLES]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
     vocabulary |= {f"##{piece}": len(vocabulary) + index for index, piece in enumerate(SYLLABLES)}
@@ -120,4 +128,7 @@ def _tokenizer(max_tokens: int) -> PreTrainedTokenizerFast:
     )
     names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
     tokens = {f"{name}_token": token for name, token in names.items()}
-    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=max_tokens, **tokens)
+    inputs = ["input_ids", *(["token_type_ids"] if with_types else []), "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, model_max_length=max_tokens, model_input_names=inputs, **tokens
+    )

@@ -36,7 +36,7 @@ def up(
         typer.Option(help="The port of HTTP; 0 serves none. Default: MUNJANG_HTTP_PORT, else 8080.", min=0, max=65535),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="A sentence-transformers folder or hub id to publish and serve, whatever served before.")
+        str, typer.Option(help="A model folder or hub id to publish and serve, whatever served before.")
     ] = "",
     worker: Annotated[bool, typer.Option(help="Start a worker for bulk jobs.")] = True,
 ) -> None:

@@ -124,7 +124,9 @@ class AsyncClient(AsyncConnection):
         texts: Sequence[str] | str,
         *,
         version: str | int = "",
+        role: str = "",
         prompt_name: str = "",
+        prompt: str | None = None,
         normalize: bool = True,
         dimensions: int = 0,
         precision: str = "float32",
@@ -138,8 +140,12 @@ class AsyncClient(AsyncConnection):
 
         Args:
             texts: what to encode, or one text.
-            version: a version number or an alias; empty for "stable".
-            prompt_name: one of the model's prompts, put before each text.
+            version: a version number, a space id or an alias; empty for "stable".
+            role: what the texts are for, "query" or "document": the model's own prompt and route of that role; empty
+                for none, with the model's default prompt.
+            prompt_name: one of the model's prompts, put before each text in place of the role's.
+            prompt: the text of a prompt (an instruction) instead; "" for none at all, also where the model has a
+                default one.
             normalize: scale each vector to length 1.
             dimensions: keep the first components only (Matryoshka); 0 for all.
             precision: float32, float16, bfloat16, int8 or ubinary.
@@ -150,7 +156,9 @@ class AsyncClient(AsyncConnection):
         Raises:
             MunjangError: see `munjang.errors`; `index` counts in `texts`.
         """
-        options = requests.Options(version, prompt_name, normalize, dimensions, precision, truncation, partial_results)
+        options = requests.Options(
+            *(version, prompt_name, normalize, dimensions, precision, truncation, partial_results, prompt, role)
+        )
         first, *rest = requests.parts(texts, options, self._options.batch_size)
         deadline = self._deadline(timeout)
         found = await self._encode_part(first, options, 0, deadline)
@@ -162,7 +170,9 @@ class AsyncClient(AsyncConnection):
         items: AsyncItems,
         *,
         version: str | int = "",
+        role: str = "",
         prompt_name: str = "",
+        prompt: str | None = None,
         normalize: bool = True,
         dimensions: int = 0,
         precision: str = "float32",
@@ -179,7 +189,9 @@ class AsyncClient(AsyncConnection):
         Args:
             items: texts, which are sent in batches of `batch_size`, or pairs of an id of yours and a list of texts.
             version: as in `encode`, like all that follow but the last.
+            role: as in `encode`.
             prompt_name: as in `encode`.
+            prompt: as in `encode`.
             normalize: as in `encode`.
             dimensions: as in `encode`.
             precision: as in `encode`.
@@ -193,7 +205,9 @@ class AsyncClient(AsyncConnection):
         Raises:
             MunjangError: the stream failed for good.
         """
-        options = requests.Options(version, prompt_name, normalize, dimensions, precision, truncation, partial_results)
+        options = requests.Options(
+            *(version, prompt_name, normalize, dimensions, precision, truncation, partial_results, prompt, role)
+        )
         options.message()  # refuses what is wrong before anything starts
         state = StreamState(options, self._options.in_flight, self._options.retry, self._limit(timeout))
         metadata = self._metadata()
@@ -212,8 +226,12 @@ class AsyncClient(AsyncConnection):
         mode: str = "matrix",
         top_k: int = 0,
         version: str | int = "",
+        query_role: str = "",
+        candidate_role: str = "",
         query_prompt_name: str = "",
         candidate_prompt_name: str = "",
+        query_prompt: str | None = None,
+        candidate_prompt: str | None = None,
         dimensions: int = 0,
         truncation: str = "end",
         timeout: float | None = None,
@@ -226,9 +244,13 @@ class AsyncClient(AsyncConnection):
             mode: "matrix" scores every query with every candidate, "pairwise" the first with the first and so on,
                 "top_k" keeps the nearest `top_k` candidates of each query.
             top_k: how many to keep.
-            version: a version number or an alias; empty for "stable".
-            query_prompt_name: the prompt of the queries.
-            candidate_prompt_name: the prompt of the candidates.
+            version: a version number, a space id or an alias; empty for "stable".
+            query_role: the role of the queries, as in `encode`; also of the candidates where none are given.
+            candidate_role: the role of the candidates.
+            query_prompt_name: the name of the queries' prompt.
+            candidate_prompt_name: the name of the candidates' prompt.
+            query_prompt: the text of the queries' prompt instead, as in `encode`.
+            candidate_prompt: the text of the candidates' prompt instead.
             dimensions: compare in the first components only; 0 for all.
             truncation: "end" or "none", as in `encode`.
             timeout: seconds for the call, retries included.
@@ -244,6 +266,10 @@ class AsyncClient(AsyncConnection):
             version=version,
             query_prompt_name=query_prompt_name,
             candidate_prompt_name=candidate_prompt_name,
+            query_prompt=query_prompt,
+            candidate_prompt=candidate_prompt,
+            query_role=query_role,
+            candidate_role=candidate_role,
             dimensions=dimensions,
             truncation=truncation,
         )
@@ -296,13 +322,17 @@ class AsyncClient(AsyncConnection):
         reply = await self._list_versions(timeout)
         return [results.read_version(version) for version in reply.versions]
 
+    async def registry_id(self, *, timeout: float | None = None) -> str:
+        """The id of the server's registry: two servers with the same id have the same versions; "" if it has none."""
+        return (await self._list_versions(timeout)).registry_id
+
     async def aliases(self, *, timeout: float | None = None) -> dict[str, AliasInfo]:
         """The aliases by name: what the registry says they name, and what the server answers with."""
         reply = await self._list_versions(timeout)
         return results.read_aliases(reply.aliases)
 
     async def version(self, name: str | int = "", *, timeout: float | None = None) -> VersionInfo:
-        """One version, by number or alias; empty for "stable".
+        """One version, by number, space id or alias; empty for "stable".
 
         Raises:
             VersionNotFound: there is none of that name.

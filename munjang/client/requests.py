@@ -15,6 +15,7 @@ from munjang.errors import (
     UnsupportedDimensions,
     UnsupportedPrecision,
 )
+from munjang.kinds import Role
 from munjang.v1 import embedding_service_pb2, rerank_service_pb2, resources_pb2
 from munjang.vectors import Precision
 
@@ -47,12 +48,16 @@ class Options:
     precision: str = "float32"
     truncation: str = "end"
     partial_results: bool = False
+    prompt: str | None = None
+    role: str = ""
 
     def message(self) -> resources_pb2.EncodeOptions:
         """The wire form.
 
         Raises:
-            UnsupportedPrecision, UnsupportedDimensions, InvalidOption: an option that no server knows.
+            UnsupportedPrecision, UnsupportedDimensions, InvalidOption: an option that no server knows, or two that
+                contradict.
+            InvalidText: the prompt is not valid Unicode or not a string.
         """
         try:
             precision = Precision(self.precision)
@@ -62,6 +67,8 @@ class Options:
         return resources_pb2.EncodeOptions(
             version=str(self.version),
             prompt_name=self.prompt_name,
+            prompt=_prompt(self.prompt, self.prompt_name, "options."),
+            role=_role(self.role, "options.role"),
             normalize=self.normalize,
             dimensions=_dimensions(self.dimensions, "options.dimensions"),
             precision=resources_pb2.Precision.Value(f"PRECISION_{precision.name}"),
@@ -188,6 +195,10 @@ def similarity_request(
     version: str | int,
     query_prompt_name: str,
     candidate_prompt_name: str,
+    query_prompt: str | None,
+    candidate_prompt: str | None,
+    query_role: str,
+    candidate_role: str,
     dimensions: int,
     truncation: str,
 ) -> embedding_service_pb2.SimilarityRequest:
@@ -195,7 +206,7 @@ def similarity_request(
 
     Raises:
         NoTexts: no queries, or an empty list of candidates.
-        InvalidText, EmptyText: a text is not valid Unicode or blank.
+        InvalidText, EmptyText: a text is not valid Unicode or blank; a prompt is not valid Unicode.
         InvalidOption, UnsupportedDimensions: an option that no server knows, or two that contradict.
     """
     asked = checked(_listed(queries), "queries")
@@ -213,6 +224,10 @@ def similarity_request(
         version=str(version),
         query_prompt_name=query_prompt_name,
         candidate_prompt_name=candidate_prompt_name,
+        query_prompt=_prompt(query_prompt, query_prompt_name, "query_"),
+        candidate_prompt=_prompt(candidate_prompt, candidate_prompt_name, "candidate_"),
+        query_role=_role(query_role, "query_role"),
+        candidate_role=_role(candidate_role, "candidate_role"),
         dimensions=_dimensions(dimensions, "dimensions"),
         truncation=_truncation(truncation, "truncation"),
     )
@@ -299,13 +314,13 @@ def _listed(texts: Iterable[str]) -> Sequence[str]:
 
 
 def _unsendable(text: object, field: str, index: int | None = None) -> MunjangError | None:
-    name = field if index is None else f"{field}[{index}]"
+    place = field if index is None else f"{field}[{index}]"
     if not isinstance(text, str):
-        return InvalidText(f"{name} is a {type(text).__name__}, not a str", field=field, index=index)
+        return InvalidText(f"{place} is a {type(text).__name__}, not a str", field=field, index=index)
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        msg = f"{name} is not valid Unicode: a lone surrogate at character {error.start}"
+        msg = f"{place} is not valid Unicode: a lone surrogate at character {error.start}"
         return InvalidText(msg, field=field, index=index)
     return None
 
@@ -315,6 +330,25 @@ def _dimensions(dimensions: int, field: str) -> int:
         return dimensions
     msg = f"dimensions is {dimensions}; it must be above 0, or 0 for all"
     raise UnsupportedDimensions(msg, field=field)
+
+
+def _prompt(prompt: str | None, prompt_name: str, prefix: str) -> str | None:
+    if prompt is not None and prompt_name:
+        msg = "a prompt is given by its name and as a text: leave one of them out"
+        raise InvalidOption(msg, field=f"{prefix}prompt")
+    if prompt is not None and (error := _unsendable(prompt, f"{prefix}prompt")):
+        raise error
+    return prompt
+
+
+def _role(name: str, field: str) -> resources_pb2.Role.ValueType:
+    if not name:
+        return resources_pb2.Role.ROLE_UNSPECIFIED
+    try:
+        return resources_pb2.Role.Value(f"ROLE_{Role(name).name}")
+    except ValueError as error:
+        msg = f"role {name!r} is not one of {', '.join(Role)}"
+        raise InvalidOption(msg, field=field) from error
 
 
 def _truncation(name: str, field: str) -> resources_pb2.Truncation.ValueType:

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from munjang.v1 import model_service_pb2, rerank_service_pb2
 
 
-_KINDS = {
-    resources_pb2.ModelKind.MODEL_KIND_DENSE: ModelKind.DENSE.value,
-    resources_pb2.ModelKind.MODEL_KIND_CROSS_ENCODER: ModelKind.CROSS_ENCODER.value,
-}
+_KINDS = {resources_pb2.ModelKind.Value(f"MODEL_KIND_{kind.name}"): str(kind) for kind in ModelKind}
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,7 @@ class Embeddings:
         truncated: the indices of the texts that were cut at the model's limit, ascending.
         errors: with `partial_results`, why texts have a row of zeros; each has its `index`, ascending.
         scale: the value of one int8 step; 0 for the other precisions.
+        space_id: of that version: vectors of equal ids may be compared, whatever the versions are called.
     """
 
     vectors: NDArray[Any]
@@ -53,6 +51,7 @@ class Embeddings:
     truncated: tuple[int, ...] = ()
     errors: tuple[MunjangError, ...] = ()
     scale: float = 0.0
+    space_id: str = ""
 
     def __len__(self) -> int:
         """The number of texts."""
@@ -100,6 +99,7 @@ class Scores:
         candidate_token_counts: uint32 [candidates]; empty where no candidates were given.
         truncated_queries: the indices of the queries that were cut.
         truncated_candidates: the indices of the candidates that were cut.
+        space_id: of the version.
     """
 
     scores: NDArray[np.float32]
@@ -110,6 +110,7 @@ class Scores:
     candidate_token_counts: NDArray[np.uint32]
     truncated_queries: tuple[int, ...] = ()
     truncated_candidates: tuple[int, ...] = ()
+    space_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ class VersionInfo:
         metrics: of its evaluation, by name.
         created_at: when it was published, in UTC.
         size_bytes: of its files.
-        kind: "dense" or "cross-encoder".
+        kind: "dense" gives vectors, "cross-encoder" scores of pairs; "" if the server cannot read its manifest.
+        space_id: equal for versions whose vectors may be compared, in any registry.
     """
 
     version: int
@@ -184,6 +186,7 @@ class VersionInfo:
     created_at: datetime
     size_bytes: int
     kind: str
+    space_id: str
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,7 @@ def read_embeddings(response: embedding_service_pb2.EncodeResponse, part: Part, 
         truncated=tuple(start + index for index in response.truncated),
         errors=tuple(shift_index(by_index[index], start) for index in sorted(by_index)),
         scale=packed.scale,
+        space_id=response.space_id,
     )
 
 
@@ -252,6 +256,7 @@ def concatenate(pieces: Sequence[Embeddings]) -> Embeddings:
         truncated=tuple(index for piece in pieces for index in piece.truncated),
         errors=tuple(error for piece in pieces for error in piece.errors),
         scale=first.scale,
+        space_id=first.space_id,
     )
 
 
@@ -279,6 +284,7 @@ def read_scores(
         candidate_token_counts=np.array(response.candidate_token_counts, np.uint32),
         truncated_queries=tuple(response.truncated_queries),
         truncated_candidates=tuple(response.truncated_candidates),
+        space_id=response.space_id,
     )
 
 
@@ -342,6 +348,7 @@ def read_version(version: resources_pb2.ModelVersion) -> VersionInfo:
         created_at=version.created_at.ToDatetime(UTC),
         size_bytes=version.size_bytes,
         kind=_KINDS.get(version.kind, ""),
+        space_id=version.space_id,
     )
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from munjang.kinds import Role
+
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
@@ -49,6 +51,19 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Prompting:
+    """How texts are put to a model.
+
+    Attributes:
+        prompt: the words before each text, as they are; "" for none.
+        role: what the texts are for; a model with a route of its own for a role takes it. None: its default route.
+    """
+
+    prompt: str = ""
+    role: Role | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """One tokenised text, or pair of texts.
 
@@ -59,6 +74,8 @@ class Tokens:
         truncated: whether tokens were cut off.
         text: the text itself, for models that do not read token ids; else empty.
         prompt: the words to put before `text`; empty if `ids` hold them already.
+        role: what the text is for, where the model has a route of its own for it: `forward` runs texts of different
+            roles apart. None for all other models, so that their texts share a forward whatever they are for.
     """
 
     ids: tuple[int, ...]
@@ -67,6 +84,7 @@ class Tokens:
     truncated: bool = False
     text: str = ""
     prompt: str = ""
+    role: Role | None = None
 
     def __len__(self) -> int:
         """The number of tokens that the model reads."""
@@ -164,11 +182,14 @@ class Encoder(Protocol):
     def packs(self) -> bool:
         """Whether texts may share a row, so that a batch of long and short ones has little padding; see `plan`."""
 
-    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         """Normalise each text to NFC, put the prompt before it and tokenise it, cut at `max_tokens`.
 
+        Args:
+            texts: any number.
+            how: the words before each text and what it is for, see `prompting`; None: the model's default prompt.
+
         Raises:
-            UnknownPrompt: the model has no prompt of that name.
             InvalidText: a text has unpaired surrogates; `index` says which.
         """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Encoder, Tokens
+    from munjang.encoder.contract import Encoder, Prompting, Tokens
 
 DEFAULT_BUDGET = 4096
 """Tokens of one forward, padding included, where nobody says otherwise."""
@@ -29,10 +29,10 @@ LONGEST_AT_LOAD = 1024
 
 
 def encode(
-    encoder: Encoder, texts: Sequence[str], *, prompt_name: str = "", budget: int = DEFAULT_BUDGET
+    encoder: Encoder, texts: Sequence[str], how: Prompting | None = None, *, budget: int = DEFAULT_BUDGET
 ) -> NDArray[np.float32]:
-    """Raw vectors float32 [len(texts), dimensions], in the order of the texts."""
-    return forward_all(encoder, encoder.tokenize(texts, prompt_name), budget=budget)
+    """Raw vectors float32 [len(texts), dimensions], in the order of the texts; `how` as in `Encoder.tokenize`."""
+    return forward_all(encoder, encoder.tokenize(texts, how), budget=budget)
 
 
 def forward_all(encoder: Encoder, tokens: Sequence[Tokens], *, budget: int = DEFAULT_BUDGET) -> NDArray[np.float32]:

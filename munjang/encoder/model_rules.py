@@ -25,9 +25,8 @@ class Rules(BaseModel):
         special_ids: ids of special tokens.
         splits_special_tokens: whether a special token that is written in a text is read as plain text.
         pools_prompt: whether the pooling reads the prompt's tokens.
-        pad_id: the id that fills up short rows.
+        pad_id: the id that fills up rows behind their texts, whichever side the tokenizer pads: nothing looks at it.
         pad_type_id: its token type id.
-        pads_left: whether it is put before the text.
         wants_type_ids: whether the transformer takes token type ids.
         packs: whether several texts may share a row, see `torch_runtime.pipeline`.
         first_position: the position of a text's first token, where it packs.
@@ -50,7 +49,6 @@ class Rules(BaseModel):
     pools_prompt: bool
     pad_id: int
     pad_type_id: int
-    pads_left: bool
     wants_type_ids: bool
     packs: bool = False
     first_position: int = 0
@@ -88,7 +86,6 @@ def rules_of(model: Any, info: ModelInfo, *, pools_prompt: bool) -> Rules:
         pools_prompt=pools_prompt,
         pad_id=tokenizer.pad_token_id or 0,
         pad_type_id=tokenizer.pad_token_type_id,
-        pads_left=tokenizer.padding_side == "left",
         wants_type_ids="token_type_ids" in tokenizer.model_input_names,
         kind=info.kind,
         activation=info.activation,

@@ -80,7 +80,8 @@ def activated(scores: NDArray[np.float32], activation: str) -> NDArray[np.float3
 
 def _sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
     half = np.float32(0.5)
-    return half + half * np.tanh(half * values)
+    final: NDArray[np.float32] = half + half * np.tanh(half * values)
+    return final
 
 
 def _relu(values: NDArray[np.float32]) -> NDArray[np.float32]:

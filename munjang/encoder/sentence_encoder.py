@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from munjang.encoder.prompting import prompting
 from munjang.errors import WrongKind
 from munjang.kinds import ModelKind
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Cancellation, ModelInfo, Piece, Tokens
+    from munjang.encoder.contract import Cancellation, ModelInfo, Piece, Prompting, Tokens
 
 ComputeType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Runtime = Literal["auto", "torch", "openvino"]
@@ -51,6 +52,8 @@ class LoadOptions:
         interactive: whether callers wait for single texts, so that one has all threads, or a stream of its own; else a
             CPU computes several frames of a list at a time.
         converter: makes an export that is missing, so that this process needs no torch; None: this process does.
+        alone: run each text by itself, without padding, for a model whose vectors depend on the texts beside them.
+            Torch does that, by the library's own preprocessing.
         kind: what the folder holds, as its manifest says.
     """
 
@@ -63,6 +66,7 @@ class LoadOptions:
     exports_kept: int = 4
     interactive: bool = False
     converter: Converter | None = None
+    alone: bool = False
     kind: ModelKind = ModelKind.DENSE
 
 
@@ -102,16 +106,16 @@ class SentenceEncoder:
     runtime: str
     compute_type: str
     on_cpu: bool
-    _tokenize: Callable[[Sequence[str], str], list[Tokens]]
+    _tokenize: Callable[[Sequence[str], Prompting], list[Tokens]]
     _forward: Forward | None
     _tidy: Callable[[], None] | None = None
     token_limits: Mapping[str, int] = field(default_factory=dict)
     _tokenize_pairs: Callable[[Sequence[tuple[str, str]]], list[Tokens]] | None = None
     _pieces: Callable[[Sequence[str], str, bool], list[list[Piece]]] | None = None
 
-    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         """See `Encoder.tokenize`."""
-        return self._tokenize(texts, prompt_name)
+        return self._tokenize(texts, how or prompting(self.info))
 
     def pieces(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Piece]]:
         """See `Encoder.pieces`."""

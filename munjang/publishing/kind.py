@@ -101,13 +101,21 @@ def configurations(folder: Path) -> Iterator[tuple[Path, Any]]:
         UnsupportedModel: one is not valid JSON.
     """
     for path in sorted(folder.rglob("*.json")):
-        if path.name in {"tokenizer.json", "vocab.json"}:
-            continue
-        try:
-            yield path.relative_to(folder), json.loads(path.read_bytes())
-        except ValueError as error:
-            msg = f"{path.relative_to(folder)} is not valid JSON: {error}"
-            raise UnsupportedModel(msg) from error
+        if path.name not in {"tokenizer.json", "vocab.json"}:
+            yield path.relative_to(folder), json_of(folder, path)
+
+
+def json_of(folder: Path, path: Path) -> Any:
+    """What a file of a folder says.
+
+    Raises:
+        UnsupportedModel: it is not valid JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        msg = f"{path.relative_to(folder)} is not valid JSON: {error}"
+        raise UnsupportedModel(msg) from error
 
 
 def module_types(path: Path, content: Any) -> Iterator[str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from munjang.errors import ForbiddenFile, ModelLoadFailed, UnsupportedModel
 from munjang.kinds import ModelKind
-from munjang.publishing.kind import configurations, kind_of, module_types
+from munjang.publishing.kind import configurations, json_of, kind_of, module_types
+from munjang.publishing.source import WEIGHTS
 from munjang.registry.layout import ALLOWED_SUFFIXES
 
 if TYPE_CHECKING:
@@ -33,12 +34,15 @@ def check_folder(folder: Path) -> ModelKind:
         UnsupportedModel: it is no folder of a model that is served, or asks for code.
         ForbiddenFile: its weights are pickled, or git-lfs has not fetched a file.
     """
-    _check_whole(folder)
+    check_fetched(folder)
+    _check_adapter(folder)
+    check_pickled(folder)
+    _check_shards(folder)
     kind = kind_of(folder)
     if kind is ModelKind.DENSE and not (folder / "modules.json").is_file():
         msg = (
-            f"{folder} is not a sentence-transformers folder: there is no modules.json in it, and so no pooling. Load "
-            f"it with sentence-transformers, add the pooling that it was trained with, and save it again: "
+            f"{folder} is not a sentence-transformers folder: there is no modules.json in it, and so no pooling. "
+            f"`munjang versions publish` takes the pooling that it was trained with by --pooling; or save it with "
             f"SentenceTransformer(modules=[Transformer(folder), Pooling(dimensions, pooling_mode='mean')])"
         )
         raise UnsupportedModel(msg)
@@ -46,28 +50,74 @@ def check_folder(folder: Path) -> ModelKind:
     return kind
 
 
-def _check_whole(folder: Path) -> None:
-    """Refuse a folder whose weights are pickled, not fetched, or those of an adapter alone."""
+def check_fetched(folder: Path) -> None:
+    """Refuse a folder in which git-lfs has put a pointer in the place of a file that is needed.
+
+    Raises:
+        ForbiddenFile: it has.
+    """
     for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        pickled = PICKLED.fullmatch(path.name) and not any(path.parent.glob("*.safetensors"))
-        if not path.is_file() or not (pickled or path.suffix in ALLOWED_SUFFIXES):
-            continue  # beside safetensors pickled weights are left out; alone they stand in their place
-        if _begins_with(path, POINTER):
+        needed = path.suffix in ALLOWED_SUFFIXES or _is_pickled(path)
+        if needed and path.is_file() and _begins_with(path, POINTER):
+            name = path.relative_to(folder)
             msg = f"{name} is a pointer of git-lfs in place of the file: run git lfs pull in the folder"
             raise ForbiddenFile(msg)
-        if path.name == "adapter_config.json" or path.name.startswith("adapter_model."):
+
+
+def check_pickled(folder: Path, *, convertible: bool = False) -> None:
+    """Refuse a folder whose weights are pickled.
+
+    Args:
+        folder: the folder.
+        convertible: let pass those of PyTorch, which publishing converts.
+
+    Raises:
+        ForbiddenFile: they are.
+    """
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if not path.is_file() or not _is_pickled(path) or (convertible and WEIGHTS.fullmatch(path.name)):
+            continue
+        if path.name.startswith("adapter_model."):
             msg = (
-                f"{name} belongs to an adapter (LoRA), and its base model is not in the folder: load it with "
-                f"sentence-transformers, call merge_and_unload() of its transformer, and save the whole model"
-            )
-            raise ForbiddenFile(msg) if pickled else UnsupportedModel(msg)
-        if pickled:
-            msg = (
-                f"{name} holds pickled weights, which can run code when they are read: load the "
-                f"model and save it again with model.save_pretrained(folder), which writes safetensors"
+                f"{name} belongs to an adapter (LoRA) and is a pickle, which can run code when it is read: save the "
+                f"adapter again with save_pretrained, which writes adapter_model.safetensors"
             )
             raise ForbiddenFile(msg)
+        msg = (
+            f"{name} holds pickled weights, which can run code when they are read: load the model and save it again "
+            f"with model.save_pretrained(folder), which writes safetensors. `munjang versions publish` converts "
+            f"pytorch_model.bin itself"
+        )
+        raise ForbiddenFile(msg)
+
+
+def _is_pickled(path: Path) -> bool:
+    """Whether a file stands in the place of weights as safetensors; beside them it is left out."""
+    return bool(PICKLED.fullmatch(path.name)) and not any(path.parent.glob("*.safetensors"))
+
+
+def _check_adapter(folder: Path) -> None:
+    """Refuse weights that are those of an adapter alone."""
+    for path in sorted(folder.rglob("adapter_*")):
+        if path.name in {"adapter_config.json", "adapter_model.safetensors"}:
+            msg = (
+                f"{path.relative_to(folder)} belongs to an adapter (LoRA), and its base model is not in the folder: "
+                f"`munjang versions publish` merges them; or load it with sentence-transformers, call "
+                f"merge_and_unload() of its transformer, and save the whole model"
+            )
+            raise UnsupportedModel(msg)
+
+
+def _check_shards(folder: Path) -> None:
+    """Refuse a folder that lacks a part of its weights."""
+    for path in sorted(folder.rglob("*.safetensors.index.json")):
+        content = json_of(folder, path)
+        parts = content.get("weight_map") if isinstance(content, dict) else None
+        for part in sorted(set(parts.values())) if isinstance(parts, dict) else []:
+            if not (path.parent / str(part)).is_file():
+                msg = f"{path.relative_to(folder)} names {part}, which is not in the folder: finish its download"
+                raise ForbiddenFile(msg)
 
 
 def _begins_with(path: Path, head: bytes) -> bool:

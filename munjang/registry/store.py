@@ -26,11 +26,13 @@ from munjang.errors import (
     WrongKind,
 )
 from munjang.kinds import ModelKind
+from munjang.registry.identity import identity_of_reader, read_identity
 from munjang.registry.layout import (
     ALIAS_PATTERN,
     ALIASES,
     MANIFEST,
     RETIRED,
+    SPACE_PATTERN,
     VERSIONS,
     AliasRecord,
     Manifest,
@@ -43,6 +45,7 @@ from munjang.registry.layout import (
 )
 from munjang.registry.object_storage import ObjectStorage
 from munjang.registry.publish import LEASE_SECONDS, clear, publish
+from munjang.registry.space import with_space
 from munjang.registry.storage import LocalStorage
 from munjang.registry.verify import verify_files
 
@@ -128,15 +131,34 @@ class Registry:
             VersionNotFound: no such version.
             InvalidManifest, UnsupportedManifest, ForbiddenFile, PathEscape: its manifest is not valid.
         """
-        return parse_manifest(self._manifest_bytes(version), version)
+        return with_space(parse_manifest(self._manifest_bytes(version), version))
+
+    def identity(self) -> str:
+        """The registry's id; "" where it has none: it is empty, or older than ids and this program may not write."""
+        return identity_of_reader(self.storage) if self.stamps() else read_identity(self.storage)
+
+    def in_space(self, space_id: str) -> list[int]:
+        """The versions of a space, newest first; one whose manifest cannot be read is in none."""
+        found = []
+        for version in reversed(self.versions()):
+            try:
+                if self.manifest(version).space_id == space_id:
+                    found.append(version)
+            except RegistryUnavailable:
+                raise
+            except (RegistryError, VersionNotFound):
+                continue
+        return found
 
     def resolve(self, name: str) -> int:
-        """The version that a number or an alias names; "" is "stable".
+        """The version that a number or an alias names, or the newest one of a space; "" is "stable".
 
         Raises:
-            VersionNotFound: no such version or alias.
+            VersionNotFound: no such version, alias or space.
             InvalidManifest: the alias's file is not valid.
         """
+        if SPACE_PATTERN.fullmatch(name):
+            return self._newest_in(name)
         number = number_of(name)
         if number:
             self._manifest_bytes(number)
@@ -258,6 +280,13 @@ class Registry:
         """Where a version's model lies on this machine, or None for a registry elsewhere. It is not checked."""
         return self.storage.path(model_folder(version)) if isinstance(self.storage, LocalStorage) else None
 
+    def _newest_in(self, space_id: str) -> int:
+        versions = self.in_space(space_id)
+        if not versions:
+            msg = f"no version of {self.url} has the space {space_id}; {self._existing()}"
+            raise VersionNotFound(msg)
+        return versions[0]
+
     def _read_alias(self, alias: str) -> AliasRecord | None:
         try:
             return AliasRecord.model_validate_json(self.storage.read(alias_path(alias)))
@@ -271,7 +300,10 @@ class Registry:
     def _locked(self, alias: str) -> Iterator[None]:
         """Take the lock for changing aliases, if this is a valid name of one."""
         if not ALIAS_PATTERN.fullmatch(alias):
-            msg = f"{alias!r} cannot be an alias: a small letter, then up to 62 small letters, digits, - or _"
+            msg = (
+                f"{alias!r} cannot be an alias: a small letter, then up to 62 small letters, digits, - or _, "
+                "and not a name that looks like a space id (32 hexadecimal digits)"
+            )
             raise InvalidOption(msg, field="alias")
         with self.storage.lock(_LOCK):
             yield

@@ -221,8 +221,8 @@ class TrainerSettings(EngineSettings):
 
     model: str = Field(
         default="",
-        description="A sentence-transformers folder or hub id to publish at the first run instead of the starter "
-        "model.",
+        description="A model folder or hub id to publish at the first run instead of the starter model, as `munjang "
+        "versions publish` does.",
     )
     data: str = Field(
         default="",

@@ -76,6 +76,7 @@ class App:
             authenticator=choose_authenticator(settings),
             registry=self._metrics,
             admin=AliasAdmin(self._registry, self._watcher.look, self._engine),
+            registry_id=self._registry_id,
             not_ready_reason=self._not_ready_reason,
             tracer=self._tracer(),
         )
@@ -144,6 +145,11 @@ class App:
 
     def _forget(self, version: int) -> None:
         self._services.forget(version)
+
+    def _registry_id(self) -> str:
+        """The id of the registry, "" before it was read."""
+        latest = self._watcher.latest
+        return latest.registry_id if latest else ""
 
     def _not_ready_reason(self) -> str:
         """Why the server is not ready, in words for the log; "" if it is ready."""

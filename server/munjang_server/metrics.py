@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 import grpc
 import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from munjang import errors
 from munjang.client.jobs import JobQueue
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Metric
 
     from munjang.engine.contract import EngineContract
     from munjang_server.scheduling.api import SchedulerContract
@@ -305,12 +307,31 @@ def show_versions(registry: CollectorRegistry, engine: EngineContract) -> None:
     )
     for state in VersionState:
         versions.labels(state).set_function(partial(count, state))
+    registry.register(VersionInfo(engine))
     resident = Gauge("munjang_server_resident_versions", "Versions in memory.", registry=registry)
     resident.set_function(partial(count, VersionState.AVAILABLE, VersionState.DRAINING))
     ready = Gauge(
         "munjang_server_ready", "1 while the first watched alias has a version to answer with.", registry=registry
     )
     ready.set_function(lambda: engine.ready)
+
+
+class VersionInfo(Collector):
+    """`munjang_server_version_info`: 1 for each available version; its labels join a version's number to its space."""
+
+    def __init__(self, engine: EngineContract) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        """The versions that are available at this scrape."""
+        info = GaugeMetricFamily(
+            "munjang_server_version_info", "What each available version is.", labels=["version", "space_id", "kind"]
+        )
+        for status in self._engine.versions():
+            if status.state is VersionState.AVAILABLE and status.manifest is not None:
+                manifest = status.manifest
+                info.add_metric([str(status.version), manifest.space_id, manifest.kind], 1)
+        yield info
 
 
 def show_registry(registry: CollectorRegistry, error: Callable[[], object], disks: Mapping[str, Path]) -> None:

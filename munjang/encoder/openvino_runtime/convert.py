@@ -23,8 +23,9 @@ from munjang.encoder.openvino_runtime import export as exports
 from munjang.encoder.openvino_runtime.compiled import ListForward
 from munjang.encoder.openvino_runtime.export import Export
 from munjang.encoder.openvino_runtime.passes import fold_scale, is_product, join_heads, merge_projections
+from munjang.encoder.prompting import promptings
 from munjang.encoder.sequence_packing import Frame
-from munjang.encoder.tokenizer import TextTokenizer, prompt_names
+from munjang.encoder.tokenizer import TextTokenizer
 from munjang.encoder.torch_runtime import pipeline as trial
 from munjang.encoder.torch_runtime.limits import settle_limits, stated_limits
 from munjang.encoder.torch_runtime.load import load_model, opened
@@ -165,7 +166,7 @@ def _ranges(graph: openvino.Model, rules: Rules) -> dict[Source, tuple[np.float3
         return np.array(request.get_output_tensor(0).data)
 
     tokenize = TextTokenizer(rules)
-    in_frames([tokens for prompt in prompt_names(rules.prompts) for tokens in tokenize(SENTENCES, prompt)], rules, run)
+    in_frames([tokens for how in promptings(rules.prompts) for tokens in tokenize(SENTENCES, how)], rules, run)
     return ranges
 
 

@@ -24,9 +24,11 @@ from munjang_server.rpc.request_parsing import (
     PRECISION_NUMBERS,
     SIMILARITY_FUNCTIONS,
     Parser,
+    PromptRequest,
     check_count,
     output_options,
     raise_first,
+    role_of,
     similarity_mode,
     truncates,
 )
@@ -122,7 +124,7 @@ class Encode:
         texts = list(request.texts)
         options = output_options(wanted)
         truncate = truncates(wanted.truncation, "options.truncation")
-        part = TextList("texts", texts, wanted.prompt_name, "options.prompt_name", errors=unreadable)
+        part = TextList("texts", texts, PromptRequest.of_options(wanted), errors=unreadable)
         with pipeline.lease(wanted.version, "options.version", call, len(texts)) as lease:
             info = lease.encoder.info
             options.check(info)
@@ -199,7 +201,8 @@ class EncodeStream:
             return failure.SerializeToString()
         finally:
             call.texts += message.texts
-            call.version = message.version or call.version
+            if message.version:
+                call.version, call.space_id = message.version, message.space_id
             if call.spans is not None and message.spans is not None:
                 call.spans.extend(message.spans)
 
@@ -250,6 +253,7 @@ class SimilarityResult:
     """What a Similarity reply is made of; without `candidates` the queries are compared with themselves."""
 
     version: int
+    space_id: str
     info: ModelInfo
     mode: int
     top_k: int
@@ -261,6 +265,7 @@ class SimilarityResult:
         """Score, and write the reply."""
         reply = pb2.SimilarityResponse(
             version=self.version,
+            space_id=self.space_id,
             similarity_function=SIMILARITY_FUNCTIONS[self.info.similarity],
             query_token_counts=self.queries.token_counts(),
             truncated_queries=self.queries.truncated(),
@@ -308,12 +313,11 @@ class Similarity:
         mode = similarity_mode(request.mode)
         truncate = truncates(request.truncation, "truncation")
         self._check(request, mode)
-        queries = TextList("queries", list(request.queries), request.query_prompt_name, "query_prompt_name")
+        queries = TextList("queries", list(request.queries), _query_prompt(request))
         candidates = None
         parts = [queries]
         if request.candidates:
-            prompt = request.candidate_prompt_name
-            candidates = TextList("candidates", list(request.candidates), prompt, "candidate_prompt_name")
+            candidates = TextList("candidates", list(request.candidates), _candidate_prompt(request))
             parts.append(candidates)
         pipeline, lane = self._pipeline, Lane.INTERACTIVE
         with pipeline.lease(request.version, "version", call, count) as lease:
@@ -324,7 +328,9 @@ class Similarity:
             await pipeline.encode(call, lease, parts, lane)
             for part in parts:
                 raise_first(part.errors)
-            result = SimilarityResult(lease.version, info, mode, request.top_k, request.dimensions, queries, candidates)
+            result = SimilarityResult(
+                *(lease.version, lease.space_id, info, mode, request.top_k, request.dimensions, queries, candidates)
+            )
             cost = _cost(len(request.queries), len(request.candidates), info.dimensions, mode)
             return await pipeline.finish(call, lease, cost, result.serialize)
 
@@ -347,9 +353,32 @@ class Similarity:
         if (mode == pb2.SIMILARITY_MODE_TOP_K) != bool(request.top_k):
             msg = "top_k goes with SIMILARITY_MODE_TOP_K, and must be at least 1 there"
             raise InvalidOption(msg, field="top_k")
-        if request.candidate_prompt_name and not candidates:
-            msg = "there are no candidates for this prompt: the queries are compared with themselves"
-            raise InvalidOption(msg, field="candidate_prompt_name")
+        if not candidates:
+            _refuse_candidate_prompt(request)
+
+
+def _query_prompt(request: pb2.SimilarityRequest) -> PromptRequest:
+    prompt = request.query_prompt if request.HasField("query_prompt") else None
+    return PromptRequest("query_", request.query_prompt_name, prompt, role_of(request.query_role, "query_role"))
+
+
+def _candidate_prompt(request: pb2.SimilarityRequest) -> PromptRequest:
+    prompt = request.candidate_prompt if request.HasField("candidate_prompt") else None
+    role = role_of(request.candidate_role, "candidate_role")
+    return PromptRequest("candidate_", request.candidate_prompt_name, prompt, role)
+
+
+def _refuse_candidate_prompt(request: pb2.SimilarityRequest) -> None:
+    """Refuse a prompt or role of candidates where there are none."""
+    given = {
+        "candidate_prompt_name": bool(request.candidate_prompt_name),
+        "candidate_prompt": request.HasField("candidate_prompt"),
+        "candidate_role": bool(request.candidate_role),
+    }
+    for field in (field for field, is_given in given.items() if is_given):
+        what = field.removeprefix("candidate_").replace("_", " ")
+        msg = f"there are no candidates for this {what}: the queries are compared with themselves"
+        raise InvalidOption(msg, field=field)
 
 
 def _check_dimensions(dimensions: int, info: ModelInfo) -> None:

@@ -18,7 +18,7 @@ from munjang.encoder.contract import Tokens
 from munjang.encoder.tokenizer import in_pieces
 from munjang.errors import DeadlineExceeded, MunjangError, TryLater, VersionNotFound, WrongKind
 from munjang.kinds import ModelKind
-from munjang_server.rpc.request_parsing import NO_ERRORS, check_prompt, raise_first, text_errors, token_errors
+from munjang_server.rpc.request_parsing import NO_ERRORS, raise_first, text_errors, token_errors
 from munjang_server.scheduling.api import Work
 
 if TYPE_CHECKING:
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Encoder, Piece
+    from munjang.encoder.contract import Encoder, Piece, Prompting
     from munjang.engine.contract import EngineContract, Lease
     from munjang.settings import ServerSettings
     from munjang_server.metrics import RequestMetrics
     from munjang_server.rpc.calls import Call
+    from munjang_server.rpc.request_parsing import PromptRequest
     from munjang_server.scheduling.api import Encoded, Encodes, Lane
     from munjang_server.security.authentication import RateLimiter
     from munjang_server.tokenizer_pool import TokenizerPool
@@ -61,8 +62,7 @@ class TextList:
     Attributes:
         field: its name in the request, for errors.
         texts: the texts.
-        prompt: the prompt's name, or "".
-        prompt_field: the name of the prompt's field, for errors.
+        asked: the prompt and role that the request gives them.
         query: for a cross-encoder, what each text is read with; else "".
         errors: why a text is refused or failed, by index.
         tokens: by text; None where it is refused.
@@ -71,18 +71,17 @@ class TextList:
 
     field: str
     texts: Sequence[str]
-    prompt: str
-    prompt_field: str
+    asked: PromptRequest
     query: str = ""
     errors: Mapping[int, MunjangError] = dataclasses.field(default_factory=dict)
     tokens: Sequence[Tokens | None] = ()
     rows: NDArray[np.float32] = dataclasses.field(init=False)
 
-    def tokenized(self, encoder: Encoder, texts: Sequence[str]) -> list[Tokens]:
+    def tokenized(self, encoder: Encoder, texts: Sequence[str], how: Prompting) -> list[Tokens]:
         """Some of the texts as the model reads them."""
         if self.query:
             return encoder.tokenize_pairs([(self.query, text) for text in texts])
-        return encoder.tokenize(texts, self.prompt)
+        return encoder.tokenize(texts, how)
 
     def token_counts(self) -> list[int]:
         """Tokens by text; 0 for a refused one."""
@@ -149,13 +148,15 @@ class EncodePipeline:
         """Check and tokenise one list, on the event loop if it is short.
 
         Raises:
-            InvalidRequest: a text is refused and `partial` is False, or the prompt is unknown.
+            InvalidRequest: a text is refused and `partial` is False, or the prompt is.
             TryLater, DeadlineExceeded: it would be refused however short its texts are.
         """
         encoder, texts = lease.encoder, part.texts
-        check_prompt(part.prompt, encoder.info, part.prompt_field)
+        settings, asked = self.settings, part.asked
+        asked.check_size(len(texts), settings.max_text_chars, settings.max_message_bytes)
+        how = asked.resolve(encoder.info)
         start = time.perf_counter()
-        errors = text_errors(texts, part.field, self.settings.max_text_chars)
+        errors = text_errors(texts, part.field, settings.max_text_chars, asked.prompt or "")
         errors.update(part.errors)
         if errors:
             if not partial:
@@ -164,12 +165,13 @@ class EncodePipeline:
         if len(texts) >= MIN_TEXTS_TO_CHECK:
             outline = [_ONE_TOKEN] * len(texts)
             self._scheduler.check_hopeless(Work(lease, outline, call.caller.name, lane, call.deadline))
-        if len(part.query) + sum(map(len, texts)) <= self.settings.inline_chars:
-            tokens = part.tokenized(encoder, texts)
+        before = len(part.query) if part.query else len(how.prompt) * len(texts)
+        if before + sum(map(len, texts)) <= settings.inline_chars:
+            tokens = part.tokenized(encoder, texts, how)
         else:
             tokens = []
-            for piece in in_pieces(texts):  # where the caller goes, or the deadline passes, the others are left undone
-                tokens += await self._pool.run(lease, part.tokenized, encoder, piece)
+            for piece in in_pieces(texts, how.prompt):  # where the caller goes, the others are left undone
+                tokens += await self._pool.run(lease, part.tokenized, encoder, piece, how)
         call.span("tokenize", start, time.perf_counter())
         part.tokens = _placed(tokens, errors, len(part.texts)) if errors else tokens
         late = token_errors(part.tokens, part.field, encoder.info.max_tokens, truncate=truncate)
@@ -194,7 +196,7 @@ class EncodePipeline:
         if sum(map(len, texts)) <= self.settings.inline_chars:
             return show(texts)
         found = []
-        for piece in in_pieces(texts):
+        for piece in in_pieces(texts, prompt):
             found += await self._pool.run(lease, show, piece)
         return found
 

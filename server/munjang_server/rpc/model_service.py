@@ -31,6 +31,7 @@ STATES: Final = {
     VersionState.FAILED: resources_pb2.VERSION_STATE_FAILED,
 }
 
+
 KINDS: Final = {
     ModelKind.DENSE: resources_pb2.MODEL_KIND_DENSE,
     ModelKind.CROSS_ENCODER: resources_pb2.MODEL_KIND_CROSS_ENCODER,
@@ -38,10 +39,16 @@ KINDS: Final = {
 
 
 class ModelService:
-    """Serves ListVersions and GetVersion."""
+    """Serves ListVersions and GetVersion.
 
-    def __init__(self, engine: EngineContract) -> None:
+    Args:
+        engine: knows the versions.
+        registry_id: the id of their registry, "" while it is not known.
+    """
+
+    def __init__(self, engine: EngineContract, registry_id: Callable[[], str]) -> None:
         self._engine = engine
+        self._registry_id = registry_id
 
     async def list_versions(self, request: pb2.ListVersionsRequest, call: Call) -> pb2.ListVersionsResponse:  # noqa: ARG002 - every handler gets both
         """All versions and aliases."""
@@ -50,18 +57,21 @@ class ModelService:
         return pb2.ListVersionsResponse(
             versions=[model_version(status, names[status.version]) for status in self._engine.versions()],
             aliases=[alias_message(alias) for alias in aliases],
+            registry_id=self._registry_id(),
         )
 
     async def get_version(self, request: pb2.GetVersionRequest, call: Call) -> pb2.GetVersionResponse:
-        """One version, by number or alias."""
+        """One version, by number or alias, or the newest available of a space."""
         name = request.version or DEFAULT
         aliases = self._engine.aliases()
         numbers = {alias.name: str(alias.serving or alias.version) for alias in aliases}
-        for status in self._engine.versions():
-            if str(status.version) == numbers.get(name, name):
-                call.version = status.version
+        for status in sorted(self._engine.versions(), key=_is_available, reverse=True):
+            manifest = status.manifest
+            space_id = manifest.space_id if manifest else ""
+            if numbers.get(name, name) in {str(status.version), space_id}:
+                call.version, call.space_id = status.version, space_id
                 return pb2.GetVersionResponse(version=model_version(status, _names(aliases)[status.version]))
-        msg = f"there is no version or alias {name[:64]!r}; aliases: {', '.join(numbers) or 'none yet'}"
+        msg = f"there is no version, alias or space {name[:64]!r}; aliases: {', '.join(numbers) or 'none yet'}"
         raise VersionNotFound(msg, field="version")
 
 
@@ -128,7 +138,6 @@ def model_version(status: VersionStatus, aliases: list[str]) -> resources_pb2.Mo
     manifest = status.manifest
     if manifest is None:
         return message
-    message.kind = KINDS[manifest.kind]
     message.dimensions = manifest.dimensions
     message.max_tokens = manifest.max_tokens
     message.similarity_function = SIMILARITY_FUNCTIONS.get(
@@ -143,7 +152,13 @@ def model_version(status: VersionStatus, aliases: list[str]) -> resources_pb2.Mo
     message.metrics.update(manifest.metrics)
     message.created_at.FromDatetime(manifest.created_at)
     message.size_bytes = manifest.size_bytes
+    message.kind = KINDS[manifest.kind]
+    message.space_id = manifest.space_id
     return message
+
+
+def _is_available(status: VersionStatus) -> bool:
+    return status.state is VersionState.AVAILABLE
 
 
 def alias_message(alias: AliasStatus) -> pb2.Alias:

@@ -13,7 +13,7 @@ from munjang.kinds import ModelKind
 from munjang.registry import RERANK
 from munjang.v1 import rerank_service_pb2 as pb2
 from munjang_server.rpc.encode_pipeline import TextList
-from munjang_server.rpc.request_parsing import Parser, check_count, raise_first, text_errors, truncates
+from munjang_server.rpc.request_parsing import Parser, PromptRequest, check_count, raise_first, text_errors, truncates
 from munjang_server.scheduling.api import Lane
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Rerank:
         check_count(count, settings.max_texts, "documents")
         truncate = truncates(request.truncation, "truncation")
         self._check_query(request.query)
-        part = TextList("documents", list(request.documents), "", "", query=request.query)
+        part = TextList("documents", list(request.documents), PromptRequest(""), query=request.query)
         with self._lease(request.version, call, count) as lease:
             await pipeline.tokenize(call, lease, part, lane, truncate=truncate, partial=False)
             await pipeline.encode(call, lease, [part], lane)

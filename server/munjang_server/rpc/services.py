@@ -72,6 +72,7 @@ class Services:
         authenticator: identifies callers.
         registry: where the metrics are registered.
         admin: moves aliases; without it those methods are not served.
+        registry_id: the id of the registry that the versions come from; "" while it is not known.
         not_ready_reason: says in words what the engine waits for; "" if it can answer.
         tracer: called when a call has ended, or None.
 
@@ -91,6 +92,7 @@ class Services:
         authenticator: Authenticator,
         registry: CollectorRegistry,
         admin: AliasAdmin | None = None,
+        registry_id: Callable[[], str] = str,
         not_ready_reason: Callable[[], str] | None = None,
         tracer: Tracer | None = None,
     ) -> None:
@@ -107,11 +109,8 @@ class Services:
             log_all=settings.log_level == "debug",
             tracer=tracer,
         )
-        self.health = HealthService(
-            [embedding_service.SERVICE, model_service.SERVICE, rerank_service.SERVICE],
-            self._not_ready_reason,
-            self._alive,
-        )
+        names = [embedding_service.SERVICE, model_service.SERVICE, rerank_service.SERVICE]
+        self.health = HealthService(names, self._not_ready_reason, self._alive)
         self._cache = VectorCache(settings.embedding_cache_mb * MEGABYTE)
         cache_metrics = CacheMetrics(registry, self._cache)
         self._pool = TokenizerPool(settings.tokenize_threads)
@@ -122,7 +121,7 @@ class Services:
         self.encode = Encode(self.pipeline)
         self.similarity = Similarity(self.pipeline)
         self.rerank = Rerank(self.pipeline)
-        self.models = ModelService(engine)
+        self.models = ModelService(engine, registry_id)
         self.unary: dict[Rpc, UnaryHandler] = {}
         self.streams: dict[Rpc, StreamHandler] = {}
         self._add_handlers(admin)

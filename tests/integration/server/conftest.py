@@ -21,7 +21,8 @@ from munjang.errors import VersionNotFound
 from munjang.registry import AliasRecord, Manifest, Snapshot
 from munjang.settings import ServerSettings
 from munjang.testing import FakeEncoder
-from munjang.v1 import embedding_service_pb2_grpc, model_service_pb2_grpc
+from munjang.v1 import embedding_service_pb2_grpc, model_service_pb2_grpc, rerank_service_pb2_grpc
+from munjang_server.app import alias_names
 from munjang_server.http.server import HttpServer
 from munjang_server.metrics import EngineMetrics, SchedulerMetrics, show_load, show_versions
 from munjang_server.rpc.model_service import AliasAdmin
@@ -92,11 +93,14 @@ def manifest(version: int, info: ModelInfo) -> Manifest:
         version=version,
         created_at=datetime(2026, 1, 2, tzinfo=UTC),
         files=(),
+        space_id="5a" * 16,
         dimensions=info.dimensions,
         max_tokens=info.max_tokens,
         similarity=info.similarity,
         prompts=dict(info.prompts),
+        default_prompt=info.default_prompt,
         int8_scale=info.int8_scale,
+        kind=info.kind,
         base_model="가짜/모델",
         metrics={"korsts-dev.spearman": 0.85},
     )
@@ -156,6 +160,10 @@ class Running:
     @property
     def embedding(self) -> embedding_service_pb2_grpc.EmbeddingServiceStub:
         return embedding_service_pb2_grpc.EmbeddingServiceStub(self.channel)
+
+    @property
+    def reranking(self) -> rerank_service_pb2_grpc.RerankServiceStub:
+        return rerank_service_pb2_grpc.RerankServiceStub(self.channel)
 
     @property
     def listing(self) -> model_service_pb2_grpc.ModelServiceStub:
@@ -223,7 +231,7 @@ async def run_server(
         lambda version: [batch_metrics.expect(version), services.expect(version)],
         lambda version: services.forget(version),  # noqa: PLW0108 - the services are made after their metrics
     )
-    engine = Engine(models, options.aliases.split(","), observer=swaps)
+    engine = Engine(models, alias_names(options.aliases), observer=swaps)
     models.engine = engine
     scheduler = Scheduler(options, engine.acquire, batch_metrics, lambda *_: services.health.refresh())
     services = Services(
@@ -233,6 +241,7 @@ async def run_server(
         authenticator=authenticator or PeerAuthenticator(),
         registry=registry,
         admin=admin and admin(models, engine),
+        registry_id=lambda: "1d" * 16,
         tracer=tracing and tracing.record,
     )
     show_load(registry, scheduler)

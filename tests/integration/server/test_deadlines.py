@@ -63,11 +63,11 @@ async def test_a_call_whose_deadline_passes_is_counted_as_that(server):
 async def test_a_call_is_answered_at_its_deadline_while_its_text_is_tokenised(server, monkeypatch):
     begun, gate, tokenize = threading.Event(), threading.Event(), server.encoder.tokenize
 
-    def stall(texts, prompt=""):
+    def stall(texts, how=None):
         if len(texts[0]) == 100_000:
             begun.set()
             gate.wait()
-        return tokenize(texts, prompt)
+        return tokenize(texts, how)
 
     monkeypatch.setattr(server.encoder, "tokenize", stall)
     try:

@@ -188,3 +188,11 @@ def test_the_page_shows_the_registry_over_http(unused_tcp_port):
     assert "process_resident_memory_bytes" in text
     assert "munjang_server_build_info" in text
     assert "_created" not in text
+
+
+async def test_an_available_version_is_joined_to_its_space(server):
+    labels = {"version": "1", "space_id": "5a" * 16, "kind": "dense"}
+    assert server.metric("munjang_server_version_info", **labels) == 1
+    server.models.publish(2)
+    await server.until(lambda: len(server.engine.versions()) == 2)
+    assert server.registry.get_sample_value("munjang_server_version_info", labels | {"version": "2"}) is None

@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from munjang.encoder.encode import forward_all
 from munjang.encoder.postprocess import OutputOptions, finish
+from munjang.encoder.prompting import prompting
 from munjang.errors import ConfigurationError
 from munjang.vectors import Precision, pack, unpack
 from munjang_trainer.evaluation.metrics import MAIN_METRIC, compute_metrics, difference, interval
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from munjang.encoder.contract import Prompting
     from munjang_trainer.data.table import Table
     from munjang_trainer.evaluation.metrics import Sample
     from munjang_trainer.evaluation.models import LoadedModel
@@ -110,7 +112,8 @@ def evaluate_model(
     """Evaluate a model; `progress` gets the number of texts encoded and of all texts."""
     prompt = scope.prompt if scope.prompt in loaded.encoder.info.prompts else ""
     texts = list(dict.fromkeys(text for table in tables.values() for text in table.texts()))
-    raw, speed = _encode(loaded, texts, prompt, scope.budget, progress)
+    how = prompting(loaded.encoder.info, prompt_name=prompt)
+    raw, speed = _encode(loaded, texts, how, scope.budget, progress)
     finite = bool(np.isfinite(raw).all())
     row_of = {text: row for row, text in enumerate(texts)}
     cuts = tuple(cut for cut in scope.dimensions if cut < raw.shape[1])
@@ -151,14 +154,14 @@ def _judge(
 
 
 def _encode(
-    loaded: LoadedModel, texts: list[str], prompt: str, budget: int, progress: Callable[[int, int], None] | None
+    loaded: LoadedModel, texts: list[str], how: Prompting, budget: int, progress: Callable[[int, int], None] | None
 ) -> tuple[NDArray[np.float32], Speed]:
     encoder = loaded.encoder
     rows = np.empty((len(texts), encoder.info.dimensions), np.float32)
     tokens = 0
     began = time.perf_counter()
     for start in range(0, len(texts), TEXTS_AT_ONCE):
-        chunk = encoder.tokenize(texts[start : start + TEXTS_AT_ONCE], prompt)
+        chunk = encoder.tokenize(texts[start : start + TEXTS_AT_ONCE], how)
         tokens += sum(map(len, chunk))
         rows[start : start + len(chunk)] = forward_all(encoder, chunk, budget=budget)
         if progress is not None:

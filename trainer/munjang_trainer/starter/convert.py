@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 CARD = Path(__file__).with_name("card.md")
-PROMPTS = {"query": "query: ", "passage": "passage: "}
+PROMPTS = {"query": "query: ", "passage": "passage: ", "document": "passage: "}
+"""Those of e5; `document` is the name that sentence-transformers looks for first where a text is a document."""
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>"}
 SPECIAL |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": MASK}
 
