@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from munjang.kinds import ModelKind
 from tests.zoo import configurations, decoders, encoders, refusals
 from tests.zoo.checks import Row, try_row
 
@@ -40,7 +41,7 @@ The tests do this for every commit; `python -m tests.zoo` writes this page. Whic
 - **runtime**: what computes the forward on a CPU. OpenVINO is the faster one, where the model can be converted.
 - **packed**: whether short texts share rows, so that hardly any of a batch is padding.
 - **packed: alone**: vectors of this architecture depend on the texts beside them, so each text runs by itself, which is slow.
-- **cosine**: the least one to a vector of sentence-transformers.
+- **cosine**: the least one to a vector of sentence-transformers; of a cross-encoder, how far scores are apart.
 """
 
 
@@ -82,6 +83,8 @@ def _told(outcome: Outcome) -> tuple[str, str, str]:
         return "", "", f"refused: {' '.join(words.split())}"
     runtime = {"openvino": "OpenVINO", "torch": "torch"}[outcome.runtime]
     packed = "yes" if outcome.packed else "alone" if outcome.alone else "no"
+    if outcome.kind is ModelKind.CROSS_ENCODER:
+        return runtime, packed, f"scores within {outcome.difference:.6f}"
     return runtime, packed, f"{min(outcome.cosine, 1.0):.6f}"
 
 
