@@ -40,7 +40,8 @@ The tests do this for every commit; `python -m tests.zoo` writes this page. Whic
 
 - **runtime**: what computes the forward on a CPU. OpenVINO is the faster one, where the model can be converted.
 - **packed**: whether short texts share rows, so that hardly any of a batch is padding.
-- **packed: alone**: vectors of this architecture depend on the texts beside them, so each text runs by itself, which is slow.
+- **packed: alone**: vectors of this architecture depend on the texts beside them, so each text runs by itself.
+  That is slow.
 - **cosine**: the least one to a vector of sentence-transformers; of a cross-encoder, how far scores are apart.
 """
 

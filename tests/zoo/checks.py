@@ -143,7 +143,7 @@ def try_row(row: Row, folder: Path) -> Outcome:
     try:
         version = publish_model(registry, folder / "model").version
     except MunjangError as error:
-        return Outcome(refused=str(error))
+        return Outcome(refused=str(error).replace(str(folder / "model"), "FOLDER"))
     settings = EngineSettings(cache=str(folder / "cache"), compute_type="float32", batch_tokens=512)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ModelConverter, "convert", convert_here)
