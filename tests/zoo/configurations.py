@@ -231,7 +231,7 @@ ROWS = (
     Row("2,048 positions", bert(max_tokens=2048, max_position_embeddings=2048), max_tokens=2048),
     Row(
         "no limit at all",
-        architecture("t5", vocabulary.t5, change=no_limit, d_kv=16, d_ff=64),
+        architecture("t5", vocabulary.t5, change=no_limit, d_kv=16, d_ff=64, max_position_embeddings=None),
         like="sentence-t5-base",
         packed=False,
         max_tokens=512,
@@ -239,12 +239,16 @@ ROWS = (
     Row(
         "processing_kwargs cut texts",
         bert(transformer={"processing_kwargs": {"text": {"max_length": 16, "truncation": True}}}),
-        max_tokens=16,
+        refused="processing_kwargs, which changes how texts are read",
     ),
-    Row("query_length, document_length", bert(transformer={"query_length": 16, "document_length": 32})),
+    Row(
+        "query_length, document_length",
+        bert(transformer={"query_length": 16, "document_length": 32}),
+        refused="query_length, document_length, which changes",
+    ),
     Row("lower case", bert(transformer={"do_lower_case": True})),
     Row("cut at the left", bert(change=rewritten("tokenizer_config.json", truncation_side="left"))),
-    Row("padding at the left", bert(change=rewritten("tokenizer_config.json", padding_side="left")), packed=False),
+    Row("padding at the left", bert(change=rewritten("tokenizer_config.json", padding_side="left"))),
     Row("float16 weights", bert(dtype=torch.float16)),
     Row("bfloat16 weights", bert(dtype=torch.bfloat16)),
     Row("sharded weights", bert(shard_size="60KB")),
