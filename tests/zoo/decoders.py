@@ -11,8 +11,8 @@ from tests.zoo import vocabularies as vocabulary
 from tests.zoo.building import WIDTH, architecture, normalize
 from tests.zoo.checks import Row
 
-INSTRUCT = {"query": "Instruct: Given a web search query, retrieve relevant passages\nQuery:", "document": ""}
-"""The prompts of models that follow instructions."""
+INSTRUCT = {"query": "Instruct: search\nQuery: ", "document": ""}
+"""The prompts of models that follow instructions, short enough to leave room for texts."""
 
 GEMMA = {"query": "task: search result | query: ", "document": "title: none | text: "}
 
