@@ -10,21 +10,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from munjang.errors import ConfigurationError
+from munjang.kinds import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-Kind = Literal["triplets", "pairs", "sts", "groups"]
+Kind = Literal["triplets", "pairs", "sts", "groups", "retrieval"]
 
 COLUMNS: dict[Kind, tuple[str, ...]] = {
     "triplets": ("anchor", "positive", "negative"),
     "pairs": ("anchor", "positive", "group"),
     "sts": ("sentence1", "sentence2", "score"),
     "groups": ("text", "group"),
+    "retrieval": ("query_id", "query", "document_id", "document", "relevance"),
 }
-"""Columns by kind. `score` is a number from 0 to 1; `group` names what belongs together; all others are texts."""
+"""Columns by kind. `score` is a number from 0 to 1; `group` names what belongs together; a row of `retrieval` is a
+judgement, whose `relevance` is a grade, and a row with an empty query id adds a document that answers no query. All
+others are texts."""
 
-NOT_TEXT = frozenset({"score", "group"})
+NOT_TEXT = frozenset({"score", "group", "query_id", "document_id", "relevance"})
+ROLES = {"query": Role.QUERY, "document": Role.DOCUMENT}
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,16 @@ class Table:
     def texts(self) -> list[str]:
         """Every text, row by row."""
         return [row[position] for row in self.rows for position in self.text_columns]
+
+    def texts_by_role(self) -> Iterator[tuple[Role | None, str]]:
+        """Every text with its role, which is None where texts are compared with each other; row by row."""
+        if self.kind != "retrieval":
+            yield from ((None, text) for text in self.texts())
+            return
+        for query_id, query, _, document, _ in self.rows:
+            if query_id:
+                yield Role.QUERY, query
+            yield Role.DOCUMENT, document
 
     def fingerprint(self) -> str:
         """The sha256 of the content, independent of its file format: hexadecimal."""

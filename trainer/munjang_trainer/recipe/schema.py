@@ -119,8 +119,29 @@ class TripletsSource(_Source):
     columns: tuple[str, str, str] = ("anchor", "positive", "negative")
 
 
+class BeirSource(_Source):
+    """Queries, documents and judgements in BEIR's layout: files of the corpus, of the queries and of the judgements.
+
+    Corpus and queries are JSON lines or Parquet with `_id` (or `id`), `text` and perhaps `title`; the judgements
+    (qrels) are tab-separated with a header, JSON lines or Parquet: query id, corpus id, grade. To train on, each query
+    is paired with each of its relevant documents; held out, the documents of the held-out queries are searched.
+    """
+
+    kind: Literal["beir"]
+    files: tuple[str, str, str]
+
+
+class SquadSource(_Source):
+    """Questions with the paragraphs that answer them, in SQuAD's JSON: KorQuAD 1.0, KLUE-MRC.
+
+    Questions that their paragraph does not answer (`is_impossible`) are left out; the paragraph stays to be searched.
+    """
+
+    kind: Literal["squad"]
+
+
 Source = Annotated[
-    NliSource | StsSource | GroupsSource | PairsSource | TripletsSource,
+    NliSource | StsSource | GroupsSource | PairsSource | TripletsSource | BeirSource | SquadSource,
     Field(discriminator="kind"),
 ]
 
@@ -377,9 +398,11 @@ class GateConfig(Config):
         alias: the version that this alias names is what the model is compared with.
         metrics: the metrics `set.metric` that are compared; empty: the main metric of every set.
         margin: how much a metric may be below the serving version's.
+        margins: another margin for single metrics `set.metric`, which are compared as well.
         confidence: the level of the bootstrap interval; a metric is refused only if the whole interval of the
             difference is below the margin, so that noise refuses nothing.
         minimum: metrics that must always be reached.
+        maximum: metrics that must never be exceeded, such as the mean cosine of random pairs.
         tolerance: how far the saved model, loaded in a fresh process, may be from the metrics of training.
         allow_dimension_change: whether the vectors may have another length than the serving version's.
     """
@@ -388,7 +411,9 @@ class GateConfig(Config):
     metrics: tuple[str, ...] = ()
     margin: Annotated[float, Field(ge=0)] = 0.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    margins: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     minimum: dict[str, float] = Field(default_factory=dict)
+    maximum: dict[str, float] = Field(default_factory=dict)
     tolerance: Annotated[float, Field(gt=0)] = 1e-4
     allow_dimension_change: bool = False
 
@@ -408,7 +433,15 @@ class PublishConfig(Config):
     limits: str = ""
 
 
-_KIND_OF_TABLE = {"nli": "triplets", "triplets": "triplets", "groups": "pairs", "pairs": "pairs", "sts": "sts"}
+_KIND_OF_TABLE = {
+    "nli": "triplets",
+    "triplets": "triplets",
+    "groups": "pairs",
+    "pairs": "pairs",
+    "beir": "pairs",
+    "squad": "pairs",
+    "sts": "sts",
+}
 
 
 class Recipe(Config):
@@ -441,7 +474,8 @@ class Recipe(Config):
         for stage in self.stages:
             self._check_datasets(stage)
             self._check_sets((stage.watch,) if stage.watch else ())
-        self._check_sets((*self.gate.metrics, *self.gate.minimum))
+        gate = self.gate
+        self._check_sets((*gate.metrics, *gate.margins, *gate.minimum, *gate.maximum))
         self._check_sets(tuple(f"{name}." for name in self.evaluation.during_training))
         for stage in self.stages:
             if stage.watch and stage.watch.partition(".")[0] not in self.evaluation.during_training:

