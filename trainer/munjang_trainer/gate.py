@@ -20,7 +20,7 @@ from munjang.registry.publish import model_files
 from munjang.registry.store import Registry
 from munjang_trainer.evaluation.models import VERSION_PREFIX
 from munjang_trainer.evaluation.results import Comparison, Results
-from munjang_trainer.training.stage import MODEL
+from munjang_trainer.output_files import MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,8 +51,8 @@ class GateResult(BaseModel):
 
     reasons: list[str]
     compared_with: int
-    results: Results | None
-    comparison: Comparison | None
+    results: Results | None = None
+    comparison: Comparison | None = None
 
     @property
     def passed(self) -> bool:

@@ -12,9 +12,10 @@ from munjang.errors import ConfigurationError
 from munjang_trainer.data.prepare import read_report
 from munjang_trainer.evaluation.metrics import MAIN_METRIC
 from munjang_trainer.model.base import RANDOM, full_base_name, load_model
-from munjang_trainer.output_files import write_atomically
+from munjang_trainer.output_files import MODEL, write_atomically
+from munjang_trainer.recipe.schema import TransformConfig
 from munjang_trainer.training.callbacks import read_journal
-from munjang_trainer.training.stage import JOURNAL, MODEL
+from munjang_trainer.training.stage import JOURNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +36,8 @@ CITED_LOSSES = {
     "cached-mnrl": "gao-2021-scaling",
     "cosent": "su-2022-cosent",
     "distill": "kim-2023-embeddistill",
+    "gist": "solatorio-2024-gistembed",
+    "margin-mse": "hofstatter-2020-improving",
 }
 
 METRIC_NAMES = {
@@ -213,6 +216,10 @@ def _training_values(recipe: Recipe, record: TrainingRecord) -> str:
     steps = {stage.name: stage for stage in record.stages}
     for stage in recipe.stages:
         done = steps[stage.name]
+        if isinstance(stage, TransformConfig):
+            change = stage.model_dump(mode="json", exclude={"name"}, exclude_none=True, by_alias=True)
+            parts.append(f"### Stage {stage.name}, without training\n\n- `{json.dumps(change)}`")
+            continue
         kept = f", weights of step {done.kept_step} kept" if done.kept_step != done.steps else ""
         parts.append(f"### Stage {stage.name}: {done.steps} steps{kept}\n\n{_values(stage)}")
     return "\n\n".join(parts) + "\n"
@@ -302,7 +309,7 @@ def _used(recipe: Recipe) -> Iterable[str]:
     for part, key in CITED_DATA.items():
         if any(part in origin for origin in origins):
             yield key
-    for stage in recipe.stages:
+    for stage in recipe.trainings:
         yield from (CITED_LOSSES[part.loss] for part in stage.datasets.values() if part.loss in CITED_LOSSES)
         if stage.matryoshka:
             yield "kusupati-2022-matryoshka"

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -21,6 +21,10 @@ from munjang.normalization import nfc
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
+
+
+SHIPPED_SCHEME = "shipped://"
+SHIPPED_DATA = Path(__file__).parents[1] / "recipes" / "data"
 
 
 def clean(text: str) -> str:
@@ -41,7 +45,12 @@ class RowCounts:
 
 
 def resolve_address(folder: str, file: str) -> str:
-    """The address of a file: as it stands if absolute or a URL, else below the folder; local names as on the disk."""
+    """The address of a file: as it stands if absolute or a URL, else below the folder; local names as on the disk.
+
+    `shipped://NAME` is a file of our own making that comes with munjang.
+    """
+    if file.startswith(SHIPPED_SCHEME):
+        return str(SHIPPED_DATA / file.removeprefix(SHIPPED_SCHEME))
     absolute = "://" in file or file.startswith("/") or not folder
     address = file if absolute else f"{folder.rstrip('/')}/{file}"
     return address if "://" in address else stored_path(address)

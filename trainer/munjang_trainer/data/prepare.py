@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from munjang.errors import ConfigurationError
+from munjang_trainer.data.documents import make_documents
 from munjang_trainer.data.files import RowCounts, file_exists, file_state, resolve_address
 from munjang_trainer.data.leakage import Leak, find_leaks, refuse, without_leaks
 from munjang_trainer.data.sources import load_evaluation_source, load_source
 from munjang_trainer.data.table import read_table_file
 from munjang_trainer.output_files import DATA_MARKER, claim_output, write_atomically
+from munjang_trainer.recipe.schema import DocumentsSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -166,7 +168,8 @@ def _states(data: DataConfig) -> dict[str, str]:
 
 
 def _prepare(data: DataConfig, seed: int, output: Path, lengths: TokenCounter | None) -> DataReport:
-    loaded = {name: load_source(source, data.folder, seed) for name, source in data.sources.items()}
+    read = {name: s for name, s in data.sources.items() if not isinstance(s, DocumentsSource)}
+    loaded = {name: load_source(source, data.folder, seed) for name, source in read.items()}
     trained = {name: found.train for name, found in loaded.items()}
     counts_by_name = {name: found.counts for name, found in loaded.items()}
     judged, missing = _evaluation(data, seed, counts_by_name)
@@ -181,6 +184,8 @@ def _prepare(data: DataConfig, seed: int, output: Path, lengths: TokenCounter | 
         dropped = len(trained[leak.source].rows) - len(clean.rows)
         counts_by_name[leak.source].dropped["text of an evaluation set"] += dropped
         trained[leak.source] = clean
+    made = {name: s for name, s in data.sources.items() if isinstance(s, DocumentsSource)}
+    trained |= {name: make_documents([trained[other] for other in s.of], s, seed) for name, s in made.items()}
     for name, rows in trained.items():
         if not rows.rows:
             msg = f"source {name!r} gives no row to train on"

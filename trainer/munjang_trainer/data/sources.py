@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from munjang_trainer.data.retrieval import Judgement
-    from munjang_trainer.recipe.schema import Source
+    from munjang_trainer.recipe.schema import FileSource
 
 NLI_COLUMNS = ("sentence1", "sentence2", "gold_label")
 Pair: TypeAlias = tuple[str, str, str]
@@ -72,7 +72,7 @@ class Loaded(NamedTuple):
     counts: RowCounts
 
 
-def load_source(source: Source, folder: str, seed: int) -> Loaded:
+def load_source(source: FileSource, folder: str, seed: int) -> Loaded:
     """Read a source's files, hold out what it says, and make tables of both sides.
 
     Raises:
@@ -110,7 +110,7 @@ def load_source(source: Source, folder: str, seed: int) -> Loaded:
             assert_never(source)
 
 
-def load_evaluation_source(source: Source, folder: str, seed: int) -> tuple[Table, RowCounts]:
+def load_evaluation_source(source: FileSource, folder: str, seed: int) -> tuple[Table, RowCounts]:
     """Read a source for evaluation: all of it, in the form that its held-out part would have."""
     if isinstance(source, GroupsSource):
         counts = RowCounts()
@@ -250,11 +250,11 @@ def _read_judgements(source: BeirSource | SquadSource, addresses: list[str], cou
     return [row for address in addresses for row in read_squad(address, counts, source.encoding)]
 
 
-def _read_triplets(address: str, source: TripletsSource, counts: RowCounts) -> Iterator[Triplet]:
+def _read_triplets(address: str, source: TripletsSource, counts: RowCounts) -> Iterator[tuple[str, ...]]:
     for row in read_table(address, source.columns, counts, source.encoding):
-        triplet = Triplet(*map(clean, row))
-        if all(triplet):
-            yield triplet
+        texts = tuple(map(clean, row))
+        if all(texts):
+            yield texts
         else:
             counts.drop("empty text")
 

@@ -104,8 +104,9 @@ def _scored(table: Table, vectors_of: Encode) -> dict[str, Sample]:
 
 
 def _triplets(table: Table, vectors_of: Encode) -> dict[str, Sample]:
-    anchor, positive, negative = (vectors_of(table.column(name), None) for name in table.columns)
-    right = pairwise(anchor, positive, "cosine") > pairwise(anchor, negative, "cosine")
+    anchor, positive, *negatives = (vectors_of(table.column(name), None) for name in table.columns)
+    nearest_negative = np.max([pairwise(anchor, negative, "cosine") for negative in negatives], axis=0)
+    right = pairwise(anchor, positive, "cosine") > nearest_negative
     return {"accuracy": Sample(right.astype(np.float64))}
 
 

@@ -107,7 +107,7 @@ MIXING = {
 
 
 def make_arguments(
-    stage: StageConfig, folder: Path, *, seed: int, prompt: str, device: str, evaluates: bool
+    stage: StageConfig, folder: Path, *, seed: int, prompts: dict[str, dict[str, str]], device: str, evaluates: bool
 ) -> SentenceTransformerTrainingArguments:
     """The Trainer's arguments; checkpoints go into `folder`. Which checkpoints are kept is left to `checkpoints`.
 
@@ -119,7 +119,7 @@ def make_arguments(
         output_dir=str(folder),
         seed=seed,
         data_seed=seed,
-        prompts=prompt or None,
+        prompts=prompts,
         num_train_epochs=stage.epochs,
         max_steps=stage.steps or -1,
         per_device_train_batch_size=stage.batch_size * world_size(),
