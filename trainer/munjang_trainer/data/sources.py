@@ -246,7 +246,8 @@ def _nli_tables(source: NliSource, addresses: list[str], seed: int, counts: RowC
 
 def _read_judgements(source: BeirSource | SquadSource, addresses: list[str], counts: RowCounts) -> list[Judgement]:
     if isinstance(source, BeirSource):
-        return list(read_beir(*addresses, counts, source.encoding))
+        corpus, queries, qrels = addresses
+        return list(read_beir(corpus, queries, qrels, counts, source.encoding))
     return [row for address in addresses for row in read_squad(address, counts, source.encoding)]
 
 

@@ -67,9 +67,9 @@ def groups_as_judgements(texts: Sequence[str], groups: Sequence[str]) -> Judgeme
     for text, group in zip(texts, groups, strict=True):
         members.setdefault(group, {})[numbers.setdefault(text, len(numbers))] = None
     relevant: list[dict[int, float]] = [{} for _ in numbers]
-    for group in members.values():
-        for text in group:
-            relevant[text] |= {other: 1.0 for other in group if other != text}
+    for same in members.values():
+        for number in same:
+            relevant[number] |= {other: 1.0 for other in same if other != number}
     return Judgements(list(numbers), list(numbers), relevant)
 
 

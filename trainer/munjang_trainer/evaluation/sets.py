@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from munjang_trainer.data.table import Table
+    from munjang_trainer.recipe.schema import FileSource
 
-STANDARD = {
+STANDARD: dict[str, FileSource] = {
     "korsts-dev": StsSource(kind="sts", files=("korsts/sts-dev.tsv",)),
     "korsts-test": StsSource(kind="sts", files=("korsts/sts-test.tsv",)),
     "klue-sts": StsSource(kind="sts", files=("klue/klue-sts-v1.1_dev.json",)),

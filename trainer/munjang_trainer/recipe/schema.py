@@ -204,12 +204,15 @@ class DataConfig(Config):
         evaluation: what is only measured.
         leaks: what happens if a training row holds a text of an evaluation set: `fail` ends the run, `drop` leaves
             such rows out of training, `allow` only reports them.
+        hashes: files of hashes of texts that must not be trained on, for test sets that are not at hand or may not be
+            kept; `prepare --hashes` writes them.
     """
 
     folder: str = "."
     sources: dict[Name, Source] = Field(default_factory=dict)
     evaluation: dict[Name, EvaluationSet] = Field(default_factory=dict)
     leaks: Leaks = "fail"
+    hashes: tuple[str, ...] = ()
 
 
 class RandomModelConfig(Config):
