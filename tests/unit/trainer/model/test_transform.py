@@ -3,7 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import get_peft_model
 from torch import nn
+from transformers import AutoModel, ModernBertConfig, Qwen3Config
 
 from munjang.errors import ConfigurationError
 from munjang_trainer.model.base import add_lora, linear_layers
@@ -61,3 +64,26 @@ def test_low_rank_adapters_find_the_linear_layers_of_any_architecture(model):
     assert {name.rpartition(".")[2] for name in linear_layers(transformer, LoraConfig(modules=("query",)))} == {"query"}
     with pytest.raises(ConfigurationError, match="no linear layers that nothing names"):
         add_lora(model, LoraConfig(modules=("nothing",)))
+
+
+SMALL = {"vocab_size": 100, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+SMALL |= {"num_attention_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft still asks it
+@pytest.mark.parametrize(
+    ("config", "layer"),
+    [
+        (Qwen3Config(**SMALL, num_key_value_heads=1, head_dim=8), "layers.1.self_attn.q_proj"),
+        (ModernBertConfig(**SMALL, cls_token_id=1, sep_token_id=2), "layers.1.attn.Wqkv"),
+    ],
+    ids=["qwen3", "modernbert"],
+)
+def test_decoders_and_new_encoders_have_adapters_too(config, layer):
+    transformer = AutoModel.from_config(config)
+    names = linear_layers(transformer, LoraConfig(last_layers=1))
+    assert layer in names
+    assert all(name.startswith("layers.1.") for name in names)
+    adapted = get_peft_model(transformer, PeftLoraConfig(r=2, target_modules=names))
+    trained = {name.split(".lora_")[0] for name, weight in adapted.named_parameters() if weight.requires_grad}
+    assert {name.removeprefix("base_model.model.") for name in trained} == set(names)
