@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from munjang.settings import TrainerSettings
     from munjang_trainer.recipe.schema import GateConfig, Recipe
-    from munjang_trainer.training.run import TrainingRecord
 
 
 GATE_FILE = "gate.json"
@@ -67,7 +66,7 @@ class GateResult(BaseModel):
             raise GateRefused(msg)
 
 
-def check_run(run: Path, recipe: Recipe, record: TrainingRecord, settings: TrainerSettings) -> GateResult:
+def check_run(run: Path, recipe: Recipe, trained: Mapping[str, float], settings: TrainerSettings) -> GateResult:
     """Measure a run's model in a fresh process, and the serving version beside it, and check everything.
 
     Raises:
@@ -91,7 +90,7 @@ def check_run(run: Path, recipe: Recipe, record: TrainingRecord, settings: Train
             results = Results.model_validate_json(_evaluate([str(model)], run, recipe, settings))
     except ModelLoadFailed as error:
         return GateResult(reasons=[str(error)], compared_with=serving, results=None, comparison=None)
-    reasons = check_reproduced(results, record.metrics, recipe.gate.tolerance)
+    reasons = check_reproduced(results, trained, recipe.gate.tolerance)
     reasons += check_limits(results, recipe.gate)
     if comparison:
         reasons += check_not_worse(comparison, recipe.gate)

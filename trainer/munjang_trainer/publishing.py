@@ -72,7 +72,7 @@ def publish_run(
     recipe = load_recipe(str(run / RECIPE))
     registry = Registry(settings.registry_url)
     tell("measuring the saved model in a fresh process")
-    verdict = check_run(run, recipe, record, settings)
+    verdict = check_run(run, recipe, record.metrics, settings)
     write_atomically(run / GATE_FILE, verdict.model_dump_json(indent=2))
     if not force:
         verdict.refuse()
