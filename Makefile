@@ -2,6 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+RUNS := $(VENV)/.runs
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check $(shell [ -t 2 ] || echo --quiet)
 
@@ -30,13 +31,13 @@ ARGS ?=
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: setup ## Set up on first use, then start registry, Valkey, server and worker on 127.0.0.1:50051 (munjang up).
+run: $(RUNS) ## Install what running needs on first use, then start registry, Valkey, server and worker on 127.0.0.1:50051 (munjang up).
 	@$(BIN)/munjang up $(ARGS)
 
 test: setup ## Set up on first use, then run the tests.
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-setup: $(STAMP) ## Make .venv with pinned versions of everything; again only when pyproject.toml or constraints.txt changed.
+setup: $(STAMP) ## Make .venv with pinned versions of everything, for tests too; again only when pyproject.toml or constraints.txt changed.
 
 $(BIN)/python:
 	@python="$(PYTHON)"; \
@@ -52,10 +53,15 @@ $(BIN)/python:
 	fi
 
 # torch comes first, in a step of its own: which build of it there is (CPU, CUDA) is settled before others depend on it.
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing PyTorch, the largest part"
+$(RUNS): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "1 of 2: installing PyTorch, the largest part"
 	@$(PIP) install --constraint constraints.txt $(TORCH_OPTIONS) $(TORCH)
-	@echo "Installing everything else"
+	@echo "2 of 2: installing what server, worker and the first model need"
+	@$(PIP) install --constraint constraints.txt --editable '.[starter]'
+	@touch $@
+
+$(STAMP): $(RUNS)
+	@echo "Installing the trainer and what the tests need"
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
@@ -71,6 +77,7 @@ lint: setup docs-site ## Check style, types, import rules, dependencies, protos,
 	$(BIN)/python -m tools.unasync --check
 	$(BIN)/python -m tools.settings_docs --check
 	$(BIN)/python -m tools.job_types_docs --check
+	$(BIN)/python -m tools.models_docs --check
 	$(BIN)/python -m tools.api_docs --check
 	$(BIN)/python -m tools.sizing --check
 	$(BIN)/python -m tools.alerts --check
@@ -91,6 +98,7 @@ protos-baseline: setup ## At a release only: make today's protos the contract th
 docs: setup ## Write the generated pages of docs/, and the alert rules for Prometheus.
 	$(BIN)/python -m tools.settings_docs
 	$(BIN)/python -m tools.job_types_docs
+	$(BIN)/python -m tools.models_docs
 	$(BIN)/python -m tools.api_docs
 	$(BIN)/python -m tools.sizing
 	$(BIN)/python -m tools.alerts

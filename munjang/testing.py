@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from munjang.encoder.contract import Cancellation, ModelInfo, Tokens
-from munjang.errors import InvalidText, UnknownPrompt
+from munjang.encoder.contract import Cancellation, ModelInfo, Prompting, Tokens
+from munjang.encoder.prompting import prompting
+from munjang.errors import InvalidText, WrongKind
+from munjang.kinds import ModelKind
 from munjang.normalization import nfc
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class FakeEncoder:
         streams: how many forwards with `share` can run at the same time; this is only a number.
         on_cpu: whether it claims to compute on a CPU.
         packs: whether batches are planned as for a model whose texts share rows.
+        routed: whether texts of different roles get different vectors, as from a model with a route for each.
         batches: the size of every batch that was run, for tests to read.
     """
 
@@ -50,6 +53,7 @@ class FakeEncoder:
     failing: bool = False
     streams: int = 1
     packs: bool = False
+    routed: bool = False
     on_cpu: bool = True
     batches: list[int] = field(default_factory=list)
     closed: bool = False
@@ -58,14 +62,23 @@ class FakeEncoder:
         """Open the gate."""
         self.gate.set()
 
-    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         """One token per character of the prompted NFC text, between two special tokens."""
-        name = prompt_name or self.info.default_prompt
-        if name and name not in self.info.prompts:
-            msg = f"no prompt {name!r}; there are {sorted(self.info.prompts)}"
-            raise UnknownPrompt(msg, field="options.prompt_name")
-        prompt = self.info.prompts.get(name, "")
-        return [self._tokens(prompt, text, index) for index, text in enumerate(texts)]
+        chosen = how or prompting(self.info)
+        return [self._tokens(chosen, text, index) for index, text in enumerate(texts)]
+
+    def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """The characters of query and document between special tokens; a document that is too long is cut.
+
+        Raises:
+            WrongKind: `info` is not that of a cross-encoder.
+        """
+        if self.info.kind is not ModelKind.CROSS_ENCODER:
+            msg = "the fake encoder claims to be a dense model"
+            raise WrongKind(msg)
+        read = [(*map(ord, nfc(query)), 2, *map(ord, nfc(document))) for query, document in pairs]
+        room = self.info.max_tokens - 2
+        return [Tokens(ids=(1, *characters[:room], 2), truncated=len(characters) > room) for characters in read]
 
     def forward(
         self,
@@ -108,17 +121,18 @@ class FakeEncoder:
                 pass
         cancellation.check()
 
-    def _tokens(self, prompt: str, text: str, index: int) -> Tokens:
+    def _tokens(self, how: Prompting, text: str, index: int) -> Tokens:
         try:
             text.encode()
         except UnicodeEncodeError as error:
             msg = f"text {index} is not valid Unicode: {error.reason}"
             raise InvalidText(msg, field="texts", index=index) from error
-        characters = [ord(character) for character in prompt + nfc(text)]
+        characters = [ord(character) for character in how.prompt + nfc(text)]
         room = self.info.max_tokens - 2
-        return Tokens(ids=(1, *characters[:room], 2), truncated=len(characters) > room)
+        role = how.role if self.routed else None
+        return Tokens(ids=(1, *characters[:room], 2), truncated=len(characters) > room, role=role)
 
     def _vector(self, tokens: Tokens) -> NDArray[np.float32]:
-        digest = hashlib.sha256(repr((self.seed, tokens.ids)).encode()).digest()
+        digest = hashlib.sha256(repr((self.seed, tokens.ids, tokens.role)).encode()).digest()
         generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
         return generator.standard_normal(self.info.dimensions).astype(np.float32)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
+os.environ["MUNJANG_HTTP_PORT"] = "0"
+"""Servers that tests start serve HTTP only where the test says so: the default port is one for the whole machine."""
+
 settings.register_profile("unhurried", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("unhurried")  # a slow machine is no failure, and CI tries the same cases each time
 

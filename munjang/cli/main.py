@@ -11,13 +11,14 @@ from typing import Annotated
 import typer
 
 from munjang import __version__
-from munjang.cli import console, jobs, programs, versions
+from munjang.cli import console, index, jobs, models, programs, versions
 from munjang.cli.bench import bench
 from munjang.cli.demo import demo
 from munjang.cli.encode import encode
 from munjang.cli.health import health
 from munjang.cli.options import read_settings
 from munjang.cli.programs import shell_command
+from munjang.cli.rerank import rerank
 from munjang.cli.similarity import similarity
 from munjang.cli.up import up
 from munjang.errors import MunjangError, ServerUnreachable
@@ -38,9 +39,12 @@ app.command()(up)
 app.command()(demo)
 app.command()(encode)
 app.command()(similarity)
+app.command()(rerank)
 app.command()(health)
 app.add_typer(versions.app, name="versions")
+app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(index.app, name="index")
 app.command()(bench)
 programs.mount(app)
 

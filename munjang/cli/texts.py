@@ -36,14 +36,14 @@ class Texts:
         try:
             yield
         except MunjangError as error:
-            if error.index is None or error.field not in {"texts", "queries"}:
+            if error.index is None or error.field not in {"texts", "queries", "documents"}:
                 raise
             msg = f"{self.name(start + error.index)}: {error}"
             raise InvalidRequest(msg, field=error.field, index=start + error.index) from error
 
 
-def read_texts(arguments: list[str] | None, file: str, encoding: str = "utf-8") -> Texts:
-    """The texts of a command.
+def read_texts(arguments: list[str] | None, file: str, encoding: str = "utf-8", *, option: str = "--file") -> Texts:
+    """The texts of a command; `option` is the one that names the file.
 
     Raises:
         BadParameter: neither or both of texts and file were given, or the file's encoding is not known.
@@ -51,7 +51,7 @@ def read_texts(arguments: list[str] | None, file: str, encoding: str = "utf-8") 
         NoTexts, EmptyText, InvalidText: the file is empty, or has a line that is not a text; the error names the line.
     """
     if bool(arguments) == bool(file):
-        msg = "give texts or --file, not both" if file else "give texts, or --file FILE (- is standard input)"
+        msg = f"give texts or {option}, not both" if file else f"give texts, or {option} FILE (- is standard input)"
         raise typer.BadParameter(msg)
     if arguments:
         return Texts(_checked_all(arguments), "")

@@ -31,8 +31,12 @@ def up(
         int | None,
         typer.Option(help="The port; 0 takes a free one. Default: MUNJANG_PORT, else 50051.", min=0, max=65535),
     ] = None,
+    http_port: Annotated[
+        int | None,
+        typer.Option(help="The port of HTTP; 0 serves none. Default: MUNJANG_HTTP_PORT, else 8080.", min=0, max=65535),
+    ] = None,
     model: Annotated[
-        str, typer.Option(help="A sentence-transformers folder or hub id to publish and serve, whatever served before.")
+        str, typer.Option(help="A model folder or hub id to publish and serve, whatever served before.")
     ] = "",
     worker: Annotated[bool, typer.Option(help="Start a worker for bulk jobs.")] = True,
 ) -> None:
@@ -49,7 +53,14 @@ def up(
     settings = read_settings(UpSettings)
     place = Home((home or settings.home).expanduser().resolve())
     with Signals() as signals, place.claimed():
-        plan = make_plan(settings, place, host or settings.host, settings.port if port is None else port, worker=worker)
+        plan = make_plan(
+            settings,
+            place,
+            host or settings.host,
+            settings.port if port is None else port,
+            http_port=settings.http_port if http_port is None else http_port,
+            worker=worker,
+        )
         place.note(plan.target)
         with console.status_line() as tell, Stack(plan, signals, tell) as stack:
             try:
@@ -93,6 +104,7 @@ def ready_message(plan: Plan) -> Text:
         ("in Python", "from munjang.client import Client"),
         ("", f'with Client("{plan.target}") as client:'),
         ("", '    print(client.encode(["안녕하세요"]).vectors.shape)'),
+        *_http(plan),
         ("queue", plan.redis_url),
         *_worker(plan),
         ("metrics", _page(plan.metrics)),
@@ -104,6 +116,16 @@ def ready_message(plan: Plan) -> Text:
         text.append(f"\n  {label:<10}", style="bold cyan")
         text.append(line, style="default")
     return text.append("\n")
+
+
+def _http(plan: Plan) -> list[tuple[str, str]]:
+    if not plan.web:
+        return []
+    body = '{"model": "stable", "input": "안녕하세요"}'
+    return [
+        ("HTTP", f"{plan.web}   (OpenAI's API at {plan.web}/v1, TEI's at {plan.web}; {plan.web}/openapi.json)"),
+        ("", f"curl {plan.web}/v1/embeddings -H 'content-type: application/json' -d '{body}'"),
+    ]
 
 
 def _worker(plan: Plan) -> list[tuple[str, str]]:

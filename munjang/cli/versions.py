@@ -5,7 +5,6 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,16 +15,25 @@ from munjang.cli import console, options
 from munjang.cli.options import read_settings
 from munjang.cli.programs import shell_command
 from munjang.client import AliasInfo, VersionInfo
-from munjang.errors import MunjangError, RegistryError
-from munjang.registry import DEFAULT, AliasRecord, Manifest, Registry
+from munjang.errors import InvalidOption, MunjangError, RegistryError
+from munjang.registry import DEFAULT, DEFAULT_OF, AliasRecord, Manifest, Registry
 from munjang.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, publish, promote, roll back, verify and remove model versions.")
 
-Name = Annotated[str, typer.Argument(help="A version number or an alias.")]
+Name = Annotated[str, typer.Argument(help="A version number, a space id or an alias.")]
 Alias = Annotated[str, typer.Option(help="The alias to move.")]
+OwnAlias = Annotated[
+    str,
+    typer.Option(
+        help="The alias to move. Default: stable for a dense model, rerank for a cross-encoder.", show_default=False
+    ),
+]
 
 MEBIBYTE = 1 << 20
+
+SPACE_DIGITS = 8
+"""Of a space id in a table, enough to see which versions share a space; `show` has all 32."""
 
 
 @app.command("list")
@@ -77,37 +85,68 @@ def show(name: Name = DEFAULT, *, registry: options.RegistryUrl = "", as_json: o
 
 @app.command()
 def publish(
-    folder: Annotated[Path, typer.Argument(help="A sentence-transformers folder.", exists=True, file_okay=False)],
+    model: Annotated[str, typer.Argument(help="A model folder, or an id on the Hugging Face hub. A folder wins.")],
     *,
+    revision: Annotated[str, typer.Option(help="A branch, tag or commit of the hub.")] = "",
+    pooling: Annotated[
+        str,
+        typer.Option(
+            help="How token vectors become one vector of a text, for a folder that does not say it: mean, cls, "
+            "lasttoken, max, mean_sqrt_len_tokens or weightedmean."
+        ),
+    ] = "",
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=TEXT", help="Words that the model expects before a text; may be repeated."),
+    ] = None,
+    default_prompt: Annotated[str, typer.Option(help="The prompt of texts that ask for none, by name.")] = "",
+    max_tokens: Annotated[int, typer.Option(help="The most tokens of a text. Default: what the files say.", min=0)] = 0,
     promote: Annotated[bool, typer.Option("--promote", help="Point the alias at it at once.")] = False,
-    alias: Alias = DEFAULT,
+    alias: OwnAlias = "",
     base_model: Annotated[str, typer.Option(help="What it was made from, for the record.")] = "",
     recipe: Annotated[str, typer.Option(help="How it was made, for the record.")] = "",
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
 ) -> None:
-    """Publish a model folder as the next version. No alias moves unless --promote is given.
+    """Publish a model as the next version. No alias moves unless --promote is given.
+
+    What the files of a model do not say, the options do; for models that `munjang models list` shows, nothing needs to
+    be said. Pickled weights (pytorch_model.bin) are converted, an adapter (LoRA) is merged into its base.
 
     `munjang train publish` also measures the model first, and refuses one that is worse.
 
     Examples:
       munjang versions publish my-model
 
-      munjang versions publish my-model --promote --recipe "KorNLI, 1 epoch"
+      munjang versions publish nlpai-lab/KURE-v1 --promote
+
+      munjang versions publish ./my-simcse --pooling cls --max-tokens 128
+
+      munjang versions publish ./my-e5 --prompts "query=query: " --prompts "document=passage: "
     """
+    given = _named_prompts(prompts or [])
     try:
-        from munjang.publishing import publish_model  # noqa: PLC0415 - needs torch, which the others must not wait for
-        from munjang.publishing.publish import Lineage  # noqa: PLC0415 - the same
+        from munjang import publishing  # noqa: PLC0415 - needs torch, which the others must not wait for
     except ModuleNotFoundError as error:
         msg = f"publishing loads the model, and {error.name} is not installed: pip install 'munjang[models]'"
         raise MunjangError(msg) from error
     found = _open(registry, new=True)
-    lineage = Lineage(base_model=base_model, recipe=recipe)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    with console.progress("publishing", size) as advance:
-        manifest = publish_model(found, folder, lineage, tell=console.note, progress=advance)
+    source = publishing.find_model(model, revision, tell=console.note)
+    with console.progress("publishing", source.size_bytes) as advance:
+        manifest = publishing.publish_source(
+            found,
+            source,
+            publishing.Lineage(base_model=base_model, recipe=recipe),
+            options=publishing.Options(pooling, given, default_prompt, max_tokens),
+            tell=console.note,
+            progress=advance,
+        ).manifest
+    alias = alias or DEFAULT_OF[manifest.kind]
     if promote:
         found.promote(alias, manifest.version, _who())
+    same = [version for version in found.in_space(manifest.space_id) if version != manifest.version]
+    if same:
+        console.note(f"the same space as version {_listed(same)}: vectors of both may be compared")
     if as_json:
         console.print_json(_manifest_json(manifest, [alias] if promote else []))
         return
@@ -116,14 +155,31 @@ def publish(
         if promote
         else f"; `{shell_command('munjang')} versions promote {manifest.version}` lets it serve"
     )
-    console.stdout().print(f"published version {manifest.version} to {found.url}{moved}", soft_wrap=True, markup=False)
+    published = f"published version {manifest.version} (space {manifest.space_id}) to {found.url}{moved}"
+    console.stdout().print(published, soft_wrap=True, markup=False)
+
+
+def _named_prompts(given: Sequence[str]) -> dict[str, str]:
+    """The prompts of --prompts by name.
+
+    Raises:
+        InvalidOption: one has no name.
+    """
+    prompts = {}
+    for prompt in given:
+        name, equals, text = prompt.partition("=")
+        if not equals or not name.strip():
+            msg = f"--prompts takes NAME=TEXT (--prompts 'query=query: '), and {prompt!r} is not that"
+            raise InvalidOption(msg, field="prompts")
+        prompts[name.strip()] = text
+    return prompts
 
 
 @app.command()
 def promote(
     name: Name,
     *,
-    alias: Alias = DEFAULT,
+    alias: OwnAlias = "",
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
 ) -> None:
@@ -135,7 +191,9 @@ def promote(
       munjang versions promote 8 --alias canary
     """
     found = _open(registry)
-    _print_alias(alias, found.promote(alias, found.resolve(name), _who()), as_json=as_json)
+    version = found.resolve(name)
+    alias = alias or DEFAULT_OF[found.manifest(version).kind]
+    _print_alias(alias, found.promote(alias, version, _who()), as_json=as_json)
 
 
 @app.command()
@@ -194,7 +252,7 @@ def remove(
     """
     found = _open(registry)
     numbers = [found.manifest(found.resolve(name)).version for name in names]
-    listed = ", ".join(map(str, numbers))
+    listed = _listed(numbers)
     if sys.stdin is not None and sys.stdin.isatty() and not yes:
         typer.confirm(f"Remove {listed} from {found.url} for good?", abort=True)
     for number in numbers:
@@ -212,6 +270,10 @@ def _open(url: str, *, new: bool = False) -> Registry:
         msg = f"there is no registry at {registry.url}: name one by --registry or MUNJANG_REGISTRY, or publish to it"
         raise RegistryError(msg)
     return registry
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _who() -> str:
@@ -235,6 +297,7 @@ class Listing:
     """The versions of a registry, newest first, and its aliases; `broken` are those whose manifest cannot be read."""
 
     url: str
+    registry_id: str
     manifests: Sequence[Manifest]
     broken: Mapping[int, str]
     aliases: Mapping[str, AliasRecord]
@@ -249,12 +312,13 @@ class Listing:
                 manifests.append(registry.manifest(number))
             except RegistryError as error:
                 broken[number] = str(error)
-        return cls(registry.url, manifests, broken, registry.aliases(), serving)
+        return cls(registry.url, registry.identity(), manifests, broken, registry.aliases(), serving)
 
     def json(self) -> dict[str, Any]:
         """The listing as JSON."""
         return {
             "registry": self.url,
+            "registry_id": self.registry_id,
             "versions": [
                 _manifest_json(manifest, self._names(manifest.version), files=False) | self._state(manifest.version)
                 for manifest in self.manifests
@@ -268,14 +332,25 @@ class Listing:
     def table(self) -> Table:
         """The listing as a table."""
         table = Table(title=f"models in {escape(self.url)}", title_justify="left")
-        for name in ("version", "aliases", "published", "dimensions", "tokens", "MiB", "base model", "metrics"):
+        for name in (
+            "version",
+            "aliases",
+            "space",
+            "published",
+            "kind",
+            "dimensions",
+            "tokens",
+            "MiB",
+            "base model",
+            "metrics",
+        ):
             table.add_column(name, justify="right" if name in {"version", "dimensions", "tokens", "MiB"} else "left")
         if self.serving:
             table.add_column("state")
         for manifest in self.manifests:
             table.add_row(*_cells(manifest, self._names(manifest.version)), *self._state_cell(manifest.version))
         for number, reason in self.broken.items():
-            table.add_row(str(number), "", f"[red]{escape(reason)}[/]")
+            table.add_row(str(number), "", "", f"[red]{escape(reason)}[/]")
         return table
 
     def _names(self, version: int) -> list[str]:
@@ -309,6 +384,8 @@ def _manifest_table(manifest: Manifest, aliases: Sequence[str]) -> Table:
     table = Table(title=f"version {manifest.version}", title_justify="left", show_header=False)
     rows = {
         "aliases": ", ".join(aliases),
+        "space": manifest.space_id,
+        "kind": manifest.kind,
         "published": f"{manifest.created_at:%Y-%m-%d %H:%M:%S %Z}",
         "dimensions": str(manifest.dimensions),
         "shorter dimensions": ", ".join(map(str, manifest.matryoshka_dimensions)),
@@ -321,6 +398,7 @@ def _manifest_table(manifest: Manifest, aliases: Sequence[str]) -> Table:
         "base model": manifest.base_model,
         "recipe": manifest.recipe,
         "data": manifest.data_fingerprint,
+        "from": ", ".join(f"{name} {value}" for name, value in manifest.provenance.items()),
         "metrics": "\n".join(f"{name}: {value:.4f}" for name, value in manifest.metrics.items()),
         "probes": f"{len(manifest.probes)} texts with their vectors",
         "libraries": ", ".join(f"{name} {version}" for name, version in manifest.libraries.items()),
@@ -360,7 +438,9 @@ def _cells(manifest: Manifest, aliases: Sequence[str]) -> list[str]:
     return [
         str(manifest.version),
         ", ".join(aliases),
+        manifest.space_id[:SPACE_DIGITS],
         f"{manifest.created_at:%Y-%m-%d %H:%M}",
+        str(manifest.kind),
         str(manifest.dimensions),
         str(manifest.max_tokens),
         f"{manifest.size_bytes / MEBIBYTE:.0f}",

@@ -7,7 +7,7 @@ with Client("127.0.0.1:50051") as client:
 """
 
 from munjang.client.async_client import AsyncClient
-from munjang.client.results import AliasInfo, Embeddings, Scores, StreamBatch, VersionInfo
+from munjang.client.results import AliasInfo, Embeddings, RankedDocument, Ranking, Scores, StreamBatch, VersionInfo
 from munjang.client.retry import RetryPolicy
 from munjang.client.sync_client import Client
 
@@ -16,6 +16,8 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Embeddings",
+    "RankedDocument",
+    "Ranking",
     "RetryPolicy",
     "Scores",
     "StreamBatch",

@@ -20,13 +20,18 @@ from munjang.client.grpc_errors import from_call, shift_index
 from munjang.client.retry import ENDLESS_SECONDS
 from munjang.client.stream_state import StreamState
 from munjang.errors import DeadlineExceeded, MunjangError, TryLater
-from munjang.v1 import embedding_service_pb2_grpc, model_service_pb2, model_service_pb2_grpc
+from munjang.v1 import (
+    embedding_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    rerank_service_pb2_grpc,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from munjang.client.async_concurrency import AsyncItems
-    from munjang.client.results import AliasInfo, Embeddings, Scores, StreamBatch, VersionInfo
+    from munjang.client.results import AliasInfo, Embeddings, Ranking, Scores, StreamBatch, VersionInfo
 
 READY_POLL_SECONDS: Final = 0.1
 """How soon `wait_ready` asks again after a server closed the watch."""
@@ -110,12 +115,18 @@ class AsyncClient(AsyncConnection):
     def _models(self) -> model_service_pb2_grpc.ModelServiceAsyncStub:
         return model_service_pb2_grpc.ModelServiceStub(self._channel)
 
+    @cached_property
+    def _reranking(self) -> rerank_service_pb2_grpc.RerankServiceAsyncStub:
+        return rerank_service_pb2_grpc.RerankServiceStub(self._channel)
+
     async def encode(
         self,
         texts: Sequence[str] | str,
         *,
         version: str | int = "",
+        role: str = "",
         prompt_name: str = "",
+        prompt: str | None = None,
         normalize: bool = True,
         dimensions: int = 0,
         precision: str = "float32",
@@ -129,8 +140,12 @@ class AsyncClient(AsyncConnection):
 
         Args:
             texts: what to encode, or one text.
-            version: a version number or an alias; empty for "stable".
-            prompt_name: one of the model's prompts, put before each text.
+            version: a version number, a space id or an alias; empty for "stable".
+            role: what the texts are for, "query" or "document": the model's own prompt and route of that role; empty
+                for none, with the model's default prompt.
+            prompt_name: one of the model's prompts, put before each text in place of the role's.
+            prompt: the text of a prompt (an instruction) instead; "" for none at all, also where the model has a
+                default one.
             normalize: scale each vector to length 1.
             dimensions: keep the first components only (Matryoshka); 0 for all.
             precision: float32, float16, bfloat16, int8 or ubinary.
@@ -141,7 +156,9 @@ class AsyncClient(AsyncConnection):
         Raises:
             MunjangError: see `munjang.errors`; `index` counts in `texts`.
         """
-        options = requests.Options(version, prompt_name, normalize, dimensions, precision, truncation, partial_results)
+        options = requests.Options(
+            *(version, prompt_name, normalize, dimensions, precision, truncation, partial_results, prompt, role)
+        )
         first, *rest = requests.parts(texts, options, self._options.batch_size)
         deadline = self._deadline(timeout)
         found = await self._encode_part(first, options, 0, deadline)
@@ -153,7 +170,9 @@ class AsyncClient(AsyncConnection):
         items: AsyncItems,
         *,
         version: str | int = "",
+        role: str = "",
         prompt_name: str = "",
+        prompt: str | None = None,
         normalize: bool = True,
         dimensions: int = 0,
         precision: str = "float32",
@@ -170,7 +189,9 @@ class AsyncClient(AsyncConnection):
         Args:
             items: texts, which are sent in batches of `batch_size`, or pairs of an id of yours and a list of texts.
             version: as in `encode`, like all that follow but the last.
+            role: as in `encode`.
             prompt_name: as in `encode`.
+            prompt: as in `encode`.
             normalize: as in `encode`.
             dimensions: as in `encode`.
             precision: as in `encode`.
@@ -184,7 +205,9 @@ class AsyncClient(AsyncConnection):
         Raises:
             MunjangError: the stream failed for good.
         """
-        options = requests.Options(version, prompt_name, normalize, dimensions, precision, truncation, partial_results)
+        options = requests.Options(
+            *(version, prompt_name, normalize, dimensions, precision, truncation, partial_results, prompt, role)
+        )
         options.message()  # refuses what is wrong before anything starts
         state = StreamState(options, self._options.in_flight, self._options.retry, self._limit(timeout))
         metadata = self._metadata()
@@ -203,8 +226,12 @@ class AsyncClient(AsyncConnection):
         mode: str = "matrix",
         top_k: int = 0,
         version: str | int = "",
+        query_role: str = "",
+        candidate_role: str = "",
         query_prompt_name: str = "",
         candidate_prompt_name: str = "",
+        query_prompt: str | None = None,
+        candidate_prompt: str | None = None,
         dimensions: int = 0,
         truncation: str = "end",
         timeout: float | None = None,
@@ -217,9 +244,13 @@ class AsyncClient(AsyncConnection):
             mode: "matrix" scores every query with every candidate, "pairwise" the first with the first and so on,
                 "top_k" keeps the nearest `top_k` candidates of each query.
             top_k: how many to keep.
-            version: a version number or an alias; empty for "stable".
-            query_prompt_name: the prompt of the queries.
-            candidate_prompt_name: the prompt of the candidates.
+            version: a version number, a space id or an alias; empty for "stable".
+            query_role: the role of the queries, as in `encode`; also of the candidates where none are given.
+            candidate_role: the role of the candidates.
+            query_prompt_name: the name of the queries' prompt.
+            candidate_prompt_name: the name of the candidates' prompt.
+            query_prompt: the text of the queries' prompt instead, as in `encode`.
+            candidate_prompt: the text of the candidates' prompt instead.
             dimensions: compare in the first components only; 0 for all.
             truncation: "end" or "none", as in `encode`.
             timeout: seconds for the call, retries included.
@@ -235,16 +266,65 @@ class AsyncClient(AsyncConnection):
             version=version,
             query_prompt_name=query_prompt_name,
             candidate_prompt_name=candidate_prompt_name,
+            query_prompt=query_prompt,
+            candidate_prompt=candidate_prompt,
+            query_role=query_role,
+            candidate_role=candidate_role,
             dimensions=dimensions,
             truncation=truncation,
         )
         reply = await self._call(self._embedding.Similarity, request, self._deadline(timeout))
         return results.read_scores(reply, request.mode)
 
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        top_n: int = 0,
+        version: str | int = "",
+        raw_scores: bool = False,
+        truncation: str = "end",
+        timeout: float | None = None,
+    ) -> Ranking:
+        """Documents in the order of how well they answer a query, all scored by one version of a cross-encoder.
+
+        A long list is sent as several calls in parallel; the first names the version and the others are pinned to it.
+
+        Args:
+            query: what the documents should answer.
+            documents: what to order.
+            top_n: how many of them to return, best first; 0 for all.
+            version: a version number or an alias; empty for "rerank".
+            raw_scores: the model's output as it is, without its activation (most often a sigmoid).
+            truncation: "end" cuts a pair that is too long, the longer text first, and says so; "none" refuses it.
+            timeout: seconds for all of it; infinity for no limit. Not given, each of its calls has the client's own.
+
+        Raises:
+            MunjangError: see `munjang.errors`; `index` counts in `documents`.
+        """
+        first, *rest = requests.rerank_parts(
+            query,
+            documents,
+            self._options.batch_size,
+            version=version,
+            top_n=top_n,
+            raw_scores=raw_scores,
+            truncation=truncation,
+        )
+        deadline = self._deadline(timeout)
+        found = await self._rerank_part(first, 0, deadline)
+        calls = [partial(self._rerank_part, part, found.version, deadline) for part in rest]
+        return results.merge([found, *await run_all(calls, self._options.in_flight)], top_n)
+
     async def versions(self, *, timeout: float | None = None) -> list[VersionInfo]:
         """All published versions as the server sees them, newest first."""
         reply = await self._list_versions(timeout)
         return [results.read_version(version) for version in reply.versions]
+
+    async def registry_id(self, *, timeout: float | None = None) -> str:
+        """The id of the server's registry: two servers with the same id have the same versions; "" if it has none."""
+        return (await self._list_versions(timeout)).registry_id
 
     async def aliases(self, *, timeout: float | None = None) -> dict[str, AliasInfo]:
         """The aliases by name: what the registry says they name, and what the server answers with."""
@@ -252,7 +332,7 @@ class AsyncClient(AsyncConnection):
         return results.read_aliases(reply.aliases)
 
     async def version(self, name: str | int = "", *, timeout: float | None = None) -> VersionInfo:
-        """One version, by number or alias; empty for "stable".
+        """One version, by number, space id or alias; empty for "stable".
 
         Raises:
             VersionNotFound: there is none of that name.
@@ -313,3 +393,12 @@ class AsyncClient(AsyncConnection):
             raise shift_index(error, part.start) from error.__cause__
         self._answered.add(reply.version)
         return results.read_embeddings(reply, part, part.start)
+
+    async def _rerank_part(self, part: requests.RerankPart, version: int, deadline: float | None) -> Ranking:
+        try:
+            request = part.pinned(version)
+            reply = await self._call(self._reranking.Rerank, request, deadline, request.version)
+        except MunjangError as error:
+            raise shift_index(error, part.start) from error.__cause__
+        self._answered.add(reply.version)
+        return results.read_ranking(reply, len(request.documents), part.start)

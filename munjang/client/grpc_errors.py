@@ -108,7 +108,7 @@ def is_retryable(error: errors.MunjangError) -> bool:
 
 def shift_index(error: errors.MunjangError, start: int) -> errors.MunjangError:
     """The same error of a text, counted from the beginning of a list of which the call's texts began at `start`."""
-    if error.field == "texts" and error.index is not None:
+    if error.field in {"texts", "documents"} and error.index is not None:
         error.index += start
     return error
 

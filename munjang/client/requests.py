@@ -15,7 +15,8 @@ from munjang.errors import (
     UnsupportedDimensions,
     UnsupportedPrecision,
 )
-from munjang.v1 import embedding_service_pb2, resources_pb2
+from munjang.kinds import Role
+from munjang.v1 import embedding_service_pb2, rerank_service_pb2, resources_pb2
 from munjang.vectors import Precision
 
 if TYPE_CHECKING:
@@ -47,12 +48,16 @@ class Options:
     precision: str = "float32"
     truncation: str = "end"
     partial_results: bool = False
+    prompt: str | None = None
+    role: str = ""
 
     def message(self) -> resources_pb2.EncodeOptions:
         """The wire form.
 
         Raises:
-            UnsupportedPrecision, UnsupportedDimensions, InvalidOption: an option that no server knows.
+            UnsupportedPrecision, UnsupportedDimensions, InvalidOption: an option that no server knows, or two that
+                contradict.
+            InvalidText: the prompt is not valid Unicode or not a string.
         """
         try:
             precision = Precision(self.precision)
@@ -62,6 +67,8 @@ class Options:
         return resources_pb2.EncodeOptions(
             version=str(self.version),
             prompt_name=self.prompt_name,
+            prompt=_prompt(self.prompt, self.prompt_name, "options."),
+            role=_role(self.role, "options.role"),
             normalize=self.normalize,
             dimensions=_dimensions(self.dimensions, "options.dimensions"),
             precision=resources_pb2.Precision.Value(f"PRECISION_{precision.name}"),
@@ -188,6 +195,10 @@ def similarity_request(
     version: str | int,
     query_prompt_name: str,
     candidate_prompt_name: str,
+    query_prompt: str | None,
+    candidate_prompt: str | None,
+    query_role: str,
+    candidate_role: str,
     dimensions: int,
     truncation: str,
 ) -> embedding_service_pb2.SimilarityRequest:
@@ -195,7 +206,7 @@ def similarity_request(
 
     Raises:
         NoTexts: no queries, or an empty list of candidates.
-        InvalidText, EmptyText: a text is not valid Unicode or blank.
+        InvalidText, EmptyText: a text is not valid Unicode or blank; a prompt is not valid Unicode.
         InvalidOption, UnsupportedDimensions: an option that no server knows, or two that contradict.
     """
     asked = checked(_listed(queries), "queries")
@@ -213,9 +224,77 @@ def similarity_request(
         version=str(version),
         query_prompt_name=query_prompt_name,
         candidate_prompt_name=candidate_prompt_name,
+        query_prompt=_prompt(query_prompt, query_prompt_name, "query_"),
+        candidate_prompt=_prompt(candidate_prompt, candidate_prompt_name, "candidate_"),
+        query_role=_role(query_role, "query_role"),
+        candidate_role=_role(candidate_role, "candidate_role"),
         dimensions=_dimensions(dimensions, "dimensions"),
         truncation=_truncation(truncation, "truncation"),
     )
+
+
+@dataclass(frozen=True)
+class RerankPart:
+    """One call's part of a list of documents: where they begin, and its message.
+
+    Attributes:
+        start: the index of its first document in the whole list.
+        message: what is sent.
+    """
+
+    start: int
+    message: rerank_service_pb2.RerankRequest
+
+    def pinned(self, version: int) -> rerank_service_pb2.RerankRequest:
+        """The message to a version that answered another part, or as it is where that is 0."""
+        pinned = rerank_service_pb2.RerankRequest()
+        pinned.CopyFrom(self.message)
+        if version:
+            pinned.version = str(version)
+        return pinned
+
+
+def rerank_parts(
+    query: str,
+    documents: Iterable[str],
+    batch_size: int,
+    *,
+    version: str | int,
+    top_n: int,
+    raw_scores: bool,
+    truncation: str,
+) -> list[RerankPart]:
+    """Check and split documents into calls of at most `batch_size` documents and 8 MiB, each with the query.
+
+    Raises:
+        NoTexts: there are no documents.
+        InvalidText, EmptyText: a text is not valid Unicode, not a string, or blank.
+        InvalidOption: an option that no server knows.
+    """
+    if error := _unsendable(query, "query"):
+        raise error
+    if not query.strip():
+        msg = "query is empty or only white space"
+        raise EmptyText(msg, field="query")
+    if not 0 <= top_n <= _MAX_UINT32:
+        msg = f"top_n is {top_n}; it must be above 0, or 0 for all"
+        raise InvalidOption(msg, field="top_n")
+    asked = rerank_service_pb2.RerankRequest(
+        query=query,
+        version=str(version),
+        top_n=top_n,
+        raw_scores=raw_scores,
+        truncation=_truncation(truncation, "truncation"),
+    )
+    found = []
+    for start, chunk in chunks(_listed(documents), batch_size):
+        message = rerank_service_pb2.RerankRequest(documents=checked(chunk, "documents", start))
+        message.MergeFrom(asked)
+        found.append(RerankPart(start, message))
+    if not found:
+        msg = "there are no documents to rerank"
+        raise NoTexts(msg, field="documents")
+    return found
 
 
 def _check_mode(mode: str, top_k: int, queries: int, candidates: int | None) -> None:
@@ -234,13 +313,14 @@ def _listed(texts: Iterable[str]) -> Sequence[str]:
     return [texts] if isinstance(texts, str) else list(texts)
 
 
-def _unsendable(text: object, field: str, index: int) -> MunjangError | None:
+def _unsendable(text: object, field: str, index: int | None = None) -> MunjangError | None:
+    place = field if index is None else f"{field}[{index}]"
     if not isinstance(text, str):
-        return InvalidText(f"{field}[{index}] is a {type(text).__name__}, not a str", field=field, index=index)
+        return InvalidText(f"{place} is a {type(text).__name__}, not a str", field=field, index=index)
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        msg = f"{field}[{index}] is not valid Unicode: a lone surrogate at character {error.start}"
+        msg = f"{place} is not valid Unicode: a lone surrogate at character {error.start}"
         return InvalidText(msg, field=field, index=index)
     return None
 
@@ -250,6 +330,25 @@ def _dimensions(dimensions: int, field: str) -> int:
         return dimensions
     msg = f"dimensions is {dimensions}; it must be above 0, or 0 for all"
     raise UnsupportedDimensions(msg, field=field)
+
+
+def _prompt(prompt: str | None, prompt_name: str, prefix: str) -> str | None:
+    if prompt is not None and prompt_name:
+        msg = "a prompt is given by its name and as a text: leave one of them out"
+        raise InvalidOption(msg, field=f"{prefix}prompt")
+    if prompt is not None and (error := _unsendable(prompt, f"{prefix}prompt")):
+        raise error
+    return prompt
+
+
+def _role(name: str, field: str) -> resources_pb2.Role.ValueType:
+    if not name:
+        return resources_pb2.Role.ROLE_UNSPECIFIED
+    try:
+        return resources_pb2.Role.Value(f"ROLE_{Role(name).name}")
+    except ValueError as error:
+        msg = f"role {name!r} is not one of {', '.join(Role)}"
+        raise InvalidOption(msg, field=field) from error
 
 
 def _truncation(name: str, field: str) -> resources_pb2.Truncation.ValueType:

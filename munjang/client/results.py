@@ -10,6 +10,7 @@ import numpy as np
 
 from munjang.client.grpc_errors import from_text_error, shift_index
 from munjang.errors import InternalError
+from munjang.kinds import ModelKind
 from munjang.v1 import embedding_service_pb2, resources_pb2
 from munjang.vectors import Precision, unpack
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
     from munjang.client.requests import Part
     from munjang.errors import MunjangError
-    from munjang.v1 import model_service_pb2
+    from munjang.v1 import model_service_pb2, rerank_service_pb2
+
+
+_KINDS = {resources_pb2.ModelKind.Value(f"MODEL_KIND_{kind.name}"): str(kind) for kind in ModelKind}
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Embeddings:
         truncated: the indices of the texts that were cut at the model's limit, ascending.
         errors: with `partial_results`, why texts have a row of zeros; each has its `index`, ascending.
         scale: the value of one int8 step; 0 for the other precisions.
+        space_id: of that version: vectors of equal ids may be compared, whatever the versions are called.
     """
 
     vectors: NDArray[Any]
@@ -46,6 +51,7 @@ class Embeddings:
     truncated: tuple[int, ...] = ()
     errors: tuple[MunjangError, ...] = ()
     scale: float = 0.0
+    space_id: str = ""
 
     def __len__(self) -> int:
         """The number of texts."""
@@ -93,6 +99,7 @@ class Scores:
         candidate_token_counts: uint32 [candidates]; empty where no candidates were given.
         truncated_queries: the indices of the queries that were cut.
         truncated_candidates: the indices of the candidates that were cut.
+        space_id: of the version.
     """
 
     scores: NDArray[np.float32]
@@ -103,6 +110,38 @@ class Scores:
     candidate_token_counts: NDArray[np.uint32]
     truncated_queries: tuple[int, ...] = ()
     truncated_candidates: tuple[int, ...] = ()
+    space_id: str = ""
+
+
+@dataclass(frozen=True)
+class RankedDocument:
+    """One document's place in an order: its index in the list that was given, and its score; higher is better."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Documents in the order of how well they answer a query, all scored by one model version.
+
+    Attributes:
+        results: best first; documents of equal score in the order in which they were given.
+        version: the number of the model version.
+        space_id: of the version: equal ids mean that scores may be compared.
+        token_counts: uint32 [documents], the tokens that the model read of each document and the query together.
+        truncated: the indices of the documents that were cut, or whose query was, ascending.
+    """
+
+    results: tuple[RankedDocument, ...]
+    version: int
+    space_id: str
+    token_counts: NDArray[np.uint32]
+    truncated: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of documents that were kept."""
+        return len(self.results)
 
 
 @dataclass(frozen=True)
@@ -126,6 +165,8 @@ class VersionInfo:
         metrics: of its evaluation, by name.
         created_at: when it was published, in UTC.
         size_bytes: of its files.
+        kind: "dense" gives vectors, "cross-encoder" scores of pairs; "" if the server cannot read its manifest.
+        space_id: equal for versions whose vectors may be compared, in any registry.
     """
 
     version: int
@@ -144,6 +185,8 @@ class VersionInfo:
     metrics: Mapping[str, float]
     created_at: datetime
     size_bytes: int
+    kind: str
+    space_id: str
 
 
 @dataclass(frozen=True)
@@ -189,6 +232,7 @@ def read_embeddings(response: embedding_service_pb2.EncodeResponse, part: Part, 
         truncated=tuple(start + index for index in response.truncated),
         errors=tuple(shift_index(by_index[index], start) for index in sorted(by_index)),
         scale=packed.scale,
+        space_id=response.space_id,
     )
 
 
@@ -212,6 +256,7 @@ def concatenate(pieces: Sequence[Embeddings]) -> Embeddings:
         truncated=tuple(index for piece in pieces for index in piece.truncated),
         errors=tuple(error for piece in pieces for error in piece.errors),
         scale=first.scale,
+        space_id=first.space_id,
     )
 
 
@@ -239,6 +284,47 @@ def read_scores(
         candidate_token_counts=np.array(response.candidate_token_counts, np.uint32),
         truncated_queries=tuple(response.truncated_queries),
         truncated_candidates=tuple(response.truncated_candidates),
+        space_id=response.space_id,
+    )
+
+
+def read_ranking(response: rerank_service_pb2.RerankResponse, documents: int, start: int = 0) -> Ranking:
+    """The order of one call's documents; indices count from `start`.
+
+    Raises:
+        InternalError: the reply is not about these documents.
+    """
+    if len(response.token_counts) != documents or any(found.index >= documents for found in response.results):
+        msg = f"the server answered about {len(response.token_counts)} documents; {documents} were sent"
+        raise InternalError(msg)
+    return Ranking(
+        results=tuple(RankedDocument(start + found.index, found.score) for found in response.results),
+        version=response.version,
+        space_id=response.space_id,
+        token_counts=np.array(response.token_counts, np.uint32),
+        truncated=tuple(start + index for index in response.truncated),
+    )
+
+
+def merge(pieces: Sequence[Ranking], top_n: int) -> Ranking:
+    """The pieces of one list as one order, of the first `top_n` documents where that is not 0.
+
+    Raises:
+        InternalError: they are not of one version.
+    """
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    if any(piece.version != first.version for piece in pieces):
+        msg = f"parts of one list were answered by versions {sorted({piece.version for piece in pieces})}"
+        raise InternalError(msg)
+    found = sorted((each for piece in pieces for each in piece.results), key=lambda each: (-each.score, each.index))
+    return Ranking(
+        results=tuple(found[: top_n or None]),
+        version=first.version,
+        space_id=first.space_id,
+        token_counts=np.concatenate([piece.token_counts for piece in pieces]),
+        truncated=tuple(index for piece in pieces for index in piece.truncated),
     )
 
 
@@ -261,6 +347,8 @@ def read_version(version: resources_pb2.ModelVersion) -> VersionInfo:
         metrics=dict(version.metrics),
         created_at=version.created_at.ToDatetime(UTC),
         size_bytes=version.size_bytes,
+        kind=_KINDS.get(version.kind, ""),
+        space_id=version.space_id,
     )
 
 

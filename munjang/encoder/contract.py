@@ -11,11 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from munjang.kinds import ModelKind
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from munjang.kinds import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,9 @@ class ModelInfo:
         default_prompt: the name of the prompt that is used by default, or "".
         matryoshka_dimensions: the shorter lengths that the model was trained for, ascending.
         int8_scale: the value of one int8 step; 0 if the model has no calibration.
+        kind: what it makes of texts. A cross-encoder's vectors have one component, the score of a pair, and it is
+            compared with none: `similarity` is "".
+        activation: of a cross-encoder, what makes its final scores of these: see `postprocess.activated`.
     """
 
     dimensions: int
@@ -39,11 +46,26 @@ class ModelInfo:
     default_prompt: str = ""
     matryoshka_dimensions: tuple[int, ...] = ()
     int8_scale: float = 0.0
+    kind: ModelKind = ModelKind.DENSE
+    activation: str = "identity"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompting:
+    """How texts are put to a model.
+
+    Attributes:
+        prompt: the words before each text, as they are; "" for none.
+        role: what the texts are for; a model with a route of its own for a role takes it. None: its default route.
+    """
+
+    prompt: str = ""
+    role: Role | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One tokenised text.
+    """One tokenised text, or pair of texts.
 
     Attributes:
         ids: token ids, special tokens and prompt included; at most `max_tokens` of them.
@@ -52,6 +74,8 @@ class Tokens:
         truncated: whether tokens were cut off.
         text: the text itself, for models that do not read token ids; else empty.
         prompt: the words to put before `text`; empty if `ids` hold them already.
+        role: what the text is for, where the model has a route of its own for it: `forward` runs texts of different
+            roles apart. None for all other models, so that their texts share a forward whatever they are for.
     """
 
     ids: tuple[int, ...]
@@ -60,6 +84,7 @@ class Tokens:
     truncated: bool = False
     text: str = ""
     prompt: str = ""
+    role: Role | None = None
 
     def __len__(self) -> int:
         """The number of tokens that the model reads."""
@@ -138,12 +163,26 @@ class Encoder(Protocol):
     def packs(self) -> bool:
         """Whether texts may share a row, so that a batch of long and short ones has little padding; see `plan`."""
 
-    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         """Normalise each text to NFC, put the prompt before it and tokenise it, cut at `max_tokens`.
 
+        Args:
+            texts: any number.
+            how: the words before each text and what it is for, see `prompting`; None: the model's default prompt.
+
         Raises:
-            UnknownPrompt: the model has no prompt of that name.
             InvalidText: a text has unpaired surrogates; `index` says which.
+        """
+
+    def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """For a cross-encoder: normalise query and document of each pair to NFC, and tokenise them together.
+
+        Where both have more than `max_tokens`, the longer one is cut first. Texts that `tokenize` makes tokens of are
+        read too: they tell how long a forward takes, and whether one succeeds.
+
+        Raises:
+            WrongKind: the model is no cross-encoder.
+            InvalidText: a text has unpaired surrogates.
         """
 
     def forward(

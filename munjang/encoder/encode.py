@@ -9,14 +9,14 @@ import numpy as np
 from munjang.encoder.model_rules import UNLIMITED_TOKENS
 from munjang.encoder.sequence_packing import plan
 from munjang.errors import ModelLoadFailed
-from munjang.korean import PARAGRAPH
+from munjang.korean import PARAGRAPH, SENTENCES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Encoder, Tokens
+    from munjang.encoder.contract import Encoder, Prompting, Tokens
 
 DEFAULT_BUDGET = 4096
 """Tokens of one forward, padding included, where nobody says otherwise."""
@@ -29,10 +29,10 @@ LONGEST_AT_LOAD = 1024
 
 
 def encode(
-    encoder: Encoder, texts: Sequence[str], *, prompt_name: str = "", budget: int = DEFAULT_BUDGET
+    encoder: Encoder, texts: Sequence[str], how: Prompting | None = None, *, budget: int = DEFAULT_BUDGET
 ) -> NDArray[np.float32]:
-    """Raw vectors float32 [len(texts), dimensions], in the order of the texts."""
-    return forward_all(encoder, encoder.tokenize(texts, prompt_name), budget=budget)
+    """Raw vectors float32 [len(texts), dimensions], in the order of the texts; `how` as in `Encoder.tokenize`."""
+    return forward_all(encoder, encoder.tokenize(texts, how), budget=budget)
 
 
 def forward_all(encoder: Encoder, tokens: Sequence[Tokens], *, budget: int = DEFAULT_BUDGET) -> NDArray[np.float32]:
@@ -49,6 +49,22 @@ def longest_text(encoder: Encoder, bound: int = LONGEST) -> str:
     if most >= UNLIMITED_TOKENS:  # no length is a strain for it
         return PARAGRAPH
     return " ".join([PARAGRAPH] * -(-min(most, bound) // length))
+
+
+def longest_pair(encoder: Encoder, bound: int = LONGEST) -> tuple[str, str]:
+    """A query and a document that together fill a cross-encoder, or have `bound` tokens if that is less."""
+    return SENTENCES[0], longest_text(encoder, bound)
+
+
+def check_score(pair: tuple[str, str], score: NDArray[np.float32]) -> None:
+    """Refuse a raw score float32 [1] that no other can be compared with.
+
+    Raises:
+        ModelLoadFailed: it is not finite.
+    """
+    if not np.isfinite(score).all():
+        msg = f"the cross-encoder gives scores that are not finite (NaN or infinity), of {pair[1][:20]!r} for one"
+        raise ModelLoadFailed(msg)
 
 
 def check_vector(text: str, vector: NDArray[np.float32]) -> None:

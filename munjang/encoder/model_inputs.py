@@ -58,7 +58,7 @@ def arrays(frame: Frame, batch: Sequence[Tokens], rules: Rules) -> dict[str, NDA
     texts = [batch[position] for position in frame.texts]
     place = _place_one if len(texts) == 1 else _place
     first = rules.first_position if rules.packs else None
-    placed = place(frame, tuple(map(len, texts)), first, rules.pads_left)
+    placed = place(frame, tuple(map(len, texts)), first)
     shape = (len(frame.rows), frame.width)
     found = {
         "input_ids": _spread(_chained([tokens.ids for tokens in texts]), placed.places, shape, rules.pad_id),
@@ -80,9 +80,9 @@ class Placed:
     places: NDArray[np.int64]
 
 
-def _place(frame: Frame, lengths: tuple[int, ...], first_position: int | None, left: bool) -> Placed:
+def _place(frame: Frame, lengths: tuple[int, ...], first_position: int | None) -> Placed:
     counts = np.array(lengths)
-    starts = _starts(frame, counts, left=left)
+    starts = _starts(frame, counts)
     steps = np.arange(counts.max() if len(lengths) > 1 else frame.width)
     real = steps < counts[:, None]
     index = np.where(real, starts[:, None] + steps, 0)
@@ -113,10 +113,8 @@ _place_one = lru_cache(maxsize=128)(_place)
 """The same for a single text, whose caller waits for every tenth of a millisecond: there are few lengths of those."""
 
 
-def _starts(frame: Frame, lengths: NDArray[np.int64], *, left: bool) -> NDArray[np.int64]:
-    """Where each text begins among all tokens of all rows; `left`: padding is before the text, not after it."""
-    if left:
-        return (np.arange(len(lengths)) + 1) * frame.width - lengths
+def _starts(frame: Frame, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each text begins among all tokens of all rows."""
     ends = np.cumsum(lengths)
     firsts = np.cumsum([0, *(len(row) for row in frame.rows[:-1])])
     before = (ends - lengths)[firsts]  # tokens of all rows above

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from munjang.encoder.contract import ModelInfo
+from munjang.kinds import ModelKind
 
 UNLIMITED_TOKENS = 1 << 20
 """What a model without a limit of its own (static embeddings) is taken to read."""
@@ -24,13 +25,14 @@ class Rules(BaseModel):
         special_ids: ids of special tokens.
         splits_special_tokens: whether a special token that is written in a text is read as plain text.
         pools_prompt: whether the pooling reads the prompt's tokens.
-        pad_id: the id that fills up short rows.
+        pad_id: the id that fills up rows behind their texts, whichever side the tokenizer pads: nothing looks at it.
         pad_type_id: its token type id.
-        pads_left: whether it is put before the text.
         wants_type_ids: whether the transformer takes token type ids.
         packs: whether several texts may share a row, see `torch_runtime.pipeline`.
         first_position: the position of a text's first token, where it packs.
         uncounted_id: the token id that takes no position, where it packs; None: each takes one.
+        kind: what the model makes of texts.
+        activation: see `ModelInfo.activation`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,11 +49,12 @@ class Rules(BaseModel):
     pools_prompt: bool
     pad_id: int
     pad_type_id: int
-    pads_left: bool
     wants_type_ids: bool
     packs: bool = False
     first_position: int = 0
     uncounted_id: int | None = None
+    kind: ModelKind = ModelKind.DENSE
+    activation: str = "identity"
 
     def info(self, int8_scale: float) -> ModelInfo:
         """What callers may know of the model."""
@@ -62,13 +65,14 @@ class Rules(BaseModel):
             prompts=self.prompts,
             default_prompt=self.default_prompt,
             int8_scale=int8_scale,
+            kind=self.kind,
+            activation=self.activation,
         )
 
 
-def rules_of(model: Any, *, pools_prompt: bool) -> Rules:
-    """The rules of a loaded `SentenceTransformer` whose first module is a transformer with a fast tokenizer."""
+def rules_of(model: Any, info: ModelInfo, *, pools_prompt: bool) -> Rules:
+    """The rules of a loaded model of sentence-transformers whose first module has a fast tokenizer."""
     tokenizer = model[0].tokenizer
-    info = info_of(model, 0.0)
     return Rules(
         dimensions=info.dimensions,
         max_tokens=info.max_tokens,
@@ -82,8 +86,9 @@ def rules_of(model: Any, *, pools_prompt: bool) -> Rules:
         pools_prompt=pools_prompt,
         pad_id=tokenizer.pad_token_id or 0,
         pad_type_id=tokenizer.pad_token_type_id,
-        pads_left=tokenizer.padding_side == "left",
         wants_type_ids="token_type_ids" in tokenizer.model_input_names,
+        kind=info.kind,
+        activation=info.activation,
     )
 
 

@@ -11,6 +11,8 @@ from munjang.errors import InvalidOption, UnsupportedDimensions, UnsupportedPrec
 from munjang.vectors import Precision, pack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from munjang.encoder.contract import ModelInfo
@@ -68,6 +70,31 @@ def normalized(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     norms: NDArray[np.float32] = np.sqrt(np.vecdot(rows, rows))[:, None]
     norms[norms == 0] = 1
     return rows / norms
+
+
+def activated(scores: NDArray[np.float32], activation: str) -> NDArray[np.float32]:
+    """Final scores of a cross-encoder's raw ones, of any shape; `activation` is a key of `ACTIVATIONS`."""
+    final: NDArray[np.float32] = ACTIVATIONS[activation](scores)
+    return final
+
+
+def _sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    half = np.float32(0.5)
+    final: NDArray[np.float32] = half + half * np.tanh(half * values)
+    return final
+
+
+def _relu(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.maximum(values, np.float32(0))
+
+
+ACTIVATIONS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+    "identity": np.positive,
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "relu": _relu,
+}
+"""The activations of cross-encoders, by the name of torch's class in small letters."""
 
 
 def packed(raw: NDArray[np.float32], options: OutputOptions, info: ModelInfo) -> bytes:

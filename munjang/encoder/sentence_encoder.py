@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from munjang.encoder.prompting import prompting
+from munjang.errors import WrongKind
+from munjang.kinds import ModelKind
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Cancellation, ModelInfo, Tokens
+    from munjang.encoder.contract import Cancellation, ModelInfo, Prompting, Tokens
 
 ComputeType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Runtime = Literal["auto", "torch", "openvino"]
@@ -48,6 +52,9 @@ class LoadOptions:
         interactive: whether callers wait for single texts, so that one has all threads, or a stream of its own; else a
             CPU computes several frames of a list at a time.
         converter: makes an export that is missing, so that this process needs no torch; None: this process does.
+        alone: run each text by itself, without padding, for a model whose vectors depend on the texts beside them.
+            Torch does that, by the library's own preprocessing.
+        kind: what the folder holds, as its manifest says.
     """
 
     device: str = "auto"
@@ -59,6 +66,8 @@ class LoadOptions:
     exports_kept: int = 4
     interactive: bool = False
     converter: Converter | None = None
+    alone: bool = False
+    kind: ModelKind = ModelKind.DENSE
 
 
 class Forward(Protocol):
@@ -97,14 +106,22 @@ class SentenceEncoder:
     runtime: str
     compute_type: str
     on_cpu: bool
-    _tokenize: Callable[[Sequence[str], str], list[Tokens]]
+    _tokenize: Callable[[Sequence[str], Prompting], list[Tokens]]
     _forward: Forward | None
     _tidy: Callable[[], None] | None = None
     token_limits: Mapping[str, int] = field(default_factory=dict)
+    _tokenize_pairs: Callable[[Sequence[tuple[str, str]]], list[Tokens]] | None = None
 
-    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         """See `Encoder.tokenize`."""
-        return self._tokenize(texts, prompt_name)
+        return self._tokenize(texts, how or prompting(self.info))
+
+    def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """See `Encoder.tokenize_pairs`."""
+        if self._tokenize_pairs is None or self.info.kind is not ModelKind.CROSS_ENCODER:
+            msg = "this is a dense model, which makes a vector of each text; pairs are scored by cross-encoders"
+            raise WrongKind(msg)
+        return self._tokenize_pairs(pairs)
 
     @property
     def streams(self) -> int:

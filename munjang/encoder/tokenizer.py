@@ -5,17 +5,20 @@ The batch adds padding, so the padding and truncation settings of a tokenizer.js
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from tokenizers import Tokenizer
 
-from munjang.encoder.contract import Tokens
-from munjang.errors import InvalidText, UnknownPrompt
+from munjang.encoder.contract import Prompting, Tokens
+from munjang.encoder.pairs import PairFrame, Side
+from munjang.encoder.prompting import prompting
+from munjang.errors import InvalidText
 from munjang.normalization import nfc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from munjang.encoder.model_rules import Rules
 
@@ -45,18 +48,18 @@ class TextTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(rules.max_tokens, direction=rules.truncation_side)
         self.rules = rules
-        self._skips = {name: self._prompt_tokens(text) for name, text in rules.prompts.items()}
+        self._skips = {text: self._prompt_tokens(text) for text in rules.prompts.values()}
 
-    def __call__(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
-        """Tokenise texts under a prompt.
+    def __call__(self, texts: Sequence[str], how: Prompting) -> list[Tokens]:
+        """Tokenise texts with the words of a prompt before each; what they are for changes nothing else here.
 
         Raises:
-            UnknownPrompt: there is no prompt of that name.
             InvalidText: a text is not valid Unicode.
         """
-        rules = self.rules
-        prompt = prompt_text(rules.prompts, prompt_name, rules.default_prompt)
-        skip = self._skips.get(prompt_name or rules.default_prompt, 0)
+        prompt = how.prompt
+        skip = self._skips.get(prompt)
+        if skip is None:
+            skip = self._prompt_tokens(prompt)
         encodings = self._tokenizer.encode_batch_fast([prompt + text for text in normalize(texts)])
         return [
             Tokens(
@@ -68,9 +71,34 @@ class TextTokenizer:
             for encoding in encodings
         ]
 
+    def pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """Tokenise queries with their documents, each text once; the default prompt goes before the query.
+
+        Raises:
+            InvalidText: a text is not valid Unicode.
+        """
+        rules = self.rules
+        prompt = prompting(rules).prompt
+        queries = self._sides([prompt + query for query, _ in pairs])
+        documents = self._sides([document for _, document in pairs])
+        left = rules.truncation_side == "left"
+        return [
+            self._pair_frame.join(queries[prompt + query], documents[document], rules.max_tokens, left=left)
+            for query, document in pairs
+        ]
+
+    def _sides(self, texts: Sequence[str]) -> dict[str, Side]:
+        different = list(dict.fromkeys(texts))
+        encodings = self._tokenizer.encode_batch_fast(normalize(different), add_special_tokens=False)
+        return dict(zip(different, map(Side.of, encodings), strict=True))
+
+    @cached_property
+    def _pair_frame(self) -> PairFrame:
+        return PairFrame.of(self._tokenizer)
+
     def _prompt_tokens(self, prompt: str) -> int:
         """Leading tokens that the pooling leaves out, a beginning special token included and an ending one not."""
-        if self.rules.pools_prompt:
+        if self.rules.pools_prompt or not prompt:
             return 0
         ids = self._tokenizer.encode(prompt).ids
         return len(ids) - 1 if ids and ids[-1] in self.rules.special_ids else len(ids)
@@ -79,39 +107,19 @@ class TextTokenizer:
 _living: WeakSet[TextTokenizer] = WeakSet()
 
 
-def prompt_names(prompts: Mapping[str, str]) -> list[str]:
-    """A name for each way to prompt: "", and every prompt that has words."""
-    return ["", *sorted(name for name, text in prompts.items() if text)]
-
-
-def prompt_text(prompts: Mapping[str, str], name: str, default: str) -> str:
-    """The words of a named prompt; "" is the default one.
-
-    Raises:
-        UnknownPrompt: there is no prompt of that name.
-    """
-    chosen = name or default
-    if not chosen:
-        return ""
-    if chosen in prompts:
-        return prompts[chosen]
-    known = ", ".join(sorted(prompts)) or "none"
-    msg = f"the model has no prompt {chosen!r}; it has: {known}"
-    raise UnknownPrompt(msg, field="options.prompt_name")
-
-
-def in_pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+def in_pieces(texts: Sequence[str], prompt: str = "") -> Iterator[Sequence[str]]:
     """Consecutive texts to tokenise at a time: few, so that those of a caller who has gone cost little.
 
     Whoever tokenises many texts asks the tokenizer for one piece after the other. A text takes up to ten microseconds
-    and a kilobyte for each of its characters.
+    and a kilobyte for each of its characters, and of the prompt before it.
     """
     start = characters = 0
     for index, text in enumerate(texts):
-        if characters + len(text) > PIECE_CHARS and index > start:
+        size = len(prompt) + len(text)
+        if characters + size > PIECE_CHARS and index > start:
             yield texts[start:index]
             start, characters = index, 0
-        characters += len(text)
+        characters += size
     yield texts[start:]
 
 

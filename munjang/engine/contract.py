@@ -50,6 +50,10 @@ class Lease(Protocol):
         """The version's number."""
 
     @property
+    def space_id(self) -> str:
+        """The version's space id."""
+
+    @property
     def encoder(self) -> Encoder:
         """Its encoder."""
 
@@ -74,10 +78,10 @@ class EngineContract(Protocol):
     """The resident versions of one process. Every method may be called from any thread and returns at once."""
 
     def acquire(self, name: str) -> Lease:
-        """Lease the version that a number or alias names; "" is "stable".
+        """Lease the version that a number or alias names, or the newest available of a space; "" is "stable".
 
         Raises:
-            VersionNotFound: no version or alias of that name.
+            VersionNotFound: no version, alias or space of that name.
             VersionLoading: known and being loaded, but not ready.
             VersionNotReady: known, but not served by this process.
         """

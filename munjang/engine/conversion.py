@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict
 from munjang import errors
 from munjang.child_process import ChildProcess
 from munjang.encoder.load import ComputeType, LoadOptions
-from munjang.errors import ConfigurationError, ModelLoadFailed, MunjangError, UnsupportedModel
+from munjang.errors import ConfigurationError, ModelError, ModelLoadFailed, MunjangError, UnsupportedModel
+from munjang.kinds import ModelKind
 from munjang.settings import Settings
 from munjang.telemetry import setup_logging
 
@@ -52,6 +53,7 @@ class ConversionRequest(BaseModel):
     exports_kept: int
     compute_type: ComputeType
     threads: int
+    kind: ModelKind = ModelKind.DENSE
     gently: bool
 
     @classmethod
@@ -70,6 +72,7 @@ class ConversionRequest(BaseModel):
             exports_kept=options.exports_kept,
             compute_type=options.compute_type,
             threads=1 if gently else options.threads,
+            kind=options.kind,
             gently=gently,
         )
 
@@ -81,6 +84,7 @@ class ConversionRequest(BaseModel):
             threads=self.threads,
             export=self.export,
             exports_kept=self.exports_kept,
+            kind=self.kind,
         )
 
 
@@ -99,9 +103,14 @@ class ConversionResult(BaseModel):
 
     @classmethod
     def of(cls, error: Exception) -> ConversionResult:
-        """That of a failure; one that is not munjang's own means that OpenVINO cannot run the model."""
+        """That of a failure; one that is not munjang's own means that OpenVINO cannot run the model.
+
+        That is an `UnsupportedModel`, which is remembered; where memory or the disk was short, a plain `ModelError`.
+        """
         kind = type(error) if isinstance(error, MunjangError) else UnsupportedModel
-        return cls(error=kind.__name__, message=str(error)[:LONGEST_MESSAGE])
+        if isinstance(error, MemoryError | OSError) or "allocate" in str(error):
+            kind = ModelError
+        return cls(error=kind.__name__, message=(str(error) or type(error).__name__)[:LONGEST_MESSAGE])
 
     def check(self) -> None:
         """Raise the error, if there was one."""

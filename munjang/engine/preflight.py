@@ -12,22 +12,35 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from munjang.encoder.contract import Tokens
-from munjang.encoder.encode import DEFAULT_BUDGET, LONGEST_AT_LOAD, check_vector, encode, longest_text
+from munjang.encoder.encode import (
+    DEFAULT_BUDGET,
+    LONGEST_AT_LOAD,
+    check_score,
+    check_vector,
+    encode,
+    forward_all,
+    longest_pair,
+    longest_text,
+)
 from munjang.encoder.postprocess import normalized
 from munjang.encoder.sequence_packing import SHORT
 from munjang.errors import ModelLoadFailed, ProbeMismatch
+from munjang.kinds import ModelKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import numpy as np
 
     from munjang.encoder.contract import Encoder
     from munjang.registry.layout import Manifest
 
 LEAST_COSINE = {"float32": 0.9999, "bfloat16": 0.995, "float16": 0.995, "int8": 0.9}
 """The least cosine to the recorded vector, by the format in which the forward computes."""
+
+LEAST_AGREEMENT = {"float32": 0.999, "bfloat16": 0.95, "float16": 0.99, "int8": 0.7}
+"""The same for a cross-encoder's raw scores: 1 less the largest difference, relative to the largest score above 1."""
 
 WIDTHS = (*range(4, SHORT + 1, 4), 96, 128, 192, 256, 384, 512)
 """Tokens of single texts to warm, up to the model's own limit: every width of a short one, and some of long ones."""
@@ -39,14 +52,17 @@ SAMPLE = "새로운 문장 임베딩 모델을 서비스하기 전에 한 번씩
 
 
 def probe(encoder: Encoder, manifest: Manifest, *, least: float, budget: int = DEFAULT_BUDGET) -> float:
-    """Encode the manifest's probe texts, and compare; the least cosine to a recorded vector.
+    """Run the manifest's probe texts or pairs, and compare with what is recorded.
 
     A text that fills the model, or of `LONGEST_AT_LOAD` tokens, is run too, if none of those does. `budget` is the most
     tokens of one forward.
 
+    Returns:
+        The least cosine to a recorded vector; for a cross-encoder the agreement of its scores, see `LEAST_AGREEMENT`.
+
     Raises:
         ModelLoadFailed: the model has other dimensions than its manifest, or makes values that are not finite.
-        ProbeMismatch: a cosine is less than `least`.
+        ProbeMismatch: it is less than `least`.
     """
     if encoder.info.dimensions != manifest.dimensions:
         msg = f"the model has {encoder.info.dimensions} dimensions, and its manifest says {manifest.dimensions}"
@@ -54,11 +70,32 @@ def probe(encoder: Encoder, manifest: Manifest, *, least: float, budget: int = D
     if not manifest.probes:
         msg = "the manifest records no probe vectors, so the model cannot be checked"
         raise ProbeMismatch(msg)
+    compared = _probe_texts if manifest.kind is ModelKind.DENSE else _probe_pairs
+    return compared(encoder, manifest, least, budget)
+
+
+def _probe_texts(encoder: Encoder, manifest: Manifest, least: float, budget: int) -> float:
     texts = list(dict.fromkeys([*(item.text for item in manifest.probes), longest_text(encoder, LONGEST_AT_LOAD)]))
     vectors = dict(zip(texts, encode(encoder, texts, budget=budget), strict=True))
     for text, vector in vectors.items():
         check_vector(text, vector)
     return min(_cosine(vectors[item.text], item.array(), item.text, least) for item in manifest.probes)
+
+
+def _probe_pairs(encoder: Encoder, manifest: Manifest, least: float, budget: int) -> float:
+    pairs = [*((item.query, item.text) for item in manifest.probes), longest_pair(encoder, LONGEST_AT_LOAD)]
+    scores = forward_all(encoder, encoder.tokenize_pairs(pairs), budget=budget)
+    for pair, score in zip(pairs, scores, strict=True):
+        check_score(pair, score)
+    recorded = np.concatenate([item.array() for item in manifest.probes])
+    off = np.abs(scores[: len(recorded), 0] - recorded) / max(1.0, float(np.abs(recorded).max()))
+    worst = int(off.argmax())
+    agreement = 1 - float(off[worst])
+    if not agreement >= least:
+        text, scored, wanted = manifest.probes[worst].text[:20], float(scores[worst, 0]), float(recorded[worst])
+        msg = f"the score of {text!r} is {scored:.5f}, and {wanted:.5f} is recorded; they agree to less than {least}"
+        raise ProbeMismatch(msg)
+    return agreement
 
 
 def _cosine(vector: np.ndarray, recorded: np.ndarray, text: str, least: float) -> float:

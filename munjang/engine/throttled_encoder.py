@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Cancellation, Encoder, ModelInfo, Tokens
+    from munjang.encoder.contract import Cancellation, Encoder, ModelInfo, Prompting, Tokens
 
 BUDGET = 4 * SHORT
 """The most tokens of a batch; a single text may have more."""
@@ -44,8 +44,11 @@ class ThrottledEncoder:
     def packs(self) -> bool:
         return self._encoder.packs
 
-    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
-        return self._encoder.tokenize(texts, prompt_name)
+    def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
+        return self._encoder.tokenize(texts, how)
+
+    def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        return self._encoder.tokenize_pairs(pairs)
 
     def forward(
         self, batch: Sequence[Tokens], *, share: bool = False, cancellation: Cancellation | None = None

@@ -1,8 +1,8 @@
 """Loads one version: fetch and verify its files, convert it if needed, load it, compare it with its probes, warm it.
 
 On a CPU a model is converted once, and its export is kept in the cache. If an export gives wrong vectors, it is made
-again, once. If a fresh export is wrong too, that is recorded, and the version is not converted again until its files or
-the libraries change.
+again, once. If the model cannot be converted, or a fresh export is wrong too, the reason is recorded, and torch runs
+the version. It is not converted again until its files or the libraries change.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import math
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING
@@ -22,9 +22,10 @@ from munjang.encoder.encode import DEFAULT_BUDGET
 from munjang.encoder.load import LoadOptions, computes_in_bfloat16, load_encoder, runs_on_cpu
 from munjang.engine.contract import VersionState
 from munjang.engine.conversion import ModelConverter
-from munjang.engine.preflight import LEAST_COSINE, probe, warm
+from munjang.engine.preflight import LEAST_AGREEMENT, LEAST_COSINE, probe, warm
 from munjang.engine.throttled_encoder import BUDGET, ThrottledEncoder
-from munjang.errors import ModelError, ProbeMismatch
+from munjang.errors import ModelError, ProbeMismatch, UnsupportedModel
+from munjang.kinds import ModelKind
 from munjang.registry import fetch
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from munjang.registry.layout import Manifest
     from munjang.settings import EngineSettings
 
-EXPORT_FORM = 5
+EXPORT_FORM = 6
 """What an export takes and gives; another number for every change, so that older ones are made again."""
 
 LIBRARIES = ("munjang", "openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
@@ -110,42 +111,34 @@ class VersionLoader:
     def _load(self, folder: Path, manifest: Manifest) -> Encoder:
         """Load and probe; a cached export that is wrong is deleted and made again, unless a fresh one was wrong."""
         export = self._settings.cache_folder / "exports" / _key(manifest, EXPORT_FORM, _release("openvino"))
-        rejection = self._rejection(manifest)
-        attempt = _Attempt(export)
+        refusal = self._refusal(manifest)
+        attempt = _Attempt(export, refusal)
         if export.exists():
             try:
                 encoder = self._fastest(folder, manifest, attempt)
             except ModelError as error:
-                if rejection.exists():
-                    raise
-                _log.warning("the export of version %d is made again: %s", manifest.version, error)
+                if not attempt.refused:
+                    _log.warning("the export of version %d is made again: %s", manifest.version, error)
                 shutil.rmtree(export, ignore_errors=True)
             else:
                 with suppress(OSError):  # a read-only cache
-                    rejection.unlink(missing_ok=True)
+                    refusal.unlink(missing_ok=True)
                 return encoder
-        elif rejection.exists():
-            raise ProbeMismatch(rejection.read_text("utf-8"))
         try:
             return self._fastest(folder, manifest, attempt)
         except ModelError as error:
-            if attempt.converted and attempt.wrong:
-                self._reject(rejection, manifest, error)
-            raise
+            if not (attempt.converted and attempt.wrong):
+                raise
+            attempt.refuse(f"its fresh export is wrong: {error}")
+            shutil.rmtree(export, ignore_errors=True)
+        return self._fastest(folder, manifest, attempt)
 
-    def _rejection(self, manifest: Manifest) -> Path:
-        """The note that a fresh export by these libraries and settings was wrong; it holds the reason."""
+    def _refusal(self, manifest: Manifest) -> Path:
+        """The note that OpenVINO cannot run the version with these libraries and settings; it holds the reason."""
         settings = self._settings
         how = (settings.device, settings.compute_type, settings.runtime, EXPORT_FORM, *map(_release, LIBRARIES))
         expected = (manifest.dimensions, *(probe.vector for probe in manifest.probes))
         return settings.cache_folder / "rejected" / _key(manifest, *how, *expected)
-
-    def _reject(self, rejection: Path, manifest: Manifest, error: ModelError) -> None:
-        told = (manifest.version, rejection, error)
-        _log.error("version %d was converted and is wrong; it is not converted again while %s exists: %s", *told)
-        with suppress(OSError):  # without the note the next load converts again
-            rejection.parent.mkdir(parents=True, exist_ok=True)
-            rejection.write_text(str(error), "utf-8")
 
     def _fastest(self, folder: Path, manifest: Manifest, attempt: _Attempt) -> Encoder:
         """By the setting; where that leaves the choice, in the fastest number format that works.
@@ -154,8 +147,14 @@ class VersionLoader:
         """
 
         def convert(folder: Path, options: LoadOptions) -> None:
+            if attempt.refused:
+                raise UnsupportedModel(attempt.refused)
             attempt.converted = True
-            self._converter.convert(folder, options, gently=self._beside_others)
+            try:
+                self._converter.convert(folder, options, gently=self._beside_others)
+            except UnsupportedModel as error:
+                attempt.refuse(str(error))
+                raise
 
         settings = self._settings
         options = LoadOptions(
@@ -168,13 +167,16 @@ class VersionLoader:
             exports_kept=settings.cache_versions,
             interactive=self._interactive,
             converter=convert,
+            alone=manifest.alone,
+            kind=manifest.kind,
         )
         too_far = attempt.export / "bfloat16-is-too-far"
         if settings.compute_type != "auto":
             return self._probed(folder, manifest, attempt, options)
         try:
-            if computes_in_bfloat16(options) and not too_far.exists():
-                fast = replace(options, compute_type="bfloat16")
+            exact = manifest.kind is ModelKind.CROSS_ENCODER  # a score in bfloat16 has three digits
+            if not exact and computes_in_bfloat16(options) and not too_far.exists():
+                fast = replace(options, compute_type="bfloat16", runtime="openvino")
                 return self._probed(folder, manifest, attempt, fast, LEAST_COSINE["float32"])
             if not runs_on_cpu(options):
                 return self._probed(folder, manifest, attempt, options)
@@ -196,16 +198,18 @@ class VersionLoader:
             limits = (manifest.version, manifest.max_tokens, encoder.info.max_tokens)
             _log.warning("version %d was published for texts of %d tokens; it has positions for %d", *limits)
         try:
-            least = LEAST_COSINE[encoder.compute_type] if least is None else least
+            if least is None:
+                scores = manifest.kind is ModelKind.CROSS_ENCODER
+                least = (LEAST_AGREEMENT if scores else LEAST_COSINE)[encoder.compute_type]
             throttled, budget = self._throttled(encoder, DEFAULT_BUDGET)
-            attempt.wrong = True  # until its vectors were found right
-            cosine = probe(throttled, manifest, least=least, budget=budget)
+            attempt.wrong = encoder.runtime != "torch"  # until its vectors were found right
+            near = probe(throttled, manifest, least=least, budget=budget)
             attempt.wrong = False
         except BaseException:
             encoder.close()
             raise
-        told = (manifest.version, encoder.runtime, encoder.compute_type, cosine)
-        _log.info("version %d runs by %s in %s: cosine to its recorded vectors at least %.5f", *told)
+        told = (manifest.version, encoder.runtime, encoder.compute_type, near)
+        _log.info("version %d runs by %s in %s: likeness to what was recorded at least %.5f", *told)
         return encoder
 
 
@@ -215,13 +219,36 @@ class _Attempt:
 
     Attributes:
         export: where its export is kept.
+        note: the file that says why OpenVINO cannot run it.
         converted: whether the model was converted.
-        wrong: whether it was loaded, but failed its probes.
+        wrong: whether the export was loaded, but failed its probes.
+        refused: what the note says.
     """
 
     export: Path
+    note: Path
     converted: bool = False
     wrong: bool = False
+    refused: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.refused = _text(self.note)
+
+    def refuse(self, reason: str) -> None:
+        """Remember why OpenVINO cannot run the version, here and for later loads."""
+        self.refused = reason
+        _log.error("the model is not converted again while %s exists: %s", self.note, reason)
+        with suppress(OSError):  # without the note the next load converts again
+            self.note.parent.mkdir(parents=True, exist_ok=True)
+            self.note.write_text(reason, "utf-8")
+
+
+def _text(file: Path) -> str:
+    """What a file holds; nothing if there is none."""
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _key(manifest: Manifest, *parts: object) -> str:

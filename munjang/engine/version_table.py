@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from munjang.engine.contract import AliasStatus, VersionState, VersionStatus
 from munjang.errors import ModelError, VersionLoading, VersionNotFound, VersionNotReady
+from munjang.registry.layout import SPACE_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -97,14 +98,16 @@ class LoadedVersion:
 class VersionLease:
     """The right to use a loaded version until `release`. Not shared between threads."""
 
-    __slots__ = ("_loaded", "_released", "encoder", "manifest", "version")
+    __slots__ = ("_loaded", "_released", "encoder", "manifest", "space_id", "version")
 
     def __init__(self, loaded: LoadedVersion) -> None:
         self._loaded = loaded
         self._released = False
         self.version = loaded.version
+        self.space_id = loaded.manifest.space_id
         self.encoder = loaded.encoder
         self.manifest = loaded.manifest
+        self.space_id = loaded.manifest.space_id
 
     def share(self) -> VersionLease:
         """See `Lease.share`."""
@@ -233,6 +236,8 @@ class VersionTable:
         return {name: self.aliases[name].version for name in watched if name in self.aliases}
 
     def _number(self, name: str) -> int:
+        if SPACE_PATTERN.fullmatch(name):
+            return self._newest_in(name)
         if name.isascii() and name.isdigit():
             return int(name)
         if name in self.serving:
@@ -242,6 +247,15 @@ class VersionTable:
         known = ", ".join(sorted(self.aliases)) or "none yet"
         msg = f"there is no version or alias {name!r}; aliases: {known}"
         raise VersionNotFound(msg, field="options.version")
+
+    def _newest_in(self, space_id: str) -> int:
+        """The newest loaded version of a space, or the newest published one where none is loaded."""
+        manifests = (*self.published.values(), *(loaded.manifest for loaded in self.loaded.values()))
+        versions = {manifest.version for manifest in manifests if manifest.space_id == space_id}
+        if not versions:
+            msg = f"there is no version of the space {space_id}"
+            raise VersionNotFound(msg, field="options.version")
+        return max(versions & self.loaded.keys() or versions)
 
     def _why_not(self, name: str, version: int) -> VersionLoading | VersionNotReady | VersionNotFound:
         if version in self.loading:

@@ -6,20 +6,33 @@ The int8 step is one symmetric scale: the largest component of the built-in sent
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from munjang.encoder.encode import LONGEST_AT_LOAD, check_vector, encode, forward_all, longest_text
+from munjang.encoder.encode import (
+    LONGEST_AT_LOAD,
+    check_score,
+    check_vector,
+    encode,
+    forward_all,
+    longest_pair,
+    longest_text,
+)
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
-from munjang.encoder.tokenizer import prompt_names
+from munjang.encoder.prompting import prompting, promptings
 from munjang.errors import ModelLoadFailed, UnsupportedModel
-from munjang.korean import PROBES, SENTENCES
+from munjang.kinds import ModelKind, Role
+from munjang.korean import PARAGRAPH, PROBES, SENTENCES
+from munjang.publishing.kind import kind_of
+from munjang.publishing.truth import find_dependence
 from munjang.registry.layout import Description, Probe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,28 +51,73 @@ NO_POOLING = (
     "with the pooling that the model was trained with"
 )
 
+QUERY = SENTENCES[11]
+"""The query of most probe pairs: a question of a sentence."""
+
 LIBRARIES = ("munjang", "numpy", "safetensors", "sentence-transformers", "tokenizers", "torch", "transformers")
 
 
 def describe(folder: Path) -> Description:
     """Load a model folder on the CPU in float32 and describe it; lineage and metrics are left to the caller.
 
+    A model whose vectors depend on other texts is described as one that runs each text alone, if that makes them right.
+
     Raises:
         ModelLoadFailed: it cannot be loaded, fails on a probe text, or makes a vector of zeros or not finite values.
-        UnsupportedModel: it makes no vector of a whole text.
+        UnsupportedModel: it makes no vector of a whole text, another one each time, and no score of a pair.
     """
-    encoder = load_encoder(folder, LoadOptions(device="cpu", compute_type="float32", runtime="torch"))
+    kind = kind_of(folder)
+    if kind is ModelKind.CROSS_ENCODER:
+        with _loaded(folder, kind) as encoder:
+            return _describe_cross_encoder(encoder)
+    dependence = ""
+    for alone in (False, True):
+        with _loaded(folder, kind, alone=alone) as encoder:
+            with _failures(encoder):
+                dependence = find_dependence(encoder)
+            if not dependence:
+                return _describe_dense(encoder).model_copy(update={"alone": alone})
+    msg = f"{dependence}, also if each text runs alone: a model whose vectors change cannot be searched with"
+    raise UnsupportedModel(msg)
+
+
+@contextmanager
+def _loaded(folder: Path, kind: ModelKind, *, alone: bool = False) -> Iterator[SentenceEncoder]:
+    options = LoadOptions(device="cpu", compute_type="float32", runtime="torch", kind=kind, alone=alone)
+    encoder = load_encoder(folder, options)
     try:
-        return _describe(encoder)
+        yield encoder
     finally:
         encoder.close()
 
 
-def _describe(encoder: SentenceEncoder) -> Description:
-    try:
+def _describe_dense(encoder: SentenceEncoder) -> Description:
+    with _failures(encoder):
         texts = list(dict.fromkeys([*PROBES, longest_text(encoder, LONGEST_AT_LOAD), longest_text(encoder)]))
         vectors = encode(encoder, texts)
         scale = calibrate(encoder)
+    for text, vector in zip(texts, vectors, strict=True):
+        check_vector(text, vector)
+    probes = [Probe.of(text, vector) for text, vector in zip(texts, vectors, strict=True)]
+    return _description(encoder, probes[: len(PROBES) + 1], scale)
+
+
+def _describe_cross_encoder(encoder: SentenceEncoder) -> Description:
+    longest = [longest_pair(encoder, LONGEST_AT_LOAD), (PARAGRAPH, longest_text(encoder, LONGEST_AT_LOAD))]
+    pairs = [*((QUERY, text) for text in PROBES), *longest]
+    with _failures(encoder):
+        scores = forward_all(encoder, encoder.tokenize_pairs([*pairs, longest_pair(encoder)]))
+    for pair, score in zip([*pairs, longest_pair(encoder)], scores, strict=True):
+        check_score(pair, score)
+    probes = [Probe.of(text, score, query) for (query, text), score in zip(pairs, scores[: len(pairs)], strict=True)]
+    return _description(encoder, probes, 0.0)
+
+
+@contextmanager
+def _failures(encoder: SentenceEncoder) -> Iterator[None]:
+    """Say what it means if the model fails on the built-in sentences."""
+    try:
+        yield
     except KeyError as error:
         if error.args == ("sentence_embedding",):
             raise UnsupportedModel(NO_POOLING) from error
@@ -67,18 +125,20 @@ def _describe(encoder: SentenceEncoder) -> Description:
     except (RuntimeError, IndexError, ValueError) as error:
         msg = f"the model fails on the built-in sentences, of up to {encoder.info.max_tokens} tokens: {error}"
         raise ModelLoadFailed(msg) from error
-    for text, vector in zip(texts, vectors, strict=True):
-        check_vector(text, vector)
+
+
+def _description(encoder: SentenceEncoder, probes: list[Probe], int8_scale: float) -> Description:
     info = encoder.info
     return Description(
         dimensions=info.dimensions,
         max_tokens=info.max_tokens,
         token_limits=dict(encoder.token_limits),
+        kind=info.kind,
         similarity=info.similarity,
         prompts=dict(info.prompts),
         default_prompt=info.default_prompt,
-        int8_scale=scale,
-        probes=tuple(Probe.of(*probe) for probe in list(zip(texts, vectors, strict=True))[: len(PROBES) + 1]),
+        int8_scale=int8_scale,
+        probes=tuple(probes),
         libraries={name: metadata.version(name) for name in LIBRARIES},
     )
 
@@ -86,10 +146,11 @@ def _describe(encoder: SentenceEncoder) -> Description:
 def calibrate(encoder: Encoder) -> float:
     """The value of one int8 step for normalised vectors of this model; 0 if all are zeros.
 
-    The prompts take turns, so a model with many does not run longer than one with none.
+    The prompts and roles take turns, so a model with many does not run longer than one with none.
     """
-    names = prompt_names(encoder.info.prompts)
-    tokens = [encoder.tokenize([text], names[turn % len(names)])[0] for turn, text in enumerate(SENTENCES)]
+    info = encoder.info
+    ways = [*promptings(info.prompts), *(prompting(info, role=role) for role in Role)]
+    tokens = [encoder.tokenize([text], ways[turn % len(ways)])[0] for turn, text in enumerate(SENTENCES)]
     return step_of(forward_all(encoder, tokens))
 
 

@@ -1,36 +1,40 @@
-"""Publishing a sentence-transformers folder: check, leave out what does not belong, describe, hand to the registry.
+"""Publishing a model: check its folder, stage what belongs to a version, complete and describe it, hand it over.
 
-What does not belong to a version: exports, checkpoints, optimizers, hidden files.
+A folder of sentence-transformers is taken as it is. Pickled weights are converted, an adapter is merged into its base,
+and what a plain transformer's folder does not say is filled in from the options or the catalogue.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import os
-import shutil
-import tempfile
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from munjang.errors import ForbiddenFile, PathEscape, UnsupportedDimensions
+from munjang.errors import RegistryError, UnsupportedDimensions, VersionNotFound
+from munjang.kinds import ModelKind
+from munjang.publishing.adapter import merge_adapter
+from munjang.publishing.catalogue import find_entry
+from munjang.publishing.configuration import Options, complete, complete_cross_encoder
 from munjang.publishing.describe import describe
-from munjang.publishing.safety import check_finite, check_folder
-from munjang.registry.layout import check_path
+from munjang.publishing.kind import kind_of
+from munjang.publishing.pickles import convert_pickled
+from munjang.publishing.safety import check_code, check_fetched, check_finite, check_folder, check_pickled
+from munjang.publishing.source import find_source
+from munjang.publishing.staging import staged
+from munjang.publishing.weights import check_weights
+from munjang.registry.publish import model_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
+    from munjang.publishing.catalogue import Entry
+    from munjang.publishing.source import Source
     from munjang.registry.layout import Description, Manifest
     from munjang.registry.store import Registry
 
-LEFT_OUT_FOLDERS = ("onnx", "openvino", "checkpoint-*", "runs", "eval", "logs", "__pycache__", ".*")
-"""Folders of other forms of the model, of training, and of tools."""
-
-LEFT_OUT_FILES = ("trainer_state.json", "training_args.*", "optimizer*", "scheduler*", "rng_state*", "scaler.*")
-"""Files that training leaves behind, among them some that the allow-list of the registry would let pass."""
-
+AS_IT_IS = Options()
 
 _log = logging.getLogger(__name__)
 
@@ -60,41 +64,146 @@ class Lineage:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
+class Published(NamedTuple):
+    """A version that holds a model: its manifest, and whether it was published now or had been before."""
+
+    manifest: Manifest
+    new: bool
+
+
 def publish_model(
     registry: Registry,
     folder: Path,
     lineage: Lineage = Lineage(),
     *,
+    options: Options = AS_IT_IS,
     tell: Callable[[str], None] = _log.info,
     progress: Callable[[int], None] | None = None,
 ) -> Manifest:
-    """Publish a sentence-transformers folder as the next version; no alias moves, and the folder is not changed.
+    """Publish a model folder as the next version; no alias moves, and the folder is not changed.
 
     Args:
         registry: where to.
-        folder: the model.
+        folder: the model: one of sentence-transformers, or a plain transformer if `options` name its pooling.
         lineage: what only the publisher knows.
-        tell: told in a sentence what is done now, and what was left out.
+        options: what the folder does not say.
+        tell: told in a sentence what is done now, what was filled in, and what was left out.
         progress: told the bytes that were copied since it was last called.
 
     Raises:
-        UnsupportedModel: the folder is no sentence-transformers model, or asks for code of its own.
-        ForbiddenFile: its weights are pickled.
-        ModelLoadFailed: it cannot be loaded, or has or makes values that are not finite.
+        UnsupportedModel: the folder is no dense model, says its pooling nowhere, asks for code of its own, or makes
+            another vector of a text each time.
+        ForbiddenFile: its weights are pickled, and hold more than tensors.
+        ModelLoadFailed: it cannot be loaded, lacks weights, or has or makes values that are not finite.
         UnsupportedDimensions: a Matryoshka length that the model does not have.
         PublishConflict, RegistryUnavailable: the registry could not take it.
     """
+    return _publish(registry, folder, str(folder), lineage, options, None, tell, progress, reuse=False).manifest
+
+
+def find_model(name: str, revision: str = "", *, tell: Callable[[str], None] = _log.info) -> Source:
+    """The files of a model by its name, a folder or an id on the hub, at the catalogue's revision if none is named.
+
+    Raises:
+        ConfigurationError: there is no such folder, and no such model within reach.
+    """
+    entry = find_entry(name)
+    return find_source(name, revision, usual_revision=entry.revision if entry else "", tell=tell)
+
+
+def publish_source(
+    registry: Registry,
+    source: Source,
+    lineage: Lineage = Lineage(),
+    *,
+    options: Options = AS_IT_IS,
+    reuse: bool = False,
+    tell: Callable[[str], None] = _log.info,
+    progress: Callable[[int], None] | None = None,
+) -> Published:
+    """Publish what `find_model` found; `publish_model` says the rest.
+
+    Args:
+        registry: where to.
+        source: the model. One of the hub is completed by the catalogue, if it is there.
+        lineage: what only the publisher knows; the hub's id and commit are added.
+        options: what its files do not say.
+        reuse: take a version that holds these very files already, instead of publishing them once more.
+        tell: told in a sentence what is done now, what was filled in, and what was left out.
+        progress: told the bytes that were copied since it was last called.
+
+    Raises:
+        MunjangError: as `publish_model` does.
+    """
+    entry = find_entry(source.hub_id) if source.hub_id else None
+    if source.hub_id:
+        origin = {"hub": source.hub_id, "revision": source.revision}
+        lineage = replace(
+            lineage,
+            base_model=lineage.base_model or source.hub_id,
+            provenance={**origin, **lineage.provenance},
+        )
+    return _publish(registry, source.folder, source.name, lineage, options, entry, tell, progress, reuse=reuse)
+
+
+def _publish(  # noqa: PLR0917 - one caller each for folders and for models by name
+    registry: Registry,
+    folder: Path,
+    name: str,
+    lineage: Lineage,
+    options: Options,
+    entry: Entry | None,
+    tell: Callable[[str], None],
+    progress: Callable[[int], None] | None,
+    *,
+    reuse: bool,
+) -> Published:
     tell("checking the files")
-    check_folder(folder)
+    check_fetched(folder)
+    check_pickled(folder, convertible=True)
+    kind = kind_of(folder)
+    check_code(folder)
     with staged(folder) as stage:
-        if stage.left_out:
-            tell(f"left out: {', '.join(stage.left_out)}")
+        converted = convert_pickled(folder, stage.folder, tell=tell)
+        if left_out := [name for name in stage.left_out if name not in converted]:
+            tell(f"left out: {', '.join(left_out)}")
+        merge_adapter(stage.folder, tell=tell)
+        if kind is ModelKind.DENSE:
+            complete(stage.folder, name, options, entry, tell=tell)
+        else:
+            complete_cross_encoder(stage.folder, name, options)
+        check_folder(stage.folder)
         check_finite(stage.folder)
+        known = _same_files(registry, stage.folder) if reuse else None
+        if known is not None:
+            return Published(known, new=False)
+        check_weights(stage.folder)
         tell("computing probe vectors and the int8 calibration")
-        description = _complete(describe(stage.folder), lineage)
+        described = describe(stage.folder)
+        if entry and entry.dimensions == described.dimensions and not lineage.matryoshka_dimensions:
+            lineage = replace(lineage, matryoshka_dimensions=entry.matryoshka_dimensions)
+        description = _complete(described, lineage)
         tell(_limit_told(description))
+        if description.alone:
+            tell("its vectors depend on the texts beside them: each text runs alone and in torch, which is slow")
         tell("copying to the registry")
-        return registry.publish(stage.folder, description, progress=progress)
+        return Published(registry.publish(stage.folder, description, progress=progress), new=True)
+
+
+def _same_files(registry: Registry, folder: Path) -> Manifest | None:
+    """The newest version that holds the very files of a folder; None if there is none."""
+    hashes = {}
+    for name in model_files(folder):
+        with (folder / name).open("rb") as file:
+            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    for version in reversed(registry.versions()):
+        try:
+            manifest = registry.manifest(version)
+        except (RegistryError, VersionNotFound):
+            continue  # damaged, or removed meanwhile: not the one that is looked for
+        if {entry.path: entry.sha256 for entry in manifest.files} == hashes:
+            return manifest
+    return None
 
 
 def _limit_told(description: Description) -> str:
@@ -119,57 +228,3 @@ def _complete(description: Description, lineage: Lineage) -> Description:
             "provenance": dict(lineage.provenance),
         }
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A folder that is fit to be published, and what of the original is not in it (folders end with a slash)."""
-
-    folder: Path
-    left_out: tuple[str, ...]
-
-
-@contextmanager
-def staged(folder: Path) -> Iterator[Staged]:
-    """Copy what may be published of a folder to a temporary one, which is removed at the end.
-
-    Links to files, as a hub's cache has them, are followed; links to folders are left out.
-    """
-    with tempfile.TemporaryDirectory(prefix="munjang-publish-") as temporary:
-        left_out = sorted(_copy(folder, Path(temporary), ""))
-        yield Staged(Path(temporary), tuple(left_out))
-
-
-def _copy(source: Path, target: Path, prefix: str) -> Iterator[str]:
-    for path in sorted(source.iterdir()):
-        name = prefix + path.name
-        if path.is_dir():
-            if path.is_symlink() or _matches(path, LEFT_OUT_FOLDERS):
-                yield f"{name}/"
-            else:
-                yield from _copy(path, target / path.name, f"{name}/")
-        elif _matches(path, LEFT_OUT_FILES) or not _is_data(name):
-            yield name
-        else:
-            target.mkdir(parents=True, exist_ok=True)
-            _link_or_copy(path, target / path.name)
-
-
-def _matches(path: Path, patterns: tuple[str, ...]) -> bool:
-    return any(path.match(pattern) for pattern in patterns)
-
-
-def _is_data(name: str) -> bool:
-    try:
-        check_path(name)
-    except (ForbiddenFile, PathEscape):
-        return False
-    return True
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """A hard link costs nothing; across file systems it is a copy."""
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)

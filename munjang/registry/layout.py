@@ -1,5 +1,6 @@
 """What is on disk: names, the manifest, the alias record, and which files a model folder may hold. Does no I/O.
 
+<root>/registry.json               the registry's own id
 <root>/versions/7/model/…          a sentence-transformers folder, safetensors only
 <root>/versions/7/manifest.json    written last: the commit mark
 <root>/aliases/stable.json         which version an alias names, and which it named before
@@ -37,8 +38,8 @@ two versions must never share a name."""
 FORMAT = 1
 """The manifest format that this program writes, and the newest that it reads."""
 
-ALIAS_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-"""An alias begins with a letter, so that it is never taken for a version number."""
+ALIAS_PATTERN = re.compile(r"(?![0-9a-f]{32}\Z)[a-z][a-z0-9_-]{0,62}")
+"""An alias begins with a letter and does not look like a space id, so that it is never taken for another name."""
 
 ALLOWED_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".md", ".model", ".jinja"})
 """What a sentence-transformers folder holds: weights, configuration, vocabularies, cards. Never pickles or code."""
@@ -60,15 +61,19 @@ class FileEntry(_Record):
 
 
 class Probe(_Record):
-    """A text and the raw float32 vector that the publisher's encoder gave for it, as base64 of little-endian bytes."""
+    """A text and the raw float32 vector that the publisher's encoder gave for it, as base64 of little-endian bytes.
+
+    For a cross-encoder the text is a document with its query, and the vector has one component, the raw score.
+    """
 
     text: str
     vector: str
+    query: str = ""
 
     @classmethod
-    def of(cls, text: str, vector: NDArray[np.float32]) -> Probe:
+    def of(cls, text: str, vector: NDArray[np.float32], query: str = "") -> Probe:
         """Record a vector [d]."""
-        return cls(text=text, vector=base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii"))
+        return cls(text=text, vector=base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii"), query=query)
 
     def array(self) -> NDArray[np.float32]:
         """The recorded vector, float32 [d]."""
@@ -83,6 +88,8 @@ class Description(_Record):
     token_limits: dict[str, int] = {}
     """What each file of the model names as the most tokens of a text; `max_tokens` is the least of them."""
     kind: ModelKind = ModelKind.DENSE
+    alone: bool = False
+    """Whether each text must run alone, because a vector depends on the texts beside it; see `publishing.truth`."""
     similarity: str = "cosine"
     prompts: dict[str, str] = {}
     default_prompt: str = ""
@@ -105,7 +112,7 @@ class Manifest(Description):
     version: Annotated[int, Field(gt=0)]
     created_at: datetime
     files: tuple[FileEntry, ...]
-    space_id: str = ""
+    space_id: Annotated[str, Field(pattern=rf"^({SPACE_PATTERN.pattern})?$")] = ""
     """A hash of everything that decides a vector; see `ModelVersion.space_id` of the contract."""
 
     @property

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ValidationError
 
 from munjang.errors import ForbiddenFile, IncompleteVersion, InvalidManifest, PublishConflict, RegistryUnavailable
+from munjang.registry.identity import ensure_identity
 from munjang.registry.layout import (
     ALIASES,
     MANIFEST,
@@ -38,6 +39,7 @@ from munjang.registry.layout import (
     parse_manifest,
     version_folder,
 )
+from munjang.registry.space import configuration_digest, is_configuration, space_of
 from munjang.registry.storage import CHUNK, open_regular
 
 if TYPE_CHECKING:
@@ -67,10 +69,11 @@ def publish(
     """Publish a folder as the next version; until the last step no reader sees anything of it."""
     paths = model_files(folder)
     _check(description)
+    ensure_identity(storage)
     claimed = claim(storage)
     try:
         entries = tuple(_upload(storage, claimed, folder, path, progress) for path in paths)
-        manifest, data = _manifest_bytes(description, claimed.version, entries)
+        manifest, data = _manifest_bytes(description, claimed.version, entries, _space(folder, description, entries))
         claimed.commit(data)
     except BaseException:
         with suppress(RegistryUnavailable):
@@ -152,9 +155,19 @@ def _read(folder: Path, path: str) -> Iterator[bytes]:
         raise IncompleteVersion(msg) from error
 
 
-def _manifest_bytes(description: Description, version: int, files: tuple[FileEntry, ...]) -> tuple[Manifest, bytes]:
+def _space(folder: Path, description: Description, entries: tuple[FileEntry, ...]) -> str:
+    """The space id: a configuration counts by what it says, every other file by its bytes."""
+    digests = {entry.path: entry.sha256 for entry in entries}
+    for path in filter(is_configuration, digests):
+        digests[path] = configuration_digest(path, b"".join(_read(folder, path)))
+    return space_of(description, digests)
+
+
+def _manifest_bytes(
+    description: Description, version: int, files: tuple[FileEntry, ...], space_id: str
+) -> tuple[Manifest, bytes]:
     described = description.model_dump(include=set(Description.model_fields))  # also a manifest: without its number
-    manifest = Manifest(**described, version=version, created_at=datetime.now(UTC), files=files)
+    manifest = Manifest(**described, version=version, created_at=datetime.now(UTC), files=files, space_id=space_id)
     data = manifest.model_dump_json(indent=2).encode() + b"\n"
     return parse_manifest(data, version), data
 

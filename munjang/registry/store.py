@@ -23,12 +23,16 @@ from munjang.errors import (
     RegistryUnavailable,
     VersionInUse,
     VersionNotFound,
+    WrongKind,
 )
+from munjang.kinds import ModelKind
+from munjang.registry.identity import identity_of_reader, read_identity
 from munjang.registry.layout import (
     ALIAS_PATTERN,
     ALIASES,
     MANIFEST,
     RETIRED,
+    SPACE_PATTERN,
     VERSIONS,
     AliasRecord,
     Manifest,
@@ -41,6 +45,7 @@ from munjang.registry.layout import (
 )
 from munjang.registry.object_storage import ObjectStorage
 from munjang.registry.publish import LEASE_SECONDS, clear, publish
+from munjang.registry.space import with_space
 from munjang.registry.storage import LocalStorage
 from munjang.registry.verify import verify_files
 
@@ -52,7 +57,13 @@ if TYPE_CHECKING:
     from munjang.registry.verify import Progress
 
 DEFAULT = "stable"
-"""The alias of a caller who names no version."""
+"""The alias of a caller who names no version of a dense model."""
+
+RERANK = "rerank"
+"""The alias of a caller who names no version of a cross-encoder."""
+
+DEFAULT_OF = {ModelKind.DENSE: DEFAULT, ModelKind.CROSS_ENCODER: RERANK}
+"""These two aliases name versions of their kind alone; any other alias may name either."""
 
 _LOCK = f"{ALIASES}/.lock"
 """The lock for changing an alias or removing a version, if the storage has locks."""
@@ -120,15 +131,34 @@ class Registry:
             VersionNotFound: no such version.
             InvalidManifest, UnsupportedManifest, ForbiddenFile, PathEscape: its manifest is not valid.
         """
-        return parse_manifest(self._manifest_bytes(version), version)
+        return with_space(parse_manifest(self._manifest_bytes(version), version))
+
+    def identity(self) -> str:
+        """The registry's id; "" where it has none: it is empty, or older than ids and this program may not write."""
+        return identity_of_reader(self.storage) if self.stamps() else read_identity(self.storage)
+
+    def in_space(self, space_id: str) -> list[int]:
+        """The versions of a space, newest first; one whose manifest cannot be read is in none."""
+        found = []
+        for version in reversed(self.versions()):
+            try:
+                if self.manifest(version).space_id == space_id:
+                    found.append(version)
+            except RegistryUnavailable:
+                raise
+            except (RegistryError, VersionNotFound):
+                continue
+        return found
 
     def resolve(self, name: str) -> int:
-        """The version that a number or an alias names; "" is "stable".
+        """The version that a number or an alias names, or the newest one of a space; "" is "stable".
 
         Raises:
-            VersionNotFound: no such version or alias.
+            VersionNotFound: no such version, alias or space.
             InvalidManifest: the alias's file is not valid.
         """
+        if SPACE_PATTERN.fullmatch(name):
+            return self._newest_in(name)
         number = number_of(name)
         if number:
             self._manifest_bytes(number)
@@ -184,9 +214,10 @@ class Registry:
         Raises:
             InvalidOption: not a name for an alias.
             VersionNotFound: no such version.
+            WrongKind: `stable` would name a cross-encoder, or `rerank` a dense model.
         """
         with self._locked(alias):
-            self.manifest(version)
+            _check_kind(alias, self.manifest(version))
             try:
                 record = self._read_alias(alias)
             except InvalidManifest as error:
@@ -249,6 +280,13 @@ class Registry:
         """Where a version's model lies on this machine, or None for a registry elsewhere. It is not checked."""
         return self.storage.path(model_folder(version)) if isinstance(self.storage, LocalStorage) else None
 
+    def _newest_in(self, space_id: str) -> int:
+        versions = self.in_space(space_id)
+        if not versions:
+            msg = f"no version of {self.url} has the space {space_id}; {self._existing()}"
+            raise VersionNotFound(msg)
+        return versions[0]
+
     def _read_alias(self, alias: str) -> AliasRecord | None:
         try:
             return AliasRecord.model_validate_json(self.storage.read(alias_path(alias)))
@@ -262,7 +300,10 @@ class Registry:
     def _locked(self, alias: str) -> Iterator[None]:
         """Take the lock for changing aliases, if this is a valid name of one."""
         if not ALIAS_PATTERN.fullmatch(alias):
-            msg = f"{alias!r} cannot be an alias: a small letter, then up to 62 small letters, digits, - or _"
+            msg = (
+                f"{alias!r} cannot be an alias: a small letter, then up to 62 small letters, digits, - or _, "
+                "and not a name that looks like a space id (32 hexadecimal digits)"
+            )
             raise InvalidOption(msg, field="alias")
         with self.storage.lock(_LOCK):
             yield
@@ -303,6 +344,15 @@ class Registry:
             if record.previous == version and not force:
                 msg = f"alias {alias!r} could roll back to version {version}: remove it with force if it never will"
                 raise VersionInUse(msg)
+
+
+def _check_kind(alias: str, manifest: Manifest) -> None:
+    """Refuse to let a default alias name a version that callers without a version could not use."""
+    kind = next((kind for kind, default in DEFAULT_OF.items() if default == alias), manifest.kind)
+    if kind is not manifest.kind:
+        told = f"version {manifest.version} is a {manifest.kind} model, and {alias!r} names {kind} models only"
+        msg = f"{told}: its own default alias is {DEFAULT_OF[manifest.kind]!r}"
+        raise WrongKind(msg, field="alias")
 
 
 def _open_storage(url: str) -> Storage:

@@ -13,7 +13,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from munjang.errors import ConfigurationError, RegistryError, RegistryUnavailable, VersionNotFound
+from munjang.errors import ConfigurationError, InvalidManifest, RegistryError, RegistryUnavailable, VersionNotFound
+from munjang.registry.identity import IDENTITY
 from munjang.registry.layout import alias_path, version_folder
 
 if TYPE_CHECKING:
@@ -42,11 +43,13 @@ class Snapshot:
         versions: the manifest of every committed version that can be read, by ascending number.
         aliases: every alias, by name.
         problems: what cannot be read and why, by its place in the registry (`versions/7`, `aliases/stable.json`).
+        registry_id: the registry's own id; "" where it has none yet.
     """
 
     versions: Mapping[int, Manifest]
     aliases: Mapping[str, AliasRecord]
     problems: Mapping[str, str] = field(default_factory=dict)
+    registry_id: str = field(default="", compare=False)
 
     @property
     def empty(self) -> bool:
@@ -65,6 +68,7 @@ class SnapshotReader:
         self._registry = registry
         self._known: dict[tuple[int, str], Manifest | str] = {}
         self._aliases: Mapping[str, AliasRecord] = {}
+        self._identity = ""
 
     def read(self) -> Snapshot:
         """Look at the registry.
@@ -90,7 +94,15 @@ class SnapshotReader:
             if alias in self._aliases:
                 aliases[alias] = self._aliases[alias]
         self._known, self._aliases = known, aliases
-        return Snapshot(versions, dict(sorted(aliases.items())), problems)
+        return Snapshot(versions, dict(sorted(aliases.items())), problems, self._registry_id(problems))
+
+    def _registry_id(self, problems: dict[str, str]) -> str:
+        """The registry's id, asked for until it is known."""
+        try:
+            self._identity = self._identity or self._registry.identity()
+        except InvalidManifest as error:
+            problems[IDENTITY] = str(error)
+        return self._identity
 
     def _manifest(self, version: int) -> Manifest | str | None:
         try:

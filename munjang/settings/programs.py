@@ -53,19 +53,46 @@ class BatchSettings(EngineSettings):
 
 
 class ServerSettings(BatchSettings):
-    """How the gRPC server listens, admits and stops."""
+    """How the server listens, admits and stops."""
 
     host: str = Field(
         default="127.0.0.1",
         description="The address to listen on. Set 0.0.0.0 (or ::) to be reached from other machines.",
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        default=50051, description="The port to listen on; 0 takes a free one and logs it."
+        default=50051, description="The port of gRPC to listen on; 0 takes a free one and logs it."
+    )
+    http_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=8080,
+        description="The port of HTTP (OpenAI's, TEI's and our own API as JSON); 0 serves none. Change it if another "
+        "program has it.",
+    )
+    http_origins: str = Field(
+        default="",
+        description="The web origins whose pages may call over HTTP, separated by commas (https://app.example); * "
+        "allows all. Empty: none but the server's own page. Set it for a browser application.",
+    )
+    http_connections: Positive = Field(
+        default=1024,
+        description="The most HTTP connections at a time. Past it the one that has been idle for longest is closed for "
+        "a new one. Raise it for many clients that keep connections open, within the limit of open files.",
+    )
+    http_read_seconds: Seconds = Field(
+        default=10.0,
+        description="How long an HTTP client may take to send the head of a request, and again for its body. Raise it "
+        "for large batches over slow lines.",
+    )
+    model_names: str = Field(
+        default="",
+        description="More names that HTTP callers may give as the model, NAME=VERSION with commas between, a version "
+        "being a number, a space_id or an alias (text-embedding-3-small=stable); the name * stands for all others. Set "
+        "it for clients with a name wired in.",
     )
     aliases: str = Field(
-        default="stable",
-        description="The aliases to serve, separated by commas. Add one (stable,canary) to have its version loaded "
-        "too.",
+        default="stable,rerank",
+        description="The aliases to serve, separated by commas; one that names nothing costs nothing. Add one "
+        "(stable,rerank,canary) to have its version loaded too. The server is ready when the first is served: put "
+        "rerank first, or alone, where there is only a cross-encoder.",
     )
     keep_previous: bool = Field(
         default=True,
@@ -194,8 +221,8 @@ class TrainerSettings(EngineSettings):
 
     model: str = Field(
         default="",
-        description="A sentence-transformers folder or hub id to publish at the first run instead of the starter "
-        "model.",
+        description="A model folder or hub id to publish at the first run instead of the starter model, as `munjang "
+        "versions publish` does.",
     )
     data: str = Field(
         default="",

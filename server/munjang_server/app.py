@@ -17,6 +17,7 @@ from munjang.errors import ConfigurationError
 from munjang.metrics import new_registry
 from munjang.registry import Registry, Watcher
 from munjang.telemetry import setup_tracing
+from munjang_server.http.server import HttpServer
 from munjang_server.metrics import (
     EngineMetrics,
     SchedulerMetrics,
@@ -28,6 +29,7 @@ from munjang_server.metrics import (
 )
 from munjang_server.rpc.model_service import AliasAdmin
 from munjang_server.rpc.server import GrpcServer
+from munjang_server.rpc.services import Services
 from munjang_server.scheduling import Scheduler
 from munjang_server.scheduling.latency_model import LONGEST
 from munjang_server.security.authentication import PeerAuthenticator, TokenAuthenticator, is_loopback
@@ -36,7 +38,7 @@ from munjang_server.shutdown import drain
 
 if TYPE_CHECKING:
     from munjang.settings import ServerSettings
-    from munjang_server.rpc.interceptor import Tracer
+    from munjang_server.rpc.calls import Tracer
     from munjang_server.security.authentication import Authenticator
     from munjang_server.shutdown import StopSignal
 
@@ -67,16 +69,19 @@ class App:
         self._scheduler_metrics = SchedulerMetrics(self._metrics)
         self._scheduler = Scheduler(settings, self._engine.acquire, self._scheduler_metrics, self._engine_health)
         self._provider = setup_tracing(settings, "munjang-server")
-        self._server = GrpcServer(
+        self._services = Services(
             settings,
             self._engine,
             self._scheduler,
             authenticator=choose_authenticator(settings),
             registry=self._metrics,
             admin=AliasAdmin(self._registry, self._watcher.look, self._engine),
+            registry_id=self._registry_id,
             not_ready_reason=self._not_ready_reason,
             tracer=self._tracer(),
         )
+        self._grpc = GrpcServer(settings, self._services)
+        self._http = HttpServer(settings, self._services) if settings.http_port else None
         show_load(self._metrics, self._scheduler)
         show_versions(self._metrics, self._engine)
         show_registry(self._metrics, lambda: self._watcher.error, self._disks())
@@ -85,7 +90,8 @@ class App:
     async def run(self, stop: StopSignal) -> int:
         """Serve until a signal; returns the exit status."""
         settings = self._settings
-        port = self._server.listen(credentials(settings))
+        port = self._grpc.listen(credentials(settings))
+        http_port = self._http.listen() if self._http is not None else 0
         async with AsyncExitStack() as stack:
             if self._provider is not None:
                 stack.push_async_callback(asyncio.to_thread, self._provider.shutdown)
@@ -96,14 +102,22 @@ class App:
             stack.push_async_callback(asyncio.to_thread, self._watcher.close)
             self._scheduler.start()
             stack.callback(self._scheduler.close)
-            await self._server.start()
+            self._services.start()
+            doors = [door for door in (self._grpc, self._http) if door is not None]
+            for door in doors:
+                await door.start()
             log.info(
-                "listening", host=settings.host, port=port, registry=self._registry.url, release=munjang.__version__
+                "listening",
+                host=settings.host,
+                port=port,
+                http_port=http_port,
+                registry=self._registry.url,
+                release=munjang.__version__,
             )
             await stop.wait()
             log.info("stopping", signal=stop.signal.name)
             lame_duck = settings.lame_duck_seconds if stop.signal is signal.SIGTERM else 0.0
-            await drain(self._server, seconds=settings.drain_seconds, lame_duck=lame_duck)
+            await drain(self._services, doors, seconds=settings.drain_seconds, lame_duck=lame_duck)
         return 0
 
     def _disks(self) -> dict[str, Path]:
@@ -123,14 +137,19 @@ class App:
             log.info("engine healthy")
         else:
             log.error("engine unhealthy", reason=reason)
-        self._server.health.refresh()
+        self._services.health.refresh()
 
     def _expect(self, version: int) -> None:
         self._scheduler_metrics.expect(version)
-        self._server.expect(version)
+        self._services.expect(version)
 
     def _forget(self, version: int) -> None:
-        self._server.forget(version)
+        self._services.forget(version)
+
+    def _registry_id(self) -> str:
+        """The id of the registry, "" before it was read."""
+        latest = self._watcher.latest
+        return latest.registry_id if latest else ""
 
     def _not_ready_reason(self) -> str:
         """Why the server is not ready, in words for the log; "" if it is ready."""

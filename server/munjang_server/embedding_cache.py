@@ -153,8 +153,8 @@ class CachedEncoder:
 
     def _key(self, tokens: Tokens) -> bytes:
         """A keyed hash of all that a forward can read of a text; lengths first, so that different texts differ."""
-        lengths = (len(tokens.ids), len(tokens.type_ids), len(tokens.text), tokens.prompt_tokens)
+        lengths = (len(tokens.ids), len(tokens.type_ids), len(tokens.text), len(tokens.prompt), tokens.prompt_tokens)
         numbers = array("q", (*lengths, *tokens.ids, *tokens.type_ids))
         digest = blake2b(numbers, digest_size=KEY_BYTES, key=self._secret)
-        digest.update((tokens.text + tokens.prompt).encode())
+        digest.update((tokens.text + tokens.prompt + (tokens.role or "")).encode())
         return digest.digest()

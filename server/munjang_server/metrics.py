@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 import grpc
 import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from munjang import errors
 from munjang.client.jobs import JobQueue
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Metric
 
     from munjang.engine.contract import EngineContract
     from munjang_server.scheduling.api import SchedulerContract
@@ -52,42 +54,43 @@ class RequestMetrics:
 
     Args:
         registry: where the metrics are registered.
-        rpcs: the names of all methods.
+        rpcs: the names of all methods, by the door that serves them.
 
     Attributes:
-        in_flight: calls being served, by method; the interceptor counts them.
+        in_flight: calls being served, by method and door.
     """
 
-    def __init__(self, registry: CollectorRegistry, rpcs: Iterable[str]) -> None:
-        requests = Counter("munjang_server_requests", "Calls that ended.", ["rpc", "code"], registry=registry)
+    def __init__(self, registry: CollectorRegistry, rpcs: Mapping[str, Iterable[str]]) -> None:
+        labels = ["rpc", "door"]
+        requests = Counter("munjang_server_requests", "Calls that ended.", [*labels, "code"], registry=registry)
         seconds = Histogram(
-            "munjang_server_request_seconds", "How long calls took.", ["rpc"], buckets=SECONDS, registry=registry
+            "munjang_server_request_seconds", "How long calls took.", labels, buckets=SECONDS, registry=registry
         )
-        in_flight = Gauge("munjang_server_requests_in_flight", "Calls being served.", ["rpc"], registry=registry)
+        in_flight = Gauge("munjang_server_requests_in_flight", "Calls being served.", labels, registry=registry)
         failures = Counter(
-            "munjang_server_errors", "Calls and stream messages that failed.", ["rpc", "reason"], registry=registry
+            "munjang_server_errors", "Calls and stream messages that failed.", [*labels, "reason"], registry=registry
         )
         answered = ["rpc", "version", "lane"]
         self._texts = Counter("munjang_server_texts", "Texts that were answered.", answered, registry=registry)
         self._tokens = Counter("munjang_server_tokens", "Tokens that were answered.", answered, registry=registry)
-        rpcs = tuple(rpcs)
-        self.in_flight = dict.fromkeys(rpcs, 0)
-        self._requests = {(rpc, code.name): requests.labels(rpc, code.name) for rpc in rpcs for code in grpc.StatusCode}
-        self._seconds = {rpc: seconds.labels(rpc) for rpc in rpcs}
-        self._failures = {(rpc, reason): failures.labels(rpc, reason) for rpc in rpcs for reason in REASONS}
+        served = [(rpc, door) for door, names in rpcs.items() for rpc in names]
+        self.in_flight = dict.fromkeys(served, 0)
+        self._requests = {(*key, code): requests.labels(*key, code.name) for key in served for code in grpc.StatusCode}
+        self._seconds = {key: seconds.labels(*key) for key in served}
+        self._failures = {(*key, reason): failures.labels(*key, reason) for key in served for reason in REASONS}
         self._answered: dict[tuple[str, int, Lane], tuple[Counter, Counter]] = {}
-        for rpc in rpcs:
-            in_flight.labels(rpc).set_function(partial(self.in_flight.__getitem__, rpc))
+        for key in served:
+            in_flight.labels(*key).set_function(partial(self.in_flight.__getitem__, key))
 
-    def ended(self, rpc: str, code: grpc.StatusCode, seconds: float) -> None:
+    def ended(self, rpc: str, door: str, code: grpc.StatusCode, seconds: float) -> None:
         """A call has ended."""
-        self.in_flight[rpc] -= 1
-        self._requests[rpc, code.name].inc()
-        self._seconds[rpc].observe(seconds)
+        self.in_flight[rpc, door] -= 1
+        self._requests[rpc, door, code].inc()
+        self._seconds[rpc, door].observe(seconds)
 
-    def failed(self, rpc: str, reason: str) -> None:
+    def failed(self, rpc: str, door: str, reason: str) -> None:
         """A call or a message of a stream failed for a reason."""
-        self._failures[rpc, reason].inc()
+        self._failures[rpc, door, reason].inc()
 
     def answered(self, rpc: str, version: int, lane: Lane, texts: int, tokens: int) -> None:
         """Texts were encoded by a version and answered."""
@@ -304,12 +307,31 @@ def show_versions(registry: CollectorRegistry, engine: EngineContract) -> None:
     )
     for state in VersionState:
         versions.labels(state).set_function(partial(count, state))
+    registry.register(VersionInfo(engine))
     resident = Gauge("munjang_server_resident_versions", "Versions in memory.", registry=registry)
     resident.set_function(partial(count, VersionState.AVAILABLE, VersionState.DRAINING))
     ready = Gauge(
         "munjang_server_ready", "1 while the first watched alias has a version to answer with.", registry=registry
     )
     ready.set_function(lambda: engine.ready)
+
+
+class VersionInfo(Collector):
+    """`munjang_server_version_info`: 1 for each available version; its labels join a version's number to its space."""
+
+    def __init__(self, engine: EngineContract) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        """The versions that are available at this scrape."""
+        info = GaugeMetricFamily(
+            "munjang_server_version_info", "What each available version is.", labels=["version", "space_id", "kind"]
+        )
+        for status in self._engine.versions():
+            if status.state is VersionState.AVAILABLE and status.manifest is not None:
+                manifest = status.manifest
+                info.add_metric([str(status.version), manifest.space_id, manifest.kind], 1)
+        yield info
 
 
 def show_registry(registry: CollectorRegistry, error: Callable[[], object], disks: Mapping[str, Path]) -> None:

@@ -12,12 +12,14 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import structlog
 
 if TYPE_CHECKING:
-    from munjang_server.rpc.server import GrpcServer
+    from collections.abc import Sequence
+
+    from munjang_server.rpc.services import Services
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 THREAD_PREFIX = "munjang-"
@@ -49,12 +51,23 @@ class StopSignal:
             signal.signal(each, _exit_at_once)
 
 
-async def drain(server: GrpcServer, *, seconds: float, lame_duck: float) -> bool:
+class Server(Protocol):
+    """One door of the server."""
+
+    async def stop(self, seconds: float) -> None:
+        """Take no new calls, and cut off those that are in flight after `seconds`."""
+
+
+async def drain(services: Services, doors: Sequence[Server], *, seconds: float, lame_duck: float) -> bool:
     """Stop a server within `seconds`, the lame-duck time included; whether all calls in flight were answered."""
     end = time.monotonic() + seconds
-    server.health.drain()
+    services.health.drain()
     await asyncio.sleep(min(lame_duck, seconds))
-    in_time = await server.stop(max(0.0, end - time.monotonic()))
+    left = max(0.0, end - time.monotonic())
+    stopping = [asyncio.create_task(door.stop(left)) for door in doors]
+    in_time = await services.drained(left)
+    await asyncio.gather(*stopping)  # once only: a second stop of gRPC beside the first can crash inside it
+    await services.close()
     if in_time:
         log.info("drained")
     else:

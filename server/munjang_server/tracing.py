@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import grpc
     from opentelemetry.sdk.trace import TracerProvider
 
-    from munjang_server.rpc.interceptor import Call
+    from munjang_server.rpc.calls import Call
 
 
 class Tracing:
@@ -31,12 +31,13 @@ class Tracing:
         epoch = time.time_ns() - int(now * 1e9)
         parent = self._propagator.extract({"traceparent": call.traceparent}) if call.traceparent else None
         attributes: dict[str, str | int] = {
-            "rpc.system": "grpc",
+            "rpc.system": call.door.value,
             "rpc.service": call.rpc.service,
             "rpc.method": call.rpc.name,
             "rpc.grpc.status_code": code.value[0],
             "munjang.request_id": call.request_id,
             "munjang.version": call.version,
+            "munjang.space_id": call.space_id,
             "munjang.texts": call.texts,
         }
         span = self._tracer.start_span(

@@ -21,7 +21,7 @@ class FastEncoder:
         self._rows = np.random.default_rng(1).standard_normal((4096, 384)).astype(np.float32)
         self._tokens = [Tokens((0,) * length) for length in range(513)]
 
-    def tokenize(self, texts, prompt_name=""):
+    def tokenize(self, texts, how=None):
         """Tokens of the texts' lengths."""
         return [self._tokens[min(512, len(text))] for text in texts]
 

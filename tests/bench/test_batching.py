@@ -39,7 +39,7 @@ class FreeEncoder:
     def __init__(self) -> None:
         self._rows = np.ones((4096, 384), np.float32)
 
-    def tokenize(self, texts, prompt_name=""):
+    def tokenize(self, texts, how=None):
         return [Tokens((0,) * 16) for _ in texts]
 
     def forward(self, batch, **options):

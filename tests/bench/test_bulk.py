@@ -26,6 +26,7 @@ from redis import Redis
 
 from munjang.bulk.job import JobSpec, JobState
 from munjang.client.jobs import JobQueue
+from munjang.encoder.contract import Prompting
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.sequence_packing import Frame, lay_out, plan
 from munjang.engine.version_loader import VersionLoader
@@ -169,7 +170,7 @@ def plan_of(path: Path, folder: Folder, registry: str):
 def model_time(path: Path, folder: Folder, registry: str, encoder) -> float:
     """Seconds a row that the starter model takes for the first rows of a file, tokenising included."""
     plan = plan_of(path, folder, registry)
-    prepare = BlockTokenizer(encoder=encoder, prompt_name="", cut=True, max_chars=10_000)
+    prepare = BlockTokenizer(encoder=encoder, how=Prompting(), cut=True, max_chars=10_000)
     encode = BlockEncoder(encoder=encoder, batch_tokens=plan.batch_tokens)
     seconds = rows = 0.0
     for shard in plan.shards:

@@ -49,5 +49,5 @@ def run() -> None:
     try:
         app(prog_name="munjang train")
     except MunjangError as error:
-        Console(stderr=True).print(f"[bold red]error[/]: {escape(str(error))}", highlight=False)
+        Console(stderr=True).print(f"[bold red]error[/]: {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, FolderTaken) else 1)

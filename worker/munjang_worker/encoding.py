@@ -16,7 +16,7 @@ from rq.timeouts import BaseTimeoutException
 
 from munjang.encoder.sequence_packing import plan
 from munjang.encoder.tokenizer import in_pieces
-from munjang.errors import EngineUnavailable, UnknownPrompt
+from munjang.errors import EngineUnavailable
 from munjang_worker.block import Problem, Rows, is_valid_text
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Encoder, Tokens
+    from munjang.encoder.contract import Encoder, Prompting, Tokens
     from munjang_worker.block import Block
 
 PROBE = "문장"
@@ -64,13 +64,13 @@ class BlockTokenizer:
 
     Attributes:
         encoder: whose tokenizer it is.
-        prompt_name: the prompt to put before each text; "" is the model's default.
+        how: the words before each text, and what it is for.
         cut: cut texts at the model's limit; else such a row is a problem.
         max_chars: longer texts are a problem.
     """
 
     encoder: Encoder
-    prompt_name: str
+    how: Prompting
     cut: bool
     max_chars: int
 
@@ -112,11 +112,9 @@ class BlockTokenizer:
         if not texts:
             return {}
         try:
-            pieces = in_pieces(list(texts.values()))
-            found = [tokens for piece in pieces for tokens in self.encoder.tokenize(piece, self.prompt_name)]
+            pieces = in_pieces(list(texts.values()), self.how.prompt)
+            found = [tokens for piece in pieces for tokens in self.encoder.tokenize(piece, self.how)]
             return dict(zip(texts, found, strict=True))
-        except UnknownPrompt:
-            raise
         except Exception as error:  # noqa: BLE001 - one text that breaks the tokenizer must not take the others with it
             if len(texts) == 1:
                 problems[next(iter(texts))] = _failure(error)

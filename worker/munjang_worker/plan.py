@@ -122,8 +122,10 @@ class Plan(Record):
         job: the job's id.
         spec: what was asked for.
         version: the model version that makes every vector.
+        space_id: its space; "" in plans of older releases.
         dimensions: components of an output vector.
         int8_scale: the value of one int8 step; 0 for other precisions.
+        similarity: the model's function, by which its vectors are compared.
         identity: everything that decides the output; `fingerprint` is its digest.
         text_column, id_column, columns: see `Columns`; the schema is serialised as base64.
         format: the input's format.
@@ -138,8 +140,10 @@ class Plan(Record):
     job: str
     spec: JobSpec
     version: int
+    space_id: str = ""
     dimensions: int
     int8_scale: float
+    similarity: str = "cosine"
     identity: dict[str, Any]
     format: str
     header: tuple[str, ...] = ()

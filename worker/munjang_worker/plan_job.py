@@ -17,7 +17,9 @@ from munjang.bulk import ERRORS, MANIFEST
 from munjang.bulk.job import JobState
 from munjang.encoder.contract import ModelInfo
 from munjang.encoder.postprocess import OutputOptions
-from munjang.errors import JobConflict, UnknownPrompt
+from munjang.encoder.prompting import prompting
+from munjang.errors import JobConflict, WrongKind
+from munjang.kinds import ModelKind
 from munjang.vectors import Precision
 from munjang_worker.finalize_job import check_shards, load_manifest
 from munjang_worker.job_store import Claim
@@ -89,6 +91,7 @@ def plan_job(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None)
         "job planned",
         job=plan.job,
         version=plan.version,
+        space_id=plan.space_id,
         rows=plan.rows,
         shards=len(plan.shards),
         left=len(left),
@@ -124,8 +127,10 @@ def make_plan(
         job=spec.job_id,
         spec=spec,
         version=manifest.version,
+        space_id=manifest.space_id,
         dimensions=spec.dimensions or manifest.dimensions,
         int8_scale=manifest.int8_scale if spec.precision is Precision.INT8 else 0.0,
+        similarity=manifest.similarity,
         identity=_identity(spec, manifest, columns, files, sources[0].format),
         format=sources[0].format,
         header=tuple(header),
@@ -147,14 +152,14 @@ def check_options(spec: JobSpec, manifest: Manifest) -> None:
     """Refuse what a version cannot give, before its model is loaded.
 
     Raises:
-        InvalidRequest: the prompt is unknown, or dimensions or precision are not to be had.
+        InvalidRequest: it is a cross-encoder, the prompt is unknown, or dimensions or precision are not to be had.
     """
+    if manifest.kind is not ModelKind.DENSE:
+        msg = f"version {manifest.version} is a cross-encoder, which makes no vectors; jobs need a dense model"
+        raise WrongKind(msg, field="version")
     info = ModelInfo(manifest.dimensions, manifest.max_tokens, int8_scale=manifest.int8_scale)
     OutputOptions(spec.dimensions, spec.normalize, spec.precision).check(info)
-    if spec.prompt_name and spec.prompt_name not in manifest.prompts:
-        known = ", ".join(sorted(manifest.prompts)) or "none"
-        msg = f"version {manifest.version} has no prompt {spec.prompt_name!r}; it has: {known}"
-        raise UnknownPrompt(msg, field="prompt_name")
+    prompting(manifest, prompt_name=spec.prompt_name, prompt=spec.prompt, role=spec.role)
 
 
 def model_digest(manifest: Manifest) -> str:
@@ -214,6 +219,8 @@ def _require_own_files(folder: Folder) -> None:
 def _identity(
     spec: JobSpec, manifest: Manifest, columns: Columns, files: list[InputFile], input_format: str
 ) -> dict[str, Any]:
+    asked = {"role": spec.role, "prompt": spec.prompt}
+    default = manifest.default_prompt if spec.role is None and spec.prompt is None else ""
     return {
         "input": [[file.size, file.sha256] for file in files],
         "input_format": input_format,
@@ -224,10 +231,10 @@ def _identity(
         "carry_columns": columns.carried,
         "version": manifest.version,
         "model": model_digest(manifest),
-        "prompt_name": spec.prompt_name or manifest.default_prompt,
+        "prompt_name": spec.prompt_name or default,
         "normalize": spec.normalize,
         "dimensions": spec.dimensions or manifest.dimensions,
         "precision": str(spec.precision),
         "truncation": spec.truncation,
         "format": spec.format,
-    }
+    } | {name: value for name, value in asked.items() if value is not None}

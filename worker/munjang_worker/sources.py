@@ -29,7 +29,7 @@ from munjang.encodings import SAMPLE_BYTES, better_encoding, composed, is_line_w
 from munjang.errors import InvalidJob
 from munjang_worker.block import is_valid_text
 from munjang_worker.plan import LeftOut
-from munjang_worker.storage import CHUNK, confine, is_local, open_fs
+from munjang_worker.storage import CHUNK, confine, is_confined, is_local, open_fs
 from munjang_worker.writers import part_names
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ ZSTD_WINDOW_MIB = 128
 """The largest window that zstd decompresses unless it is told otherwise."""
 
 HIDDEN = "its name begins with . or _"
+OUTSIDE = "a link that leads out of the places that this worker may use"
 
 INVALID = "munjang.invalid"
 """How decoding handles bytes that are not valid: each is marked by an unpaired surrogate."""
@@ -83,12 +84,10 @@ def find_sources(spec: JobSpec, roots: tuple[str, ...], left_out: list[LeftOut] 
     confine(_fixed_part(spec.input), roots, "input")
     fs, path = open_fs(spec.input, "input")
     try:
-        found = _find_local(spec.input, roots) if is_local(fs) else _find_remote(fs, path)
+        found = _find_local(spec.input, roots) if is_local(fs) else _find_remote(fs, path, roots)
     except PermissionError as error:
         msg = f"input: {spec.input!r} cannot be listed: {error}"
         raise InvalidJob(msg, field="input") from error
-    for url in found.urls:
-        confine(url, roots, "input")
     if _takes_output(spec, found):
         msg = f"the input holds the output folder {spec.output!r}: choose a folder elsewhere"
         raise InvalidJob(msg, field="output")
@@ -318,7 +317,7 @@ class _Found:
         self.left_out.append(LeftOut(name=printable(path), why=why))
 
 
-def _find_remote(fs: Any, path: str) -> _Found:
+def _find_remote(fs: Any, path: str, roots: tuple[str, ...]) -> _Found:
     if has_magic(path) and not fs.exists(path):
         entries, found = fs.glob(path, detail=True), _Found(chosen=True)
     elif fs.isdir(path):
@@ -329,6 +328,7 @@ def _find_remote(fs: Any, path: str) -> _Found:
         if not found.chosen and _hidden(name[len(path) :]):
             found.leave_out(name, HIDDEN)
         else:
+            confine(_url(fs, name), roots, "input")
             found.urls.append(_url(fs, name))
     return found
 
@@ -371,7 +371,9 @@ class _Walk:
         seen: set[str] = set()
         while self._folders or self._links:
             folder = self._folders.popleft() if self._folders else self._links.popleft()
-            confine(folder, self._roots, "input")
+            if not is_confined(folder, self._roots):
+                self._found.leave_out(folder, OUTSIDE)
+                continue
             real = os.path.realpath(folder)
             if real in seen:
                 self._found.leave_out(folder, "a link to a folder that is read already")
@@ -397,6 +399,8 @@ class _Walk:
                 (self._links if entry.is_symlink() else self._folders).append(entry.path)
         elif self._matcher is None or self._matcher.match(composed(name)):
             why = HIDDEN if hidden else _why_unreadable(entry.path)
+            if not why and not is_confined(entry.path, self._roots):
+                why = OUTSIDE
             if why:
                 self._found.leave_out(entry.path, why)
             else:

@@ -206,9 +206,14 @@ def confine(url: str, roots: tuple[str, ...], field: str) -> None:
     Raises:
         InvalidJob: it is not; `field` names the job's option.
     """
-    if roots and not any(_is_below(url, root) for root in roots):
+    if not is_confined(url, roots):
         msg = f"{field}: {url!r} is outside of the places that this worker may use"
         raise InvalidJob(msg, field=field)
+
+
+def is_confined(url: str, roots: tuple[str, ...]) -> bool:
+    """Whether a path or URL is below one of the roots, or there are none. Links are followed first."""
+    return not roots or any(_is_below(url, root) for root in roots)
 
 
 def _sync(path: Path) -> None:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from munjang.child_process import ChildProcess
 
 
+ERROR = "error: "
+"""How the line begins in which the trainer says why it failed; what it said before may come after it in the log."""
+
+
 def needed(url: str) -> bool:
     """Whether the registry is empty.
 
@@ -59,6 +63,8 @@ def check(child: ChildProcess) -> None:
         MunjangError: it failed.
     """
     if child.status() != 0:
-        reason = next((line for line in reversed(child.tail()) if line.strip()), "no reason given")
+        said = [line for line in child.tail() if line.strip()]
+        errors = [line.removeprefix(ERROR) for line in said if line.startswith(ERROR)]
+        reason = next(reversed(errors or said), "no reason given")
         msg = f"the first model could not be published: {reason} (see {child.log})"
         raise MunjangError(msg)

@@ -107,7 +107,8 @@ class Plan:
     Attributes:
         home: its folder.
         host: that the server listens on.
-        port: that the server listens on.
+        port: that the server listens on for gRPC.
+        http_port: the same for HTTP; 0 if it serves none.
         registry: its registry's URL.
         redis_url: of the job queue.
         redis_port: of our own Valkey, or 0 if the queue is not ours.
@@ -115,12 +116,14 @@ class Plan:
         worker_metrics: that of the worker's.
         worker: whether a worker runs.
         drain_seconds: how long the server's calls may finish.
+        scheme: of its HTTP address.
         extra: more of the environment of its programs.
     """
 
     home: Home
     host: str
     port: int
+    http_port: int
     registry: str
     redis_url: str
     redis_port: int
@@ -128,12 +131,18 @@ class Plan:
     worker_metrics: tuple[str, int]
     worker: bool
     drain_seconds: float
+    scheme: str = "http"
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def target(self) -> str:
         """The server's address for a client on this machine."""
         return dial(self.host, self.port)
+
+    @property
+    def web(self) -> str:
+        """The HTTP address for a client on this machine, or nothing."""
+        return f"{self.scheme}://{dial(self.host, self.http_port)}" if self.http_port else ""
 
     def environment(self) -> dict[str, str]:
         """The environment variables of the programs of this stack."""
@@ -143,6 +152,7 @@ class Plan:
             "MUNJANG_REDIS_URL": self.redis_url,
             "MUNJANG_HOST": self.host,
             "MUNJANG_PORT": str(self.port),
+            "MUNJANG_HTTP_PORT": str(self.http_port),
             "MUNJANG_METRICS_HOST": self.metrics[0],
             "MUNJANG_METRICS_PORT": str(self.metrics[1]),
             "MUNJANG_WORKER_METRICS_HOST": self.worker_metrics[0],
@@ -153,7 +163,7 @@ class Plan:
         }
 
 
-def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, worker: bool) -> Plan:
+def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, http_port: int = 0, worker: bool) -> Plan:
     """Choose addresses.
 
     Args:
@@ -161,6 +171,7 @@ def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, worker:
         home: the folder.
         host: to listen on.
         port: to listen on; 0 takes a free one.
+        http_port: the same for HTTP; 0 serves none.
         worker: whether a worker is wanted; none runs if it is not installed.
 
     Raises:
@@ -171,6 +182,8 @@ def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, worker:
         raise ConfigurationError(msg)
     if port:
         check_free(host, port)
+    if http_port:
+        check_free(host, http_port, "--http-port (0 serves gRPC only)")
     own_redis = 0 if settings.redis_url else settings.redis_port or free_port()
     if own_redis and settings.redis_port:
         check_free(LOOPBACK, own_redis)
@@ -178,6 +191,7 @@ def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, worker:
         home=home,
         host=host,
         port=port or free_port(host),
+        http_port=http_port,
         registry=settings.registry or str(home.folder / "registry"),
         redis_url=settings.redis_url or f"redis://{LOOPBACK}:{own_redis}/0",
         redis_port=own_redis,
@@ -188,6 +202,7 @@ def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, worker:
         ),
         worker=worker and installed("munjang_worker"),
         drain_seconds=settings.drain_seconds,
+        scheme="https" if settings.tls_cert else "http",
     )
 
 
@@ -198,8 +213,8 @@ def free_port(host: str = LOOPBACK) -> int:
     return port
 
 
-def check_free(host: str, port: int) -> None:
-    """Refuse a port that another program listens on.
+def check_free(host: str, port: int, option: str = "--port") -> None:
+    """Refuse a port that another program listens on; `option` chooses another.
 
     Raises:
         ConfigurationError: it is taken or not allowed, or the host is not one of this machine.
@@ -208,7 +223,7 @@ def check_free(host: str, port: int) -> None:
         _bound(host, port).close()
     except OSError as error:
         reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {error.strerror or error}"
-        msg = f"port {port} on {host} {reason}; choose another with --port"
+        msg = f"port {port} on {host} {reason}; choose another with {option}"
         raise ConfigurationError(msg, field="port") from error
 
 

@@ -23,11 +23,12 @@ from munjang.encoder.openvino_runtime import export as exports
 from munjang.encoder.openvino_runtime.compiled import ListForward
 from munjang.encoder.openvino_runtime.export import Export
 from munjang.encoder.openvino_runtime.passes import fold_scale, is_product, join_heads, merge_projections
+from munjang.encoder.prompting import promptings
 from munjang.encoder.sequence_packing import Frame
-from munjang.encoder.tokenizer import TextTokenizer, prompt_names
+from munjang.encoder.tokenizer import TextTokenizer
 from munjang.encoder.torch_runtime import pipeline as trial
 from munjang.encoder.torch_runtime.limits import settle_limits, stated_limits
-from munjang.encoder.torch_runtime.load import load_model, plain_rules
+from munjang.encoder.torch_runtime.load import load_model, opened
 from munjang.encoder.torch_runtime.pipeline import Attention, Pipeline, find_packing, tensors
 from munjang.errors import UnsupportedModel
 from munjang.korean import SENTENCES
@@ -77,13 +78,13 @@ def _kept(made: Export, folder: Path | None, options: LoadOptions) -> Export:
 def _exact(folder: Path, options: LoadOptions) -> Export:
     if options.threads:
         torch.set_num_threads(options.threads)
-    model = load_model(folder, torch.device("cpu"), torch.float32)
+    model = load_model(folder, torch.device("cpu"), torch.float32, options.kind)
     settle_limits(model, stated_limits(folder))
-    rules = plain_rules(model)
+    modules, rules = opened(model, options.kind)
     if rules is None or not rules.pools_prompt:
         msg = "only transformers with a fast tokenizer whose pooling reads the whole text are exported"
         raise UnsupportedModel(msg)
-    return _right_graph(list(model), rules, options.threads)
+    return _right_graph(modules, rules, options.threads)
 
 
 def _right_graph(modules: list[Any], plain: Rules, threads: int) -> Export:
@@ -97,7 +98,7 @@ def _right_graph(modules: list[Any], plain: Rules, threads: int) -> Export:
     for rules in [packed, plain] if packed.packs else [plain]:
         traced = Export(_trace(modules, rules), rules)
         found = ListForward(traced, compute_type="float32", threads=threads)(texts)
-        if trial.least_cosine(expected, torch.from_numpy(found)) >= trial.SAME:
+        if trial.agreement(expected, torch.from_numpy(found)) >= trial.SAME:
             return traced
     msg = "its traced graph gives other vectors than the model"
     raise UnsupportedModel(msg)
@@ -165,7 +166,7 @@ def _ranges(graph: openvino.Model, rules: Rules) -> dict[Source, tuple[np.float3
         return np.array(request.get_output_tensor(0).data)
 
     tokenize = TextTokenizer(rules)
-    in_frames([tokens for prompt in prompt_names(rules.prompts) for tokens in tokenize(SENTENCES, prompt)], rules, run)
+    in_frames([tokens for how in promptings(rules.prompts) for tokens in tokenize(SENTENCES, how)], rules, run)
     return ranges
 
 

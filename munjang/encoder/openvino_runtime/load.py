@@ -34,10 +34,15 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
     export = _export(folder, options)
     runtime = InteractiveForward if options.interactive else ListForward
     forward = runtime(export, compute_type=compute_type, threads=options.threads)
-    info = export.rules.info(options.int8_scale)
+    info, tokenizer = export.rules.info(options.int8_scale), tokenizer_for(export.rules)
     tidy = partial(export.file.let_go, tables=True) if export.file else None
     return SentenceEncoder(
-        info, "openvino", compute_type, on_cpu=True, _tokenize=tokenizer_for(export.rules), _forward=forward, _tidy=tidy
+        *(info, "openvino", compute_type),
+        on_cpu=True,
+        _tokenize=tokenizer,
+        _forward=forward,
+        _tidy=tidy,
+        _tokenize_pairs=tokenizer.pairs,
     )
 
 

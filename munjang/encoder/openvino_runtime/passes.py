@@ -106,7 +106,7 @@ def _projection(value: openvino.Output) -> Projection | None:
         return None
     view = value.get_node().input_value(0).get_node()
     shape = constant(view, 1) if kind(view) == "Reshape" else None
-    if shape is None or list(shape[:-2]) != [0, 0]:
+    if shape is None or list(shape[:-2]) != [0, 0] or min(shape[-2:]) < 1:
         return None
     heads, size = map(int, shape[-2:])
     node = view.input_value(0).get_node()

@@ -18,20 +18,23 @@ from munjang.encoder.contract import Tokens
 from munjang.encoder.model_rules import Rules, info_of, rules_of
 from munjang.encoder.sentence_encoder import ComputeType, LoadOptions, SentenceEncoder
 from munjang.encoder.sequence_packing import computed, lay_out
-from munjang.encoder.tokenizer import TextTokenizer, normalize, prompt_text
+from munjang.encoder.tokenizer import TextTokenizer, normalize
+from munjang.encoder.torch_runtime.cross_encoder import in_dense_form, info_of_cross_encoder, load_cross_encoder
 from munjang.encoder.torch_runtime.forward import FlatForward, StoppableLayers, TorchForward
 from munjang.encoder.torch_runtime.limits import check_ids, settle_limits, stated_limits
 from munjang.encoder.torch_runtime.pipeline import Attention, find_packing
 from munjang.errors import ConfigurationError, ModelLoadFailed
+from munjang.kinds import ModelKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Cancellation
+    from munjang.encoder.contract import Cancellation, Prompting
+    from munjang.kinds import Role
 
 
 def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
@@ -40,22 +43,24 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
     if options.threads:
         torch.set_num_threads(options.threads)
     dtype = pick_dtype(options.compute_type, chosen)
-    model = load_model(folder, chosen, dtype)
+    model = load_model(folder, chosen, dtype, options.kind)
     limits = settle_limits(model, stated_limits(folder))
     name, on_cpu = str(dtype).removeprefix("torch."), chosen.type == "cpu"
-    rules = plain_rules(model)
-    if rules is None:
+    modules, rules = opened(model, options.kind)
+    if rules is None or options.alone:
         info = info_of(model, options.int8_scale)
-        generic = GenericModel(model, info.prompts, info.default_prompt)
+        generic = GenericModel(model, alone=options.alone)
         return SentenceEncoder(info, "torch", name, on_cpu, generic.tokenize, generic, token_limits=limits)
-    rules = _packed(list(model), rules, chosen)
+    rules = _packed(modules, rules, chosen)
     forward = (
-        FlatForward(list(model), rules, chosen)
+        FlatForward(modules, rules, chosen)
         if rules.packs
-        else TorchForward(list(model), rules, chosen, _streams(model[0].model.config, chosen, options))
+        else TorchForward(modules, rules, chosen, _streams(modules[0].model.config, chosen, options))
     )
-    info = rules.info(options.int8_scale)
-    return SentenceEncoder(info, "torch", name, on_cpu, TextTokenizer(rules), forward, token_limits=limits)
+    info, tokenizer = rules.info(options.int8_scale), TextTokenizer(rules)
+    return SentenceEncoder(
+        *(info, "torch", name, on_cpu, tokenizer, forward), token_limits=limits, _tokenize_pairs=tokenizer.pairs
+    )
 
 
 def _streams(config: Any, device: torch.device, options: LoadOptions) -> int:
@@ -74,16 +79,24 @@ def _packed(modules: list[Any], rules: Rules, device: torch.device) -> Rules:
     return find_packing(modules, rules, Attention.VARLEN)
 
 
-def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
-    """The folder as a `SentenceTransformer`, whose own limit on tokens stands until `settle_limits`.
+def load_model(folder: Path, device: torch.device, dtype: torch.dtype, kind: ModelKind = ModelKind.DENSE) -> Any:
+    """The folder as a `SentenceTransformer` or `CrossEncoder`, whose own limit on tokens stands until `settle_limits`.
 
     Raises:
         ModelLoadFailed: it cannot be loaded, or its tokenizer gives ids that it has no embedding for.
+        UnsupportedModel: it is a cross-encoder of a form that is not served.
     """
     transformers_logging.set_verbosity_error()  # its remarks and bars are not for the log of a server
     transformers_logging.disable_progress_bar()
+    load = load_cross_encoder if kind is ModelKind.CROSS_ENCODER else _load_dense
+    model = load(folder, device, dtype)
+    check_ids(model)
+    return model
+
+
+def _load_dense(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     try:
-        model = SentenceTransformer(
+        return SentenceTransformer(
             str(folder),
             device=str(device),
             trust_remote_code=False,
@@ -93,8 +106,18 @@ def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     except Exception as error:
         msg = f"the model cannot be loaded: {error}"
         raise ModelLoadFailed(msg) from error
-    check_ids(model)
-    return model
+
+
+def opened(model: Any, kind: ModelKind) -> tuple[list[Any], Rules | None]:
+    """The modules of a model whose limits are settled, and its rules if it is a transformer over token ids alone.
+
+    Raises:
+        UnsupportedModel: it is a cross-encoder whose head needs more than token vectors.
+    """
+    if kind is ModelKind.DENSE:
+        return list(model), plain_rules(model)
+    rules = rules_of(model, info_of_cross_encoder(model), pools_prompt=True)
+    return in_dense_form(model), rules
 
 
 def plain_rules(model: Any) -> Rules | None:
@@ -110,7 +133,7 @@ def plain_rules(model: Any) -> Rules | None:
     if not plain:
         return None
     pools_prompt = all(module.include_prompt for module in model if isinstance(module, Pooling))
-    return rules_of(model, pools_prompt=pools_prompt)
+    return rules_of(model, info_of(model, 0.0), pools_prompt=pools_prompt)
 
 
 def pick_device(name: str) -> torch.device:
@@ -154,25 +177,23 @@ class GenericModel:
     """Any model that is not a plain transformer over token ids: static embeddings, slow tokenizers, routers.
 
     It runs through sentence-transformers' own preprocessing, text by text, which every model of that library has.
-    Slower, and it cannot say whether a text was cut. `Tokens.text` carries the text to the forward.
+    Slower, and it cannot say whether a text was cut. `Tokens.text` carries the text to the forward. `alone`: each text
+    runs by itself.
     """
 
-    def __init__(self, model: Any, prompts: Mapping[str, str], default_prompt: str) -> None:
+    def __init__(self, model: Any, *, alone: bool = False) -> None:
         self._model = model
-        self._prompts = prompts
-        self._default = default_prompt
+        self._alone = alone
         self._layers = StoppableLayers(model)
         self._turn = threading.Lock()
 
-    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
-        """Tokens that carry the text and, where the model has token ids, how many there are.
+    def tokenize(self, texts: Sequence[str], how: Prompting) -> list[Tokens]:
+        """Tokens that carry the text, its prompt and role and, where the model has token ids, how many there are.
 
         Raises:
-            UnknownPrompt: there is no prompt of that name.
             InvalidText: a text is not valid Unicode.
         """
-        prompt = prompt_text(self._prompts, prompt_name, self._default)
-        return [self._tokens(text, prompt) for text in normalize(texts)]
+        return [self._tokens(text, how) for text in normalize(texts)]
 
     streams = 1
     packs = False
@@ -187,9 +208,11 @@ class GenericModel:
         """See `Encoder.forward`."""
         rows: list[Any] = [None] * len(batch)
         with self._turn, self._layers.stopped_by(cancellation), torch.inference_mode():
-            for prompt, members in self._groups(batch):
+            for (prompt, role), members in self._groups(batch):
                 texts = [batch[row].text for row in members]
-                vectors = self._model.encode(texts, prompt=prompt, batch_size=len(texts), convert_to_tensor=True)
+                vectors = self._model.encode(
+                    texts, prompt=prompt, task=role, batch_size=len(texts), convert_to_tensor=True
+                )
                 for row, vector in zip(members, vectors.float().cpu(), strict=True):
                     rows[row] = vector
         vectors_out: NDArray[np.float32] = torch.stack(rows).numpy()
@@ -197,18 +220,20 @@ class GenericModel:
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`."""
-        return computed(lengths, packs=False)
+        return sum(lengths) if self._alone else computed(lengths, packs=False)
 
-    @staticmethod
-    def _groups(batch: Sequence[Tokens]) -> Iterator[tuple[str, list[int]]]:
-        """Prompts and rows of texts that have like lengths and one prompt."""
+    def _groups(self, batch: Sequence[Tokens]) -> Iterator[tuple[tuple[str, Role | None], list[int]]]:
+        """Prompts with roles, and rows of texts that have like lengths and both in common."""
+        if self._alone:
+            yield from (((tokens.prompt, tokens.role), [row]) for row, tokens in enumerate(batch))
+            return
         for frame in lay_out([len(tokens) for tokens in batch], packs=False):
-            by_prompt: dict[str, list[int]] = {}
+            alike: dict[tuple[str, Role | None], list[int]] = {}
             for row in frame.texts:
-                by_prompt.setdefault(batch[row].prompt, []).append(row)
-            yield from by_prompt.items()
+                alike.setdefault((batch[row].prompt, batch[row].role), []).append(row)
+            yield from alike.items()
 
-    def _tokens(self, text: str, prompt: str) -> Tokens:
-        ids = self._model.preprocess([text], prompt=prompt).get("input_ids")
+    def _tokens(self, text: str, how: Prompting) -> Tokens:
+        ids = self._model.preprocess([text], prompt=how.prompt, task=how.role).get("input_ids")
         flat = tuple(ids.flatten().tolist()) if ids is not None else (0,)
-        return Tokens(ids=flat or (0,), text=text, prompt=prompt)
+        return Tokens(ids=flat or (0,), text=text, prompt=how.prompt, role=how.role)

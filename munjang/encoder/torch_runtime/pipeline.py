@@ -4,6 +4,9 @@ Rows may hold several texts. That needs attention that keeps them apart, and pos
 `find_packing` tries it on a few texts and assumes nothing of an architecture. Where a model does not take both, or
 gives other vectors then, each text has a row of its own.
 
+What a token may attend to, the model itself says: all of its text, what comes before it, a window. `packed_masks`
+narrows that to the token's own text. Texts are contiguous in a row, so distances between tokens stay what they are.
+
 Attention of variable length (`Attention.VARLEN`) is torch's own kernel (FlashAttention) on a GPU; elsewhere each text
 is run by itself, which is right and slow.
 """
@@ -11,24 +14,31 @@ is run by itself, which is right and slow.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask, sdpa_mask
 
 from munjang.encoder.contract import Tokens
 from munjang.encoder.model_inputs import arrays
 from munjang.encoder.sequence_packing import Frame
+from munjang.encoder.torch_runtime.cross_encoder import Head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from munjang.encoder.model_rules import Rules
 
 LENGTHS = (200, 33, 9, 5, 3, 2)
-"""Tokens of the texts that are tried, as far as the model reads them."""
+"""Tokens of the texts that are tried, as far as the model reads them; the first exceeds a window of attention."""
+
+WIDEST_WINDOW = 1024
+"""The widest window that a text of the trial reaches beyond: a longer text takes too long."""
 
 SAME, ROUNDED = 0.9999, 0.995
 """The least cosine between a text's two vectors where the model computes in float32, and where in a shorter format."""
@@ -55,6 +65,7 @@ class Pipeline(torch.nn.Module):
         self.transformer = modules[0].model
         self.rest = torch.nn.ModuleList(module.float() for module in modules[1:])
         self._attention = attention
+        self._has_head = any(isinstance(module, Head) for module in self.rest)
         self._has_kinds = hasattr(getattr(self.transformer, "embeddings", None), "token_type_embeddings")
 
     def forward(  # noqa: PLR0917 - tracing hands the inputs over by place
@@ -74,9 +85,12 @@ class Pipeline(torch.nn.Module):
             given["token_type_ids"] = token_type_ids
         elif self._has_kinds:  # all of the first one, said once for all tokens
             given["token_type_ids"] = input_ids.new_zeros((1, 1))
-        hidden = self.transformer(**given).last_hidden_state
+        with packed_masks(segments if self._attention is Attention.ROWS else None):
+            hidden = self.transformer(**given).last_hidden_state
         tokens = hidden.reshape(-1, hidden.shape[-1])[index].float()
         features = {"token_embeddings": tokens, "attention_mask": mask}
+        if self._has_head:
+            features["input_ids"] = input_ids.reshape(-1)[index]
         for module in self.rest:
             features = module(features)
         vectors: torch.Tensor = features["sentence_embedding"]
@@ -84,15 +98,51 @@ class Pipeline(torch.nn.Module):
 
     def _apart(self, segments: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
         """What tells the transformer which tokens belong together."""
-        match self._attention:
-            case Attention.PADDED:
-                return {"attention_mask": (segments > 0).long()}
-            case Attention.ROWS:
-                dtype = self.transformer.dtype
-                same = segments[:, None, :, None] == segments[:, None, None, :]
-                return {"attention_mask": torch.where(same, 0.0, torch.finfo(dtype).min).to(dtype)}
-            case Attention.VARLEN:
-                return _bounds(mask, segments.shape[1])
+        if self._attention is Attention.VARLEN:
+            return _bounds(mask, segments.shape[1])
+        return {"attention_mask": (segments > 0).long()}
+
+
+_segments: ContextVar[torch.Tensor | None] = ContextVar("_segments", default=None)
+
+
+@contextmanager
+def packed_masks(segments: torch.Tensor | None) -> Iterator[None]:
+    """Keep the texts of each row apart in the masks that a transformer makes for its layers, on this thread.
+
+    Args:
+        segments: int64 [rows, width], the text that each token belongs to; None leaves the masks as they are.
+    """
+    before = _segments.set(segments)
+    try:
+        yield
+    finally:
+        _segments.reset(before)
+
+
+def _mask(
+    usual: Callable[..., torch.Tensor | None],
+    *,
+    mask_function: Callable[..., torch.Tensor],
+    dtype: torch.dtype,
+    **given: Any,
+) -> torch.Tensor | None:
+    """A layer's mask as transformers asks for it: `usual`, or, in `packed_masks`, 0 to attend and the least number not.
+
+    `mask_function` says whether a query may attend to a key, by their places in the row: [1, 1, width, width].
+    """
+    segments = _segments.get()
+    if segments is None:
+        return usual(mask_function=mask_function, dtype=dtype, **given)
+    rows, places = (torch.arange(size, device=segments.device) for size in segments.shape)
+    head = places.new_zeros((1, 1, 1, 1))
+    allowed = mask_function(rows[:, None, None, None], head, places[:, None], places)
+    same = segments[:, None, :, None] == segments[:, None, None, :]
+    return torch.where(same & allowed, 0.0, torch.finfo(dtype).min).to(dtype)
+
+
+AttentionMaskInterface.register("sdpa", partial(_mask, sdpa_mask))
+AttentionMaskInterface.register("eager", partial(_mask, eager_mask))
 
 
 def tensors(found: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -103,8 +153,6 @@ def tensors(found: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 def find_packing(modules: Sequence[Any], rules: Rules, attention: Attention) -> Rules:
     """The rules and how to pack, if a model of these modules can by this attention; else the rules as given."""
     transformer = modules[0].model
-    if rules.pads_left or _looks_through_a_window(transformer.config):
-        return rules
     texts = sample(rules.max_tokens, transformer)
     expected = alone(modules, texts, rules)
     row = Frame(sum(map(len, texts)) + 3, (tuple(range(len(texts))),))
@@ -116,9 +164,9 @@ def find_packing(modules: Sequence[Any], rules: Rules, attention: Attention) -> 
             found = _vectors(modules, row, texts, tried, attention)
         except Exception:  # noqa: BLE001, S112 - whatever an architecture says of such a row, it is a no
             continue
-        cosine = least_cosine(expected, found)
-        if cosine >= nearest:
-            best, nearest = tried, cosine
+        near = agreement(expected, found)
+        if near >= nearest:
+            best, nearest = tried, near
     return best
 
 
@@ -128,8 +176,9 @@ def sample(most: int, transformer: Any) -> list[Tokens]:
     Where the transformer gives a position to all ids but one, that one is in every text of four tokens or more.
     """
     uncounted = _uncounted_id(transformer)
+    lengths = (max(LENGTHS[0], _window(transformer.config)), *LENGTHS[1:])
     texts = [
-        [5 + (7 * number + step) % 90 for step in range(min(length, most))] for number, length in enumerate(LENGTHS)
+        [5 + (7 * number + step) % 90 for step in range(min(length, most))] for number, length in enumerate(lengths)
     ]
     if uncounted is not None:
         for ids in texts:
@@ -148,9 +197,20 @@ def least_cosine(left: torch.Tensor, right: torch.Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(left, right).min())
 
 
-def _looks_through_a_window(config: Any) -> bool:
-    """Whether tokens attend to their neighbours alone in some layers, which a mask of ours would undo."""
-    return any(getattr(config, name, None) for name in ("sliding_window", "local_attention"))
+def agreement(left: torch.Tensor, right: torch.Tensor) -> float:
+    """Between vectors the least cosine; between scores [texts, 1], which have no angle, 1 less the largest difference.
+
+    The difference is relative to the largest score where that is above 1.
+    """
+    if left.shape[1] > 1:
+        return least_cosine(left, right)
+    return float(1 - (left - right).abs().max() / left.abs().max().clamp(min=1.0))
+
+
+def _window(config: Any) -> int:
+    """Tokens of a text that exceeds the window of attention of some layers; 0 without one, or where it is wide."""
+    window = getattr(config, "sliding_window", None) or 0
+    return window + LENGTHS[1] if 0 < window <= WIDEST_WINDOW else 0
 
 
 def _uncounted_id(transformer: Any) -> int | None:
@@ -196,22 +256,24 @@ def _attend(
     longest: int,
     scaling: float | None = None,
     sliding_window: int | None = None,
-    **_: object,
+    **others: object,
 ) -> tuple[torch.Tensor, None]:
     """The attention of one layer, as transformers calls it: [1, heads, T, d] each, to [1, T, heads, d].
 
     Raises:
-        NotImplementedError: the layer looks through a sliding window.
+        NotImplementedError: the layer changes its scores in a way that the kernel does not.
     """
-    if sliding_window:
-        msg = "texts are not packed for layers with a sliding window"
+    changed = [name for name in ("softcap", "s_aux", "position_bias") if others.get(name) is not None]
+    if changed:
+        msg = f"attention of variable length knows no {changed[0]}"
         raise NotImplementedError(msg)
     causal = bool(getattr(module, "is_causal", False))
+    before = sliding_window - 1 if sliding_window else -1  # as in transformers, the token itself is part of it
+    window = (before, 0 if causal else before)
     if query.is_cuda:
         from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - not every torch that runs on a CPU has it
 
         queries, keys, values = (part[0].transpose(0, 1) for part in (query, key, value))
-        window = (-1, 0) if causal else (-1, -1)
         found = varlen_attn(
             queries,
             keys,
@@ -227,15 +289,20 @@ def _attend(
         return torch.as_tensor(found)[None], None
     sizes = bounds.diff().tolist()
     apart = zip(*(torch.split(part, sizes, dim=2) for part in (query, key, value)), strict=True)
-    texts = [_attend_alone(*parts, scaling=scaling, causal=causal) for parts in apart]
+    texts = [_attend_alone(*parts, scaling=scaling, window=window) for parts in apart]
     return torch.cat(texts, dim=2).transpose(1, 2), None
 
 
 def _attend_alone(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scaling: float | None, causal: bool
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scaling: float | None, window: tuple[int, int]
 ) -> torch.Tensor:
+    """The attention of one text; `window`: how far a token looks back and ahead, -1 for all the way."""
+    places = torch.arange(query.shape[2], device=query.device)
+    back = places[:, None] - places
+    before, after = (reach if reach >= 0 else len(places) for reach in window)
+    seen = (back <= before) & (back >= -after)
     return functional.scaled_dot_product_attention(
-        query, key, value, is_causal=causal, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
+        query, key, value, seen, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
     )
 
 

@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 
 from munjang.encoder import similarity
-from munjang.encoder.postprocess import OutputOptions, packed
+from munjang.encoder.postprocess import OutputOptions, finish, packed
 from munjang.errors import InvalidOption, MunjangError, ShuttingDown, UnsupportedDimensions
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import error_reason_pb2
 from munjang.vectors import Precision
+from munjang_server.rpc.calls import within
 from munjang_server.rpc.encode_pipeline import TextList
 from munjang_server.rpc.errors import status_of
-from munjang_server.rpc.interceptor import within
 from munjang_server.rpc.request_parsing import (
     PRECISION_NUMBERS,
     SIMILARITY_FUNCTIONS,
     Parser,
+    PromptRequest,
     check_count,
     output_options,
     raise_first,
+    role_of,
     similarity_mode,
     truncates,
 )
@@ -35,10 +37,13 @@ from munjang_server.scheduling.api import Lane
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from munjang.encoder.contract import ModelInfo
     from munjang.settings import ServerSettings
+    from munjang_server.rpc.calls import Call, Calls
     from munjang_server.rpc.encode_pipeline import EncodePipeline
-    from munjang_server.rpc.interceptor import Call, Interceptor
 
 SERVICE = pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
 
@@ -48,14 +53,19 @@ class EncodeResult:
     """What an Encode reply is made of."""
 
     version: int
+    space_id: str
     info: ModelInfo
     options: OutputOptions
     encoded: TextList
 
+    def rows(self) -> NDArray[np.float32]:
+        """The finished vectors, float32 [n, d]; those of gRPC's reply in PRECISION_FLOAT32."""
+        return finish(self.encoded.rows, self.options)
+
     def fill(self, reply: pb2.EncodeResponse) -> None:
         """Write the reply; packs the vectors."""
         encoded, options, vectors = self.encoded, self.options, reply.vectors
-        reply.version = self.version
+        reply.version, reply.space_id = self.version, self.space_id
         vectors.count = len(encoded.rows)
         vectors.dimensions = options.dimensions or self.info.dimensions
         vectors.precision = PRECISION_NUMBERS[options.precision]
@@ -114,7 +124,7 @@ class Encode:
         texts = list(request.texts)
         options = output_options(wanted)
         truncate = truncates(wanted.truncation, "options.truncation")
-        part = TextList("texts", texts, wanted.prompt_name, "options.prompt_name", unreadable)
+        part = TextList("texts", texts, PromptRequest.of_options(wanted), errors=unreadable)
         with pipeline.lease(wanted.version, "options.version", call, len(texts)) as lease:
             info = lease.encoder.info
             options.check(info)
@@ -122,7 +132,7 @@ class Encode:
             await pipeline.encode(call, lease, [part], lane)
             if not salvage:
                 raise_first(part.errors)
-            result = EncodeResult(lease.version, info, options, part)
+            result = EncodeResult(lease.version, lease.space_id, info, options, part)
             return await pipeline.finish(call, lease, part.rows.size, partial(serialize, result))
 
 
@@ -135,13 +145,13 @@ class EncodeStream:
 
     Args:
         encode: answers each batch, as it does a call of its own.
-        interceptor: decides what a client may see of an error.
+        calls: decides what a client may see of an error.
         settings: the window, and the deadline of a batch.
     """
 
-    def __init__(self, encode: Encode, interceptor: Interceptor, settings: ServerSettings) -> None:
+    def __init__(self, encode: Encode, calls: Calls, settings: ServerSettings) -> None:
         self._encode = encode
-        self._interceptor = interceptor
+        self._calls = calls
         self._settings = settings
         limits = settings.max_message_bytes, "request", settings.max_texts
         self._parser = Parser(pb2.EncodeStreamRequest, *limits)
@@ -154,7 +164,7 @@ class EncodeStream:
         """
         window = asyncio.Semaphore(self._settings.stream_window)
         writing = asyncio.Lock()
-        with _Reader(call.context, self._interceptor.draining) as reader:
+        with _Reader(call.context, self._calls.draining) as reader:
             async with asyncio.TaskGroup() as batches:
                 while True:
                     await window.acquire()
@@ -186,12 +196,13 @@ class EncodeStream:
             work = self._encode.answer(request.request, unreadable, message, Lane.BULK, serialize)
             return await within(seconds, work)
         except Exception as error:  # noqa: BLE001 - an error belongs to its message and does not end the stream
-            shown = self._interceptor.public_error(message, error)
+            shown = self._calls.public_error(message, error)
             failure = pb2.EncodeStreamResponse(id=name or self._id_of(raw), error=status_of(shown))
             return failure.SerializeToString()
         finally:
             call.texts += message.texts
-            call.version = message.version or call.version
+            if message.version:
+                call.version, call.space_id = message.version, message.space_id
             if call.spans is not None and message.spans is not None:
                 call.spans.extend(message.spans)
 
@@ -242,6 +253,7 @@ class SimilarityResult:
     """What a Similarity reply is made of; without `candidates` the queries are compared with themselves."""
 
     version: int
+    space_id: str
     info: ModelInfo
     mode: int
     top_k: int
@@ -253,6 +265,7 @@ class SimilarityResult:
         """Score, and write the reply."""
         reply = pb2.SimilarityResponse(
             version=self.version,
+            space_id=self.space_id,
             similarity_function=SIMILARITY_FUNCTIONS[self.info.similarity],
             query_token_counts=self.queries.token_counts(),
             truncated_queries=self.queries.truncated(),
@@ -288,17 +301,23 @@ class Similarity:
 
     async def __call__(self, raw: bytes, call: Call) -> bytes:
         """Answer one call."""
-        request = self._parser.parse(raw)
+        return await self.answer(self._parser.parse(raw), call)
+
+    async def answer(self, request: pb2.SimilarityRequest, call: Call) -> bytes:
+        """Answer one request.
+
+        Raises:
+            MunjangError: it is refused or failed.
+        """
         count = call.texts = len(request.queries) + len(request.candidates)
         mode = similarity_mode(request.mode)
         truncate = truncates(request.truncation, "truncation")
         self._check(request, mode)
-        queries = TextList("queries", list(request.queries), request.query_prompt_name, "query_prompt_name")
+        queries = TextList("queries", list(request.queries), _query_prompt(request))
         candidates = None
         parts = [queries]
         if request.candidates:
-            prompt = request.candidate_prompt_name
-            candidates = TextList("candidates", list(request.candidates), prompt, "candidate_prompt_name")
+            candidates = TextList("candidates", list(request.candidates), _candidate_prompt(request))
             parts.append(candidates)
         pipeline, lane = self._pipeline, Lane.INTERACTIVE
         with pipeline.lease(request.version, "version", call, count) as lease:
@@ -309,7 +328,9 @@ class Similarity:
             await pipeline.encode(call, lease, parts, lane)
             for part in parts:
                 raise_first(part.errors)
-            result = SimilarityResult(lease.version, info, mode, request.top_k, request.dimensions, queries, candidates)
+            result = SimilarityResult(
+                *(lease.version, lease.space_id, info, mode, request.top_k, request.dimensions, queries, candidates)
+            )
             cost = _cost(len(request.queries), len(request.candidates), info.dimensions, mode)
             return await pipeline.finish(call, lease, cost, result.serialize)
 
@@ -332,9 +353,32 @@ class Similarity:
         if (mode == pb2.SIMILARITY_MODE_TOP_K) != bool(request.top_k):
             msg = "top_k goes with SIMILARITY_MODE_TOP_K, and must be at least 1 there"
             raise InvalidOption(msg, field="top_k")
-        if request.candidate_prompt_name and not candidates:
-            msg = "there are no candidates for this prompt: the queries are compared with themselves"
-            raise InvalidOption(msg, field="candidate_prompt_name")
+        if not candidates:
+            _refuse_candidate_prompt(request)
+
+
+def _query_prompt(request: pb2.SimilarityRequest) -> PromptRequest:
+    prompt = request.query_prompt if request.HasField("query_prompt") else None
+    return PromptRequest("query_", request.query_prompt_name, prompt, role_of(request.query_role, "query_role"))
+
+
+def _candidate_prompt(request: pb2.SimilarityRequest) -> PromptRequest:
+    prompt = request.candidate_prompt if request.HasField("candidate_prompt") else None
+    role = role_of(request.candidate_role, "candidate_role")
+    return PromptRequest("candidate_", request.candidate_prompt_name, prompt, role)
+
+
+def _refuse_candidate_prompt(request: pb2.SimilarityRequest) -> None:
+    """Refuse a prompt or role of candidates where there are none."""
+    given = {
+        "candidate_prompt_name": bool(request.candidate_prompt_name),
+        "candidate_prompt": request.HasField("candidate_prompt"),
+        "candidate_role": bool(request.candidate_role),
+    }
+    for field in (field for field, is_given in given.items() if is_given):
+        what = field.removeprefix("candidate_").replace("_", " ")
+        msg = f"there are no candidates for this {what}: the queries are compared with themselves"
+        raise InvalidOption(msg, field=field)
 
 
 def _check_dimensions(dimensions: int, info: ModelInfo) -> None:

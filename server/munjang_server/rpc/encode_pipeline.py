@@ -1,6 +1,7 @@
 """From texts to raw vectors for one call: tokenise, charge the caller's rate limit, await the scheduler.
 
-Encode, each message of EncodeStream, and both sides of Similarity share it. They decide what happens to the vectors.
+Encode, each message of EncodeStream, both sides of Similarity, and Rerank share it. They decide what happens to the
+vectors, which are scores in the case of Rerank.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 
 from munjang.encoder.contract import Tokens
 from munjang.encoder.tokenizer import in_pieces
-from munjang.errors import DeadlineExceeded, MunjangError, TryLater, VersionNotFound
-from munjang_server.rpc.request_parsing import NO_ERRORS, check_prompt, raise_first, text_errors, token_errors
+from munjang.errors import DeadlineExceeded, MunjangError, TryLater, VersionNotFound, WrongKind
+from munjang.kinds import ModelKind
+from munjang_server.rpc.request_parsing import NO_ERRORS, raise_first, text_errors, token_errors
 from munjang_server.scheduling.api import Work
 
 if TYPE_CHECKING:
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from munjang.encoder.contract import Encoder, Prompting
     from munjang.engine.contract import EngineContract, Lease
     from munjang.settings import ServerSettings
     from munjang_server.metrics import RequestMetrics
-    from munjang_server.rpc.interceptor import Call
+    from munjang_server.rpc.calls import Call
+    from munjang_server.rpc.request_parsing import PromptRequest
     from munjang_server.scheduling.api import Encoded, Encodes, Lane
     from munjang_server.security.authentication import RateLimiter
     from munjang_server.tokenizer_pool import TokenizerPool
@@ -41,6 +45,12 @@ as much as it saves on the refused ones."""
 MAX_NAME_LENGTH = 63
 """The longest name that an alias can have."""
 
+WRONG = {
+    ModelKind.DENSE: "a dense model, which makes vectors: name a cross-encoder, such as 'rerank'",
+    ModelKind.CROSS_ENCODER: "a cross-encoder, which scores pairs: call Rerank, or name a dense model such as 'stable'",
+}
+"""What to tell a caller who named a version of this kind where the other is needed."""
+
 _ONE_TOKEN = Tokens((0,))
 
 
@@ -51,8 +61,8 @@ class TextList:
     Attributes:
         field: its name in the request, for errors.
         texts: the texts.
-        prompt: the prompt's name, or "".
-        prompt_field: the name of the prompt's field, for errors.
+        asked: the prompt and role that the request gives them.
+        query: for a cross-encoder, what each text is read with; else "".
         errors: why a text is refused or failed, by index.
         tokens: by text; None where it is refused.
         rows: raw vectors float32 [n, D]; zeros where `errors` says why.
@@ -60,11 +70,17 @@ class TextList:
 
     field: str
     texts: Sequence[str]
-    prompt: str
-    prompt_field: str
+    asked: PromptRequest
+    query: str = ""
     errors: Mapping[int, MunjangError] = dataclasses.field(default_factory=dict)
     tokens: Sequence[Tokens | None] = ()
     rows: NDArray[np.float32] = dataclasses.field(init=False)
+
+    def tokenized(self, encoder: Encoder, texts: Sequence[str], how: Prompting) -> list[Tokens]:
+        """Some of the texts as the model reads them."""
+        if self.query:
+            return encoder.tokenize_pairs([(self.query, text) for text in texts])
+        return encoder.tokenize(texts, how)
 
     def token_counts(self) -> list[int]:
         """Tokens by text; 0 for a refused one."""
@@ -100,12 +116,13 @@ class EncodePipeline:
         self._metrics = metrics
         self.settings = settings
 
-    def lease(self, version: str, field: str, call: Call, texts: int) -> Lease:
+    def lease(self, version: str, field: str, call: Call, texts: int, kind: ModelKind = ModelKind.DENSE) -> Lease:
         """Lease the version that a request asks for, unless its texts are over the caller's rate limit already.
 
         Raises:
             RateLimited: the caller has to wait.
             VersionNotFound, VersionLoading, VersionNotReady: with the field that named it.
+            WrongKind: it is a model of another kind than the method needs.
         """
         if call.caller.limiter is not None:
             call.caller.limiter.check(texts=texts)
@@ -117,7 +134,11 @@ class EncodePipeline:
         except MunjangError as error:
             error.field = field
             raise
-        call.version = lease.version
+        call.version, call.space_id = lease.version, lease.space_id
+        if lease.encoder.info.kind is not kind:
+            lease.release()
+            msg = f"version {lease.version} is {WRONG[lease.encoder.info.kind]}"
+            raise WrongKind(msg, field=field)
         return lease
 
     async def tokenize(
@@ -126,13 +147,15 @@ class EncodePipeline:
         """Check and tokenise one list, on the event loop if it is short.
 
         Raises:
-            InvalidRequest: a text is refused and `partial` is False, or the prompt is unknown.
+            InvalidRequest: a text is refused and `partial` is False, or the prompt is.
             TryLater, DeadlineExceeded: it would be refused however short its texts are.
         """
         encoder, texts = lease.encoder, part.texts
-        check_prompt(part.prompt, encoder.info, part.prompt_field)
+        settings, asked = self.settings, part.asked
+        asked.check_size(len(texts), settings.max_text_chars, settings.max_message_bytes)
+        how = asked.resolve(encoder.info)
         start = time.perf_counter()
-        errors = text_errors(texts, part.field, self.settings.max_text_chars)
+        errors = text_errors(texts, part.field, settings.max_text_chars, asked.prompt or "")
         errors.update(part.errors)
         if errors:
             if not partial:
@@ -141,12 +164,13 @@ class EncodePipeline:
         if len(texts) >= MIN_TEXTS_TO_CHECK:
             outline = [_ONE_TOKEN] * len(texts)
             self._scheduler.check_hopeless(Work(lease, outline, call.caller.name, lane, call.deadline))
-        if sum(map(len, texts)) <= self.settings.inline_chars:
-            tokens = encoder.tokenize(texts, part.prompt)
+        before = len(part.query) if part.query else len(how.prompt) * len(texts)
+        if before + sum(map(len, texts)) <= settings.inline_chars:
+            tokens = part.tokenized(encoder, texts, how)
         else:
             tokens = []
-            for piece in in_pieces(texts):  # where the caller goes, or the deadline passes, the others are left undone
-                tokens += await self._pool.run(lease, encoder.tokenize, piece, part.prompt)
+            for piece in in_pieces(texts, how.prompt):  # where the caller goes, the others are left undone
+                tokens += await self._pool.run(lease, part.tokenized, encoder, piece, how)
         call.span("tokenize", start, time.perf_counter())
         part.tokens = _placed(tokens, errors, len(part.texts)) if errors else tokens
         late = token_errors(part.tokens, part.field, encoder.info.max_tokens, truncate=truncate)

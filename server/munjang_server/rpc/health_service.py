@@ -51,6 +51,16 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # th
         """Whether the server is ready."""
         return not self._reason
 
+    @property
+    def reason(self) -> str:
+        """Why the server is not ready, in words; "" if it is."""
+        return self._reason
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine works, or would if it had a version."""
+        return self._alive()
+
     async def poll(self) -> None:
         """Refresh the state periodically, until cancelled."""
         while True:
@@ -101,7 +111,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # th
         if service not in self._services:
             unknown: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
             return unknown
-        good = self._alive() if service == LIVE else self.serving
+        good = self.alive if service == LIVE else self.serving
         status: int = health_pb2.HealthCheckResponse.SERVING if good else health_pb2.HealthCheckResponse.NOT_SERVING
         return status
 

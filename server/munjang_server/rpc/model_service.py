@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from munjang.engine.contract import VersionState, VersionStatus
 from munjang.errors import VersionNotFound
+from munjang.kinds import ModelKind
 from munjang.registry import DEFAULT
 from munjang.v1 import model_service_pb2 as pb2
 from munjang.v1 import resources_pb2
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from munjang.engine.contract import AliasStatus, EngineContract
     from munjang.registry import AliasRecord
-    from munjang_server.rpc.interceptor import Call
+    from munjang_server.rpc.calls import Call
 
 SERVICE = pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 STATES: Final = {
@@ -31,11 +32,23 @@ STATES: Final = {
 }
 
 
-class ModelService:
-    """Serves ListVersions and GetVersion."""
+KINDS: Final = {
+    ModelKind.DENSE: resources_pb2.MODEL_KIND_DENSE,
+    ModelKind.CROSS_ENCODER: resources_pb2.MODEL_KIND_CROSS_ENCODER,
+}
 
-    def __init__(self, engine: EngineContract) -> None:
+
+class ModelService:
+    """Serves ListVersions and GetVersion.
+
+    Args:
+        engine: knows the versions.
+        registry_id: the id of their registry, "" while it is not known.
+    """
+
+    def __init__(self, engine: EngineContract, registry_id: Callable[[], str]) -> None:
         self._engine = engine
+        self._registry_id = registry_id
 
     async def list_versions(self, request: pb2.ListVersionsRequest, call: Call) -> pb2.ListVersionsResponse:  # noqa: ARG002 - every handler gets both
         """All versions and aliases."""
@@ -44,18 +57,21 @@ class ModelService:
         return pb2.ListVersionsResponse(
             versions=[model_version(status, names[status.version]) for status in self._engine.versions()],
             aliases=[alias_message(alias) for alias in aliases],
+            registry_id=self._registry_id(),
         )
 
     async def get_version(self, request: pb2.GetVersionRequest, call: Call) -> pb2.GetVersionResponse:
-        """One version, by number or alias."""
+        """One version, by number or alias, or the newest available of a space."""
         name = request.version or DEFAULT
         aliases = self._engine.aliases()
         numbers = {alias.name: str(alias.serving or alias.version) for alias in aliases}
-        for status in self._engine.versions():
-            if str(status.version) == numbers.get(name, name):
-                call.version = status.version
+        for status in sorted(self._engine.versions(), key=_is_available, reverse=True):
+            manifest = status.manifest
+            space_id = manifest.space_id if manifest else ""
+            if numbers.get(name, name) in {str(status.version), space_id}:
+                call.version, call.space_id = status.version, space_id
                 return pb2.GetVersionResponse(version=model_version(status, _names(aliases)[status.version]))
-        msg = f"there is no version or alias {name[:64]!r}; aliases: {', '.join(numbers) or 'none yet'}"
+        msg = f"there is no version, alias or space {name[:64]!r}; aliases: {', '.join(numbers) or 'none yet'}"
         raise VersionNotFound(msg, field="version")
 
 
@@ -136,7 +152,13 @@ def model_version(status: VersionStatus, aliases: list[str]) -> resources_pb2.Mo
     message.metrics.update(manifest.metrics)
     message.created_at.FromDatetime(manifest.created_at)
     message.size_bytes = manifest.size_bytes
+    message.kind = KINDS[manifest.kind]
+    message.space_id = manifest.space_id
     return message
+
+
+def _is_available(status: VersionStatus) -> bool:
+    return status.state is VersionState.AVAILABLE
 
 
 def alias_message(alias: AliasStatus) -> pb2.Alias:

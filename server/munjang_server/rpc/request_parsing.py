@@ -8,17 +8,20 @@ Errors of single texts are a mapping by index, so a caller who asked for partial
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
 
 from munjang.encoder.postprocess import OutputOptions
+from munjang.encoder.prompting import prompting
 from munjang.errors import (
     EmptyText,
     InvalidOption,
+    InvalidRequest,
     InvalidText,
     MalformedMessage,
     MessageTooLarge,
@@ -26,9 +29,9 @@ from munjang.errors import (
     NoTexts,
     TextTooLong,
     TooManyTexts,
-    UnknownPrompt,
     UnsupportedPrecision,
 )
+from munjang.kinds import Role
 from munjang.v1 import embedding_service_pb2 as embedding_pb2
 from munjang.v1 import resources_pb2
 from munjang.vectors import Precision
@@ -38,10 +41,16 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import Descriptor, FileDescriptor
 
-    from munjang.encoder.contract import ModelInfo, Tokens
+    from munjang.encoder.contract import ModelInfo, Prompting, Tokens
     from munjang.v1.resources_pb2 import EncodeOptions
 
 M = TypeVar("M", bound=Message)
+
+SMALL_BYTES = 32_768
+"""Messages up to this size parse in well under a millisecond, whatever is in them."""
+
+SPARE_FIELDS = 64
+"""Fields that a request has beside its texts, generously."""
 
 NO_ERRORS: Mapping[int, MunjangError] = MappingProxyType({})
 
@@ -60,6 +69,11 @@ TRUNCATES: Final[dict[int, bool]] = {
     resources_pb2.TRUNCATION_UNSPECIFIED: True,
     resources_pb2.TRUNCATION_END: True,
     resources_pb2.TRUNCATION_NONE: False,
+}
+ROLES: Final[dict[int, Role | None]] = {
+    resources_pb2.ROLE_UNSPECIFIED: None,
+    resources_pb2.ROLE_QUERY: Role.QUERY,
+    resources_pb2.ROLE_DOCUMENT: Role.DOCUMENT,
 }
 MODES: Final[dict[int, int]] = {
     embedding_pb2.SIMILARITY_MODE_UNSPECIFIED: embedding_pb2.SIMILARITY_MODE_MATRIX,
@@ -113,12 +127,19 @@ class Parser(Generic[M]):
         Raises:
             MessageTooLarge: longer than `max_bytes`.
             InvalidText: a string other than one of `texts` is not UTF-8.
-            TooManyTexts: a string is not UTF-8, and a list has more than `max_texts`.
+            TooManyTexts: a long message has many more fields than `max_texts`, or a string is not UTF-8 and its list
+                has more than `max_texts`.
             MalformedMessage: the bytes are no message of this type.
         """
         if len(raw) > self._max_bytes:
             msg = f"the message has {len(raw)} bytes; this server takes up to {self._max_bytes}"
             raise MessageTooLarge(msg)
+        most = self._max_texts + SPARE_FIELDS
+        if len(raw) > SMALL_BYTES and fields_exceed(raw, self._descriptor, most):
+            msg = (
+                f"the message has more than {most} fields; this server takes up to {self._max_texts} texts in one call"
+            )
+            raise TooManyTexts(msg, field="texts")
         try:
             return self._kind.FromString(raw), NO_ERRORS
         except DecodeError:
@@ -144,6 +165,61 @@ class Parser(Generic[M]):
             errors[index] = _not_utf8(path, index)
             holder.texts[index] = b""  # type: ignore[attr-defined]  # the path says that it has texts
         return self._kind.FromString(lenient.SerializeToString()), errors
+
+
+def fields_exceed(raw: bytes, kind: Descriptor, most: int) -> bool:
+    """Whether a message has more than `most` fields, those of the messages in it included.
+
+    protobuf holds Python's lock while it parses, and millions of empty texts fit into an allowed message. This looks at
+    `most` fields at most, and not at all into texts. What is not a message of the type is left to the parser.
+    """
+    count, parts = 0, [(0, len(raw), kind)]
+    try:
+        while parts:
+            position, end, kind = parts.pop()
+            while position < end:
+                count += 1
+                if count > most:
+                    return True
+                tag, position = _varint(raw, position)
+                wire_type = tag & 7
+                if wire_type == _LENGTH_DELIMITED:
+                    size, position = _varint(raw, position)
+                    field = kind.fields_by_number.get(tag >> 3)
+                    if field is not None and field.message_type is not None:
+                        parts.append((position, min(end, position + size), field.message_type))
+                    position += size
+                elif wire_type == _VARINT:
+                    _, position = _varint(raw, position)
+                else:
+                    position += _FIXED_BYTES.get(wire_type, 0)
+    except IndexError:
+        return False
+    return False
+
+
+_VARINT, _LENGTH_DELIMITED = 0, 2
+_FIXED_BYTES = {1: 8, 5: 4}
+"""Wire types of protobuf."""
+
+_MORE = 0x80
+"""The bit of a byte of a varint that says that another follows."""
+
+
+def _varint(raw: bytes, position: int) -> tuple[int, int]:
+    """A varint and the position after it; IndexError at the end of the bytes."""
+    value = raw[position]
+    position += 1
+    if value < _MORE:
+        return value, position
+    value &= 0x7F
+    for shift in range(7, 70, 7):
+        byte = raw[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < _MORE:
+            break
+    return value, position
 
 
 @cache
@@ -205,6 +281,75 @@ def _not_utf8(field: str, index: int | None) -> InvalidText:
     return InvalidText("this text is not valid UTF-8: convert it from its own encoding", field=field, index=index)
 
 
+@dataclass(frozen=True, slots=True)
+class PromptRequest:
+    """How a request puts one list of texts to the model.
+
+    Attributes:
+        prefix: what stands before `role`, `prompt` and `prompt_name` in the request, for errors.
+        prompt_name: exactly the name of one of the model's prompts, or "".
+        prompt: the text of a prompt, which may be empty; None: not given.
+        role: what the texts are for.
+    """
+
+    prefix: str
+    prompt_name: str = ""
+    prompt: str | None = None
+    role: Role | None = None
+
+    @classmethod
+    def of_options(cls, options: EncodeOptions) -> Self:
+        """That of Encode.
+
+        Raises:
+            InvalidOption: a role that this server does not know.
+        """
+        prompt = options.prompt if options.HasField("prompt") else None
+        return cls("options.", options.prompt_name, prompt, role_of(options.role, "options.role"))
+
+    def check_size(self, texts: int, max_chars: int, max_bytes: int) -> None:
+        """Refuse a prompt that is too long by itself, or before so many texts: it is read with each of them.
+
+        Raises:
+            TextTooLong: it has more than `max_chars` characters.
+            MessageTooLarge: written before each text, it would have more than `max_bytes` characters.
+        """
+        size = len(self.prompt or "")
+        if size > max_chars:
+            msg = f"the prompt has {size} characters; this server takes up to {max_chars}"
+            raise TextTooLong(msg, field=f"{self.prefix}prompt")
+        if size * texts > max_bytes:
+            msg = (
+                f"a prompt of {size} characters before each of {texts} texts is more than the {max_bytes} bytes of a "
+                "message that this server takes: send fewer texts in one call"
+            )
+            raise MessageTooLarge(msg, field=f"{self.prefix}prompt")
+
+    def resolve(self, info: ModelInfo) -> Prompting:
+        """What the encoder needs of it.
+
+        Raises:
+            UnknownPrompt, InvalidOption: see `prompting`; the field is a path in the request.
+        """
+        try:
+            return prompting(info, prompt_name=self.prompt_name, prompt=self.prompt, role=self.role)
+        except InvalidRequest as error:
+            error.field = self.prefix + error.field
+            raise
+
+
+def role_of(number: int, field: str) -> Role | None:
+    """What texts are for; None where a request does not say.
+
+    Raises:
+        InvalidOption: a role that this server does not know.
+    """
+    if number in ROLES:
+        return ROLES[number]
+    msg = f"unknown role {number}; take ROLE_QUERY (1) or ROLE_DOCUMENT (2)"
+    raise InvalidOption(msg, field=field)
+
+
 def output_options(options: EncodeOptions) -> OutputOptions:
     """The output format that a request asks for.
 
@@ -260,14 +405,15 @@ def check_count(count: int, most: int, field: str) -> None:
         raise TooManyTexts(msg, field=field)
 
 
-def text_errors(texts: Sequence[str], field: str, max_chars: int) -> dict[int, MunjangError]:
-    """Why texts are refused, by index: EmptyText or TextTooLong."""
+def text_errors(texts: Sequence[str], field: str, max_chars: int, prompt: str = "") -> dict[int, MunjangError]:
+    """Why texts are refused, by index: EmptyText, or TextTooLong; the caller's prompt counts to each of them."""
     errors: dict[int, MunjangError] = {}
     for index, text in enumerate(texts):
         if not text or text.isspace():
             errors[index] = EmptyText("the text is empty or only white space", field=field, index=index)
-        elif len(text) > max_chars:
-            msg = f"the text has {len(text)} characters; this server takes up to {max_chars}"
+        elif len(prompt) + len(text) > max_chars:
+            what = "the text and its prompt have" if prompt else "the text has"
+            msg = f"{what} {len(prompt) + len(text)} characters; this server takes up to {max_chars}"
             errors[index] = TextTooLong(msg, field=field, index=index)
     return errors
 
@@ -286,18 +432,6 @@ def token_errors(
             msg = f"the text has more than the {max_tokens} tokens that the model reads, and truncation is NONE"
             errors[index] = TextTooLong(msg, field=field, index=index)
     return errors
-
-
-def check_prompt(name: str, info: ModelInfo, field: str) -> None:
-    """Refuse a prompt that the model does not have.
-
-    Raises:
-        UnknownPrompt: the message lists those that it has.
-    """
-    if name and name not in info.prompts:
-        known = ", ".join(sorted(info.prompts)) or "none"
-        msg = f"this model version has no prompt {name[:64]!r}; it has {known}"
-        raise UnknownPrompt(msg, field=field)
 
 
 def raise_first(errors: Mapping[int, MunjangError]) -> None:

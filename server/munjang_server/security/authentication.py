@@ -137,8 +137,8 @@ ANONYMOUS = Caller("")
 class Authenticator(Protocol):
     """Identifies callers."""
 
-    def authenticate(self, authorization: str, context: Any, permission: Permission) -> Caller:
-        """The caller of a call.
+    def authenticate(self, authorization: str, peer: Callable[[], str], permission: Permission) -> Caller:
+        """The caller of a call; `peer` names the other end of the connection, by its certificate or its address.
 
         Raises:
             Unauthenticated: nobody that this server knows.
@@ -156,16 +156,16 @@ class PeerAuthenticator:
     def __init__(self, *, admin: bool = False) -> None:
         self._admin = admin
 
-    def authenticate(self, authorization: str, context: Any, permission: Permission) -> Caller:  # noqa: ARG002 - of the protocol
+    def authenticate(self, authorization: str, peer: Callable[[], str], permission: Permission) -> Caller:  # noqa: ARG002 - of the protocol
         """The peer. See `Authenticator`."""
         if permission is Permission.ADMIN and not self._admin:
             msg = "this server has no tokens, so it lets nobody move aliases or run jobs from another machine"
             raise PermissionDenied(msg)
-        return Caller(peer_name(context))
+        return Caller(peer())
 
 
 def peer_name(context: Any) -> str:
-    """The name in the client's certificate if there is one, else its address without the port."""
+    """The peer of a gRPC call: the name in its certificate if there is one, else its address without the port."""
     identities = context.peer_identities()
     if identities:
         name: str = next(iter(identities)).decode(errors="replace")
@@ -238,12 +238,12 @@ class TokenAuthenticator:
         self._use(read_tokens(path))
         self._checked = clock()
 
-    def authenticate(self, authorization: str, context: Any, permission: Permission) -> Caller:  # noqa: ARG002 - of the protocol
+    def authenticate(self, authorization: str, peer: Callable[[], str], permission: Permission) -> Caller:  # noqa: ARG002 - of the protocol
         """The caller with this token. See `Authenticator`."""
         self._reload_if_changed()
         scheme, _, secret = authorization.partition(" ")
         if scheme.lower() != "bearer" or not secret:
-            msg = "this server asks for a bearer token in the metadata `authorization`"
+            msg = "this server asks for a bearer token in `authorization`"
             raise Unauthenticated(msg)
         digest = hashlib.sha256(secret.strip().encode(errors="surrogateescape")).hexdigest()
         name, token, caller = self._known.get(digest[:16], _UNKNOWN)

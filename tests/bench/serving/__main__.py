@@ -21,7 +21,19 @@ from tests.bench.speed.context import Context, prepare
 from tests.bench.speed.sections import measure
 
 ROOT = Path(__file__).parents[3]
-SECTIONS = ("swaps", "overload", "hopeless", "hostile", "mixed", "unary", "faults", "stream", "restart", "long")
+SECTIONS = (
+    "swaps",
+    "overload",
+    "hopeless",
+    "hostile",
+    "mixed",
+    "unary",
+    "faults",
+    "stream",
+    "restart",
+    "long",
+    "rerank",
+)
 DATA = ROOT.parent / "shared" / "data"
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from munjang.client import AsyncClient
-    from munjang.client.results import Embeddings
+    from munjang.client.results import Embeddings, Ranking
 
 SAME = 0.9999
 """The least cosine of vectors that one version gives of one text."""
@@ -62,6 +62,17 @@ class Keeping:
     def mixed(self, own: Mapping[int, Mapping[str, NDArray[np.float32]]]) -> int:
         """How many replies are not the vector of the version that they name; `own`: its vectors by version and text."""
         return sum(float(vector @ own[version][text]) < SAME for text, version, vector in self.kept)
+
+
+class Reranking:
+    """Reranks: the first text of each call is the query, the others are the documents."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def encode(self, texts: list[str], **options: Any) -> Ranking:
+        """Ask."""
+        return await self._client.rerank(texts[0], texts[1:], **options)
 
 
 class Leaving:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Cancellation, Encoder, ModelInfo, Tokens
+    from munjang.encoder.contract import Cancellation, Encoder, ModelInfo, Prompting, Tokens
     from munjang.registry import Manifest
 
 
@@ -57,9 +57,13 @@ class Hurt:
         """Of the model."""
         return self._inner.packs
 
-    def tokenize(self, texts: Sequence[str], prompt_name: str = "") -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         """As the model does."""
-        return self._inner.tokenize(texts, prompt_name)
+        return self._inner.tokenize(texts, how)
+
+    def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """As the model does."""
+        return self._inner.tokenize_pairs(pairs)
 
     def computed(self, lengths: Sequence[int]) -> int:
         """As the model does."""

@@ -70,6 +70,7 @@ def measure(context: Context) -> dict[str, Any]:
 async def _measure(server: Serving, registry: Registry, some: list[str], *, quick: bool) -> dict[str, Any]:
     """Short calls alone, a swap under them, then long texts beside them."""
     async with AsyncClient(server.target, retry=RetryPolicy(attempts=1)) as client:
+        await _until_serving(server.target)
         alone = await _beside(server, client, some, asyncio.sleep(ALONE_SECONDS))
         swap = await _beside(server, client, some, _swap(client, registry))
         beside = {}
@@ -110,6 +111,14 @@ async def _short(client: AsyncClient, some: list[str], watch: Watch) -> None:
         except MunjangError as error:
             watch.failures.append(f"{error.reason}: {error}")
         number += 1
+
+
+async def _until_serving(target: str) -> None:
+    """Wait until the server says that it is ready; it can answer a moment before it says so."""
+    async with grpc.aio.insecure_channel(target) as channel:
+        async for reply in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=60):
+            if reply.status == health_pb2.HealthCheckResponse.SERVING:
+                return
 
 
 async def _health(target: str, watch: Watch) -> None:

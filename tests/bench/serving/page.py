@@ -29,6 +29,7 @@ TITLES = {
     "stream": "A stream that is read slowly",
     "restart": "Rolling restart",
     "long": "Texts of up to 8,192 tokens",
+    "rerank": "Rerank beside Encode",
 }
 
 

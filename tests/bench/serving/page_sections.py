@@ -145,6 +145,22 @@ def hostile(found: dict[str, Any]) -> str:
     )
 
 
+def rerank(found: dict[str, Any]) -> str:
+    """Calls of both kinds."""
+    rows = [[name, *_latency(part), _counts(found["failures"][name])] for name, part in found["latency_ms"].items()]
+    return "\n\n".join(
+        [
+            (
+                f"{found['callers']} callers of Rerank, each with a query and {found['documents']} documents and its "
+                f"next call as soon as it was answered, and {number(found['rate'])} calls of Encode a second at random "
+                "moments, of one text each. The cross-encoder is as large as the starter model. While it swaps, the "
+                f"alias rerank moves {found['swaps']} times, the first time to a version that must be converted."
+            ),
+            table(("", "calls", "p50 ms", "p99 ms", "max ms", "failed"), rows),
+        ]
+    )
+
+
 def long(found: dict[str, Any]) -> str:
     """Short calls beside long texts, and how those ended."""
     parts = ["Eight callers of short sentences, each with a deadline of a second, all the while."]

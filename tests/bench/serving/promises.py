@@ -25,6 +25,7 @@ def promises(figures: dict[str, Any]) -> list[Promise]:
         "faults": _faults,
         "stream": _stream,
         "restart": _restart,
+        "rerank": _rerank,
     }
     return [
         promise
@@ -43,6 +44,11 @@ def _swaps(found: dict[str, Any]) -> Iterator[Promise]:
     for kind, growth in kept["memory_growth"].items():
         few, all_of_them = kept["memory"]
         yield _most(f"swaps: {kind.upper()} after {all_of_them} over that after {few}", 1 + growth, 1.1)
+
+
+def _rerank(found: dict[str, Any]) -> Iterator[Promise]:
+    failed = sum(sum(reasons.values()) for reasons in found["failures"].values())
+    yield _most("Rerank beside Encode, and swaps of the reranker: failed calls", failed, 0)
 
 
 def _overload(found: dict[str, Any]) -> Iterator[Promise]:

@@ -10,7 +10,9 @@ from scipy.stats import spearmanr
 from munjang.encoder.encode import encode
 from munjang.encoder.load import ComputeType, LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
+from munjang.encoder.prompting import prompting
 from munjang.errors import ConfigurationError
+from munjang.kinds import Role
 from tests.bench.speed import texts
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ def measure(context: Context) -> dict[str, Any]:
         cosines = np.vecdot(vectors, exact)
         figures = {"worst_cosine": float(cosines.min()), "mean_cosine": float(cosines.mean())}
         if rows:
-            prompt = "query" if "query" in encoder.info.prompts else ""
-            sides = [normalized(encode(encoder, side, prompt_name=prompt)) for side in (left, right)]
+            how = prompting(encoder.info, role=Role.QUERY)
+            sides = [normalized(encode(encoder, side, how)) for side in (left, right)]
             figures["spearman"] = float(spearmanr(np.vecdot(*sides), [row[2] for row in rows])[0])
         found["formats"][kind] = figures
     return found

@@ -147,6 +147,7 @@ def ours(registry: str, home: Path, prefix: tuple[str, ...] = ()) -> Spec:
         "MUNJANG_HOME": str(home),
         "MUNJANG_REGISTRY": registry,
         "MUNJANG_PORT": "PORT",
+        "MUNJANG_HTTP_PORT": "0",
         "MUNJANG_REDIS_URL": "",
         "MUNJANG_LAME_DUCK_SECONDS": "0",
         "MUNJANG_LOG_LEVEL": "warning",

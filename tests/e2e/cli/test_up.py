@@ -10,8 +10,17 @@ from munjang.bulk.job import JobState
 from munjang.cli.stack import valkey
 from munjang.client import Client
 from munjang.client.jobs import JobQueue
+from munjang.registry import Registry
+from munjang.testing_models import tiny_model
+from tests.hubs import cache_model
 
 SENTENCES = ["밀짚모자를 쓴 남자가 드럼을 쳤다.", "남자가 음악을 연주하고 있다."]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A tiny model as a plain transformer's folder, which says no pooling."""
+    return tiny_model(tmp_path_factory.mktemp("plain") / "model").with_name("model-bare")
 
 
 def embed_a_file(up, home, tmp_path):
@@ -91,6 +100,30 @@ def test_a_model_that_cannot_be_published_is_said_with_the_reason(munjang, tmp_p
     up = munjang("up", "--home", tmp_path / "새집", "--port", "0", "--model", tmp_path / "빈폴더")
     assert up.wait() == 1
     assert "error: the first model could not be published" in up.said
+    assert up.leaves_nothing()
+
+
+def test_a_model_of_the_hub_is_published_by_its_name_and_served(munjang, plain, tmp_path, monkeypatch):
+    cache_model(tmp_path / "hub", "BM-K/KoSimCSE-roberta", plain)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    home = tmp_path / "새집"
+    up = munjang(
+        *("up", "--home", home, "--port", "0", "--no-worker", "--model", "BM-K/KoSimCSE-roberta"), runtime="torch"
+    )
+    up.wait_for("munjang is ready")
+    with Client(up.target) as client:
+        assert client.encode(SENTENCES).vectors.shape == (2, 32)
+    assert "pooling cls, from the catalogue" in up.said
+    assert Registry(str(home / "registry")).manifest(1).provenance["hub"] == "BM-K/KoSimCSE-roberta"
+    assert up.end() == 0
+
+
+def test_a_plain_folder_is_not_given_a_pooling_by_a_guess(munjang, plain, tmp_path):
+    up = munjang("up", "--home", tmp_path / "새집", "--port", "0", "--no-worker", "--model", plain)
+    assert up.wait() == 1
+    assert "has no pooling" in up.said
+    assert f"munjang versions publish {plain} --pooling" in up.said
     assert up.leaves_nothing()
 
 

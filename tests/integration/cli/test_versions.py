@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 from munjang.registry import Registry
+from munjang.testing_models import tiny_cross_encoder
 
 
 @pytest.fixture
@@ -31,6 +32,20 @@ def test_versions_are_listed_newest_first_with_their_aliases(versions):
     table = versions("list")
     assert table.status == 0
     assert "stable" in table.out
+
+
+def test_a_cross_encoder_gets_its_own_alias_and_never_stable(run, registry, versions, tmp_path):
+    folder = tiny_cross_encoder(tmp_path / "cross")
+    published = run("versions", "publish", folder, "--promote", "--registry", registry.url)
+    assert published.status == 0
+    assert "rerank names it now" in published.out
+    refused = versions("promote", "3", "--alias", "stable")
+    assert refused.status == 1
+    assert "'stable' names dense models only" in refused.err
+    assert versions("promote", "3", "--json").json()["alias"] == "rerank"
+    assert versions("promote", "2", "--json").json()["alias"] == "stable"
+    kinds = {entry["version"]: entry["kind"] for entry in versions("list", "--json").json()["versions"]}
+    assert kinds == {1: "dense", 2: "dense", 3: "cross-encoder"}
 
 
 def test_an_empty_registry_lists_nothing(run, tmp_path):
@@ -71,6 +86,17 @@ def test_publishing_may_promote_at_once(versions, tiny_folder, registry):
     done = versions("publish", tiny_folder, "--promote", "--alias", "canary")
     assert "published version 3" in done.out
     assert registry.resolve("canary") == 3
+
+
+def test_a_model_that_is_published_again_is_the_same_space(versions, tiny_folder, registry):
+    done = versions("publish", tiny_folder)
+    space = registry.manifest(3).space_id
+    same = [number for number in (2, 1) if registry.manifest(number).space_id == space]
+    assert f"the same space as version {', '.join(map(str, same))}:" in done.err
+    assert f"(space {space})" in done.out
+    assert versions("list", "--json").json()["versions"][0]["space_id"] == space
+    assert space[:8] in versions("list").out
+    assert space in versions("show", space).out
 
 
 def test_a_folder_that_is_no_model_is_refused(versions, tmp_path):

@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from munjang.client import AsyncClient, Client, RetryPolicy
+from munjang.encoder.prompting import prompting
 from munjang.errors import MunjangError
 from munjang.testing import FakeEncoder
 from munjang.v1 import (
@@ -24,6 +25,8 @@ from munjang.v1 import (
     error_reason_pb2,
     model_service_pb2,
     model_service_pb2_grpc,
+    rerank_service_pb2,
+    rerank_service_pb2_grpc,
     resources_pb2,
 )
 from munjang.vectors import Precision, pack
@@ -90,7 +93,8 @@ class Embedding(embedding_service_pb2_grpc.EmbeddingServiceServicer):
         precision = Precision(
             resources_pb2.Precision.Name(request.options.precision).removeprefix("PRECISION_").lower()
         )
-        tokens = self.encoder.tokenize([text or "x" for text in request.texts], request.options.prompt_name)
+        how = prompting(self.encoder.info, prompt_name=request.options.prompt_name)
+        tokens = self.encoder.tokenize([text or "x" for text in request.texts], how)
         rows = self.encoder.forward(tokens)
         errors = []
         for index, text in enumerate(request.texts):
@@ -100,6 +104,7 @@ class Embedding(embedding_service_pb2_grpc.EmbeddingServiceServicer):
                 errors.append(embedding_service_pb2.TextError(index=index, reason=reason, message="비었음"))
         return embedding_service_pb2.EncodeResponse(
             version=version,
+            space_id="5a" * 16,
             vectors=resources_pb2.Vectors(
                 count=len(rows),
                 dimensions=rows.shape[1],
@@ -161,6 +166,33 @@ class Embedding(embedding_service_pb2_grpc.EmbeddingServiceServicer):
         )
 
 
+class Reranking(rerank_service_pb2_grpc.RerankServiceServicer):
+    """Scores a document by its length, as version 5, and says that the first one of each call was cut."""
+
+    def __init__(self):
+        self.requests = []
+        self.fails_at = None
+        self.loses = 0
+
+    def Rerank(self, request, context):  # noqa: N802 - grpc's name
+        self.requests.append(request)
+        documents = list(request.documents)
+        if self.fails_at in documents:
+            path = f"documents[{documents.index(self.fails_at)}]"
+            Embedding.abort(context, status(grpc.StatusCode.INVALID_ARGUMENT, "TEXT_TOO_LONG", path=path))
+        order = sorted(range(len(documents)), key=lambda index: (-len(documents[index]), index))
+        return rerank_service_pb2.RerankResponse(
+            version=5,
+            space_id="5" * 32,
+            results=[
+                rerank_service_pb2.RankedDocument(index=index, score=len(documents[index]))
+                for index in order[: request.top_n or None]
+            ],
+            token_counts=[len(document) for document in documents][self.loses :],
+            truncated=[0],
+        )
+
+
 class Models(model_service_pb2_grpc.ModelServiceServicer):
     """Version 7 serves, version 8 failed."""
 
@@ -197,10 +229,12 @@ class Server:
 
     def __init__(self, credentials=None, port=0):
         self.embedding, self.models, self.health = Embedding(), Models(), health.HealthServicer()
+        self.reranking = Reranking()
         self.pool = ThreadPoolExecutor(16)
         self.server = grpc.server(self.pool, options=[("grpc.so_reuseport", 0)])
         embedding_service_pb2_grpc.add_EmbeddingServiceServicer_to_server(self.embedding, self.server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(self.models, self.server)
+        rerank_service_pb2_grpc.add_RerankServiceServicer_to_server(self.reranking, self.server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         at = f"127.0.0.1:{port}"
         self.port = self.server.add_secure_port(at, credentials) if credentials else self.server.add_insecure_port(at)

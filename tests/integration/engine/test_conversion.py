@@ -17,7 +17,8 @@ from munjang.encoder.postprocess import normalized
 from munjang.engine import conversion
 from munjang.engine.conversion import NICENESS, ConversionRequest, ConversionResult, ModelConverter
 from munjang.errors import ModelLoadFailed, UnsupportedModel
-from munjang.testing_models import tiny_model
+from munjang.kinds import ModelKind
+from munjang.testing_models import tiny_cross_encoder, tiny_model
 
 TEXTS = ["남자가 드럼을 쳤다.", "여자가 노래한다."]
 WAIT = 60
@@ -59,6 +60,14 @@ def test_an_export_is_made_that_gives_the_vectors_of_the_model(folder, converted
 
 def test_for_int8_the_exact_export_and_the_rounded_one_are_made(converted):
     assert {path.name for path in (converted / "exports").iterdir()} == {"tiny", "tiny-int8"}
+
+
+def test_a_cross_encoder_is_converted_as_one(tmp_path):
+    folder = tiny_cross_encoder(tmp_path / "m")
+    ModelConverter().convert(folder, options(tmp_path, kind=ModelKind.CROSS_ENCODER), gently=False)
+    kept = exports.read(tmp_path / "exports" / "tiny")
+    assert kept is not None
+    assert (kept.rules.kind, kept.rules.dimensions, kept.rules.packs) == (ModelKind.CROSS_ENCODER, 1, True)
 
 
 def test_a_folder_that_is_no_model_gives_the_error_that_loading_it_gives(tmp_path):

@@ -18,9 +18,9 @@ from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
 from munjang.engine import Engine, VersionState
-from munjang.engine.conversion import ModelConverter
+from munjang.engine.conversion import ConversionResult, ModelConverter
 from munjang.engine.version_loader import VersionLoader
-from munjang.errors import ModelLoadFailed, ProbeMismatch
+from munjang.errors import ModelLoadFailed, ProbeMismatch, UnsupportedModel
 from munjang.registry import Description, Probe, Registry, Watcher
 from munjang.settings import EngineSettings
 from munjang.testing_models import tiny_model
@@ -285,6 +285,89 @@ def test_the_same_files_with_right_probe_vectors_are_converted(house, models, tm
 
     assert loader(1)[0].version == 1
     assert len(conversions) == 2
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """OpenVINO cannot run any model; the folders that it was asked to convert."""
+    asked = []
+
+    def refuse(self, folder, options, *, gently):
+        asked.append(folder)
+        raise UnsupportedModel("there is no such operation")
+
+    monkeypatch.setattr(ModelConverter, "convert", refuse)
+    return asked
+
+
+def test_why_a_version_cannot_be_converted_is_remembered_and_torch_runs_it(house, tmp_path, refusing, caplog):
+    settings = EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128)
+    for _ in range(3):
+        caplog.clear()
+        _, encoder = VersionLoader(house.registry, settings)(1)  # as another process has one
+        assert encoder.runtime == "torch"
+        assert "there is no such operation" in caplog.text
+        encoder.close()
+
+    assert len(refusing) == 1
+
+
+def test_whoever_wants_openvino_alone_is_told_the_remembered_reason(house, tmp_path, refusing):
+    settings = EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128, runtime="openvino")
+    for _ in range(2):
+        with pytest.raises(ModelLoadFailed, match="there is no such operation"):
+            VersionLoader(house.registry, settings)(1)
+
+    assert len(refusing) == 1
+
+
+def test_a_version_is_converted_again_when_the_library_that_could_not_has_changed(
+    house, tmp_path, refusing, monkeypatch
+):
+    loader = VersionLoader(house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128))
+    loader(1)[1].close()
+    monkeypatch.setattr("munjang.engine.version_loader.version_of", lambda library: f"{library} of tomorrow")
+    loader(1)[1].close()
+
+    assert len(refusing) == 2
+
+
+def test_a_want_of_memory_is_not_remembered(house, tmp_path, monkeypatch):
+    asked = []
+
+    def fail(self, folder, options, *, gently):
+        asked.append(folder)
+        ConversionResult.of(MemoryError()).check()
+
+    monkeypatch.setattr(ModelConverter, "convert", fail)
+    loader = VersionLoader(
+        house.registry, EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128, compute_type="float32")
+    )
+    for _ in range(2):
+        loader(1)[1].close()
+
+    assert len(asked) == 2
+
+
+def test_torch_runs_a_version_whose_fresh_export_is_wrong(house, models, tmp_path, monkeypatch, caplog):
+    asked = []
+
+    def convert_another(self, folder, options, *, gently):
+        asked.append(folder)
+        convert_here(self, models[1], options, gently=gently)
+
+    monkeypatch.setattr(ModelConverter, "convert", convert_another)
+    settings = EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128)
+    for _ in range(2):
+        caplog.clear()
+        manifest, encoder = VersionLoader(house.registry, settings)(1)
+        assert encoder.runtime == "torch"
+        assert "its fresh export is wrong" in caplog.text
+        vector, recorded = normalized(np.stack([encode(encoder, TEXTS)[0], manifest.probes[0].array()]))
+        assert vector @ recorded >= 0.9999
+        encoder.close()
+
+    assert len(asked) == 1
 
 
 @needs_smaps

@@ -21,13 +21,17 @@ from munjang.errors import VersionNotFound
 from munjang.registry import AliasRecord, Manifest, Snapshot
 from munjang.settings import ServerSettings
 from munjang.testing import FakeEncoder
-from munjang.v1 import embedding_service_pb2_grpc, model_service_pb2_grpc
+from munjang.v1 import embedding_service_pb2_grpc, model_service_pb2_grpc, rerank_service_pb2_grpc
+from munjang_server.app import alias_names
+from munjang_server.http.server import HttpServer
 from munjang_server.metrics import EngineMetrics, SchedulerMetrics, show_load, show_versions
 from munjang_server.rpc.model_service import AliasAdmin
 from munjang_server.rpc.server import GrpcServer
+from munjang_server.rpc.services import Services
 from munjang_server.scheduling import Scheduler
 from munjang_server.security.authentication import PeerAuthenticator
 from munjang_server.security.tls import credentials
+from munjang_server.shutdown import drain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -89,11 +93,14 @@ def manifest(version: int, info: ModelInfo) -> Manifest:
         version=version,
         created_at=datetime(2026, 1, 2, tzinfo=UTC),
         files=(),
+        space_id="5a" * 16,
         dimensions=info.dimensions,
         max_tokens=info.max_tokens,
         similarity=info.similarity,
         prompts=dict(info.prompts),
+        default_prompt=info.default_prompt,
         int8_scale=info.int8_scale,
+        kind=info.kind,
         base_model="가짜/모델",
         metrics={"korsts-dev.spearman": 0.85},
     )
@@ -138,10 +145,12 @@ class Running:
     models: FakeModels
     engine: Engine
     scheduler: Scheduler
-    grpc_server: GrpcServer
+    services: Services
+    doors: list[Any]
     registry: CollectorRegistry
     swaps: Swaps
     port: int
+    http_port: int
     channel: grpc.aio.Channel
 
     @property
@@ -151,6 +160,10 @@ class Running:
     @property
     def embedding(self) -> embedding_service_pb2_grpc.EmbeddingServiceStub:
         return embedding_service_pb2_grpc.EmbeddingServiceStub(self.channel)
+
+    @property
+    def reranking(self) -> rerank_service_pb2_grpc.RerankServiceStub:
+        return rerank_service_pb2_grpc.RerankServiceStub(self.channel)
 
     @property
     def listing(self) -> model_service_pb2_grpc.ModelServiceStub:
@@ -209,46 +222,54 @@ async def run_server(
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """Run a server with version 1 behind `stable`; `first=0` leaves the registry empty."""
-    options = ServerSettings(port=0, **settings)
+    options = ServerSettings(**({"port": 0, "http_port": 0} | settings))
     registry = CollectorRegistry()
     models = FakeModels()
     batch_metrics = SchedulerMetrics(registry)
     swaps = Swaps(
         registry,
-        lambda version: [batch_metrics.expect(version), grpc_server.expect(version)],
-        lambda version: grpc_server.forget(version),  # noqa: PLW0108 - the grpc_server is made after its metrics
+        lambda version: [batch_metrics.expect(version), services.expect(version)],
+        lambda version: services.forget(version),  # noqa: PLW0108 - the services are made after their metrics
     )
-    engine = Engine(models, ["stable"], observer=swaps)
+    engine = Engine(models, alias_names(options.aliases), observer=swaps)
     models.engine = engine
-    scheduler = Scheduler(options, engine.acquire, batch_metrics, lambda *_: grpc_server.health.refresh())
-    grpc_server = GrpcServer(
+    scheduler = Scheduler(options, engine.acquire, batch_metrics, lambda *_: services.health.refresh())
+    services = Services(
         options,
         engine,
         scheduler,
         authenticator=authenticator or PeerAuthenticator(),
         registry=registry,
         admin=admin and admin(models, engine),
+        registry_id=lambda: "1d" * 16,
         tracer=tracing and tracing.record,
     )
     show_load(registry, scheduler)
     show_versions(registry, engine)
+    grpc_server, http_server = GrpcServer(options, services), HttpServer(options, services)
     port = grpc_server.listen(credentials(options))
+    http_port = http_server.listen() if options.http_port else 0
+    doors = [grpc_server, *([http_server] if http_port else [])]
     engine.start()
     scheduler.start()
-    await grpc_server.start()
+    services.start()
+    for door in doors:
+        await door.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            server = Running(options, models, engine, scheduler, grpc_server, registry, swaps, port, channel)
+            server = Running(
+                *(options, models, engine, scheduler, services, doors, registry, swaps, port, http_port, channel)
+            )
             if first:
                 models.publish(first, encoder)
                 models.promote(first)
                 await server.swapped(first)
-                grpc_server.health.refresh()
+                services.health.refresh()
             yield server
     finally:
         for gate in [*(each.gate for each in models.encoders.values()), *models.held.values()]:
             gate.set()
-        await grpc_server.stop(5)
+        await drain(services, doors, seconds=5, lame_duck=0)
         scheduler.close()
         engine.close()
 

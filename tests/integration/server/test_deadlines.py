@@ -15,7 +15,7 @@ REQUEST = pb2.EncodeRequest(texts=["천천히 오는 답"])
 
 
 def ended(server, code):
-    return server.metric("munjang_server_requests_total", rpc="Encode", code=code)
+    return server.metric("munjang_server_requests_total", door="grpc", rpc="Encode", code=code)
 
 
 async def stuck(server):
@@ -63,11 +63,11 @@ async def test_a_call_whose_deadline_passes_is_counted_as_that(server):
 async def test_a_call_is_answered_at_its_deadline_while_its_text_is_tokenised(server, monkeypatch):
     begun, gate, tokenize = threading.Event(), threading.Event(), server.encoder.tokenize
 
-    def stall(texts, prompt=""):
+    def stall(texts, how=None):
         if len(texts[0]) == 100_000:
             begun.set()
             gate.wait()
-        return tokenize(texts, prompt)
+        return tokenize(texts, how)
 
     monkeypatch.setattr(server.encoder, "tokenize", stall)
     try:
@@ -120,7 +120,7 @@ async def test_a_version_stays_until_the_last_call_on_it_has_gone(server):
 
 async def test_calls_in_flight_are_counted(server):
     waiting = await stuck(server)
-    assert server.metric("munjang_server_requests_in_flight", rpc="Encode") == 1
+    assert server.metric("munjang_server_requests_in_flight", door="grpc", rpc="Encode") == 1
     server.encoder.gate.set()
     await asyncio.gather(waiting)
-    await server.until(lambda: server.metric("munjang_server_requests_in_flight", rpc="Encode") == 0)
+    await server.until(lambda: server.metric("munjang_server_requests_in_flight", door="grpc", rpc="Encode") == 0)

@@ -22,8 +22,8 @@ async def in_flight(server):
 
 async def test_a_call_in_flight_is_answered_before_the_server_ends(server):
     call = await in_flight(server)
-    stopping = asyncio.create_task(drain(server.grpc_server, seconds=20, lame_duck=0))
-    await server.grpc_server.interceptor.draining.wait()
+    stopping = asyncio.create_task(drain(server.services, server.doors, seconds=20, lame_duck=0))
+    await server.services.calls.draining.wait()
     assert not stopping.done()
     server.encoder.gate.set()
     assert (await call).version == 1
@@ -31,7 +31,7 @@ async def test_a_call_in_flight_is_answered_before_the_server_ends(server):
 
 
 async def test_the_lame_duck_says_not_serving_and_still_answers(server):
-    stopping = asyncio.create_task(drain(server.grpc_server, seconds=30, lame_duck=30))
+    stopping = asyncio.create_task(drain(server.services, server.doors, seconds=30, lame_duck=30))
     watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
     async for reply in watch:
         if reply.status == health_pb2.HealthCheckResponse.NOT_SERVING:
@@ -42,7 +42,7 @@ async def test_the_lame_duck_says_not_serving_and_still_answers(server):
 
 async def test_a_call_that_hangs_is_cut_off_at_the_end_of_the_drain(server):
     call = await in_flight(server)
-    assert await drain(server.grpc_server, seconds=0.2, lame_duck=0) is False
+    assert await drain(server.services, server.doors, seconds=0.2, lame_duck=0) is False
     code = await call.code()
     assert code in {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
 
@@ -51,11 +51,11 @@ async def test_open_watches_do_not_hold_up_the_end(server):
     watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
     await watch.read()
     async with asyncio.timeout(4):
-        assert await drain(server.grpc_server, seconds=60, lame_duck=0) is True
+        assert await drain(server.services, server.doors, seconds=60, lame_duck=0) is True
 
 
 async def test_a_server_that_has_ended_refuses_the_connection(server):
-    assert await drain(server.grpc_server, seconds=20, lame_duck=0) is True
+    assert await drain(server.services, server.doors, seconds=20, lame_duck=0) is True
     async with grpc.aio.insecure_channel(server.target) as channel:
         call = channel.unary_unary("/munjang.v1.EmbeddingService/Encode")(b"", timeout=5)
         assert await call.code() is grpc.StatusCode.UNAVAILABLE

@@ -96,9 +96,9 @@ def fuzz(run_server):
             yield lambda work: runner.run(asyncio.wait_for(work(server), 20))
             reply = runner.run(ask(server))
             assert reply.version == 1
-            assert server.metric("munjang_server_errors_total", rpc="Encode", reason="INTERNAL") == 0
-            assert server.metric("munjang_server_errors_total", rpc="Similarity", reason="INTERNAL") == 0
-            assert server.metric("munjang_server_errors_total", rpc="EncodeStream", reason="INTERNAL") == 0
+            assert server.metric("munjang_server_errors_total", door="grpc", rpc="Encode", reason="INTERNAL") == 0
+            assert server.metric("munjang_server_errors_total", door="grpc", rpc="Similarity", reason="INTERNAL") == 0
+            assert server.metric("munjang_server_errors_total", door="grpc", rpc="EncodeStream", reason="INTERNAL") == 0
         finally:
             runner.run(context.__aexit__(None, None, None))
 

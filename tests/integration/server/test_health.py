@@ -39,7 +39,7 @@ async def test_a_server_without_a_version_or_in_its_drain_is_alive_and_one_with_
         assert (await stub(server).Check(request)).status == NOT_SERVING
         server.encoder.failing = False
         await health(server)
-        server.grpc_server.health.drain()
+        server.services.health.drain()
         assert (await stub(server).Check(request)).status == SERVING
 
 
@@ -72,8 +72,8 @@ async def test_a_stuck_forward_turns_health_and_comes_back_by_itself(run_server,
 async def test_a_draining_server_tells_its_watchers_and_ends_their_watches(server):
     watch = stub(server).Watch(health_pb2.HealthCheckRequest())
     assert (await watch.read()).status == SERVING
-    server.grpc_server.health.drain()
+    server.services.health.drain()
     assert (await watch.read()).status == NOT_SERVING
     assert (await stub(server).Check(health_pb2.HealthCheckRequest())).status == NOT_SERVING
-    server.grpc_server.health.end()
+    server.services.health.end()
     assert await watch.read() is grpc.aio.EOF

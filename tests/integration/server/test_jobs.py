@@ -16,6 +16,7 @@ from munjang.errors import InvalidJob, JobNotFound
 from munjang.v1 import job_service_pb2 as pb2
 from munjang.v1 import job_service_pb2_grpc, resources_pb2
 from munjang_server.security.authentication import PeerAuthenticator
+from munjang_server.shutdown import drain
 
 SPEC = JobSpec(
     input="/자료/문장.csv",
@@ -133,7 +134,7 @@ async def test_a_watch_ends_when_the_server_drains(server, stub, failure):
     job_id = (await stub.SubmitJob(request())).job.id
     watch = stub.WatchJob(pb2.WatchJobRequest(id=job_id), timeout=30)
     await watch.read()
-    stopping = asyncio.create_task(server.grpc_server.stop(20))
+    stopping = asyncio.create_task(drain(server.services, server.doors, seconds=20, lame_duck=0))
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await watch.read()
     assert failure(caught.value).reason == "SHUTTING_DOWN"

@@ -23,7 +23,7 @@ TEXTS = ["첫째 문장", "둘째 문장입니다"]
 
 
 def requests(server, rpc, code):
-    return server.metric("munjang_server_requests_total", rpc=rpc, code=code)
+    return server.metric("munjang_server_requests_total", door="grpc", rpc=rpc, code=code)
 
 
 async def test_the_server_counts_what_the_client_counts(server):
@@ -36,11 +36,11 @@ async def test_the_server_counts_what_the_client_counts(server):
     await server.until(lambda: requests(server, "Similarity", "OK") == 1)
     assert requests(server, "Encode", "OK") == 7
     assert requests(server, "Encode", "INVALID_ARGUMENT") == 3
-    assert server.metric("munjang_server_errors_total", rpc="Encode", reason="NO_TEXTS") == 3
+    assert server.metric("munjang_server_errors_total", door="grpc", rpc="Encode", reason="NO_TEXTS") == 3
     labels = {"rpc": "Encode", "version": "1", "lane": "interactive"}
     assert server.metric("munjang_server_texts_total", **labels) == 14
     assert server.metric("munjang_server_tokens_total", **labels) == 7 * sum(len(text) + 2 for text in TEXTS)
-    assert server.metric("munjang_server_request_seconds_count", rpc="Encode") == 10
+    assert server.metric("munjang_server_request_seconds_count", door="grpc", rpc="Encode") == 10
 
 
 async def test_calls_are_interactive_and_streams_are_bulk(run_server):
@@ -83,8 +83,8 @@ async def test_swaps_and_resident_versions_are_shown(server):
 async def test_series_stand_at_zero_before_the_first_call(server):
     page = generate_latest(server.registry).decode()
     for series in (
-        'munjang_server_requests_total{code="OK",rpc="Encode"} 0.0',
-        'munjang_server_errors_total{reason="OVERLOADED",rpc="Similarity"} 0.0',
+        'munjang_server_requests_total{code="OK",door="grpc",rpc="Encode"} 0.0',
+        'munjang_server_errors_total{door="grpc",reason="OVERLOADED",rpc="Similarity"} 0.0',
         'munjang_server_rejected_requests_total{lane="bulk",reason="DEADLINE_UNREACHABLE"} 0.0',
         'munjang_server_dropped_texts_total{lane="interactive",reason="expired"} 0.0',
         'munjang_server_texts_total{lane="interactive",rpc="Encode",version="1"} 0.0',
@@ -188,3 +188,11 @@ def test_the_page_shows_the_registry_over_http(unused_tcp_port):
     assert "process_resident_memory_bytes" in text
     assert "munjang_server_build_info" in text
     assert "_created" not in text
+
+
+async def test_an_available_version_is_joined_to_its_space(server):
+    labels = {"version": "1", "space_id": "5a" * 16, "kind": "dense"}
+    assert server.metric("munjang_server_version_info", **labels) == 1
+    server.models.publish(2)
+    await server.until(lambda: len(server.engine.versions()) == 2)
+    assert server.registry.get_sample_value("munjang_server_version_info", labels | {"version": "2"}) is None

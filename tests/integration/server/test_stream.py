@@ -10,6 +10,7 @@ import pytest
 from munjang.encoder.contract import ModelInfo
 from munjang.testing import FakeEncoder
 from munjang.v1 import embedding_service_pb2 as pb2
+from munjang_server.shutdown import drain
 
 
 def batch(name, *texts, **options):
@@ -75,8 +76,8 @@ async def test_a_client_that_does_not_read_is_not_read_from(run_server):
         assert len({reply.id for reply in read}) == 50
         call.cancel()
         ended = {"rpc": "EncodeStream", "code": "CANCELLED"}
-        await server.until(lambda: server.metric("munjang_server_requests_total", **ended) == 1)
-        assert server.metric("munjang_server_errors_total", rpc="EncodeStream", reason="INTERNAL") == 0
+        await server.until(lambda: server.metric("munjang_server_requests_total", door="grpc", **ended) == 1)
+        assert server.metric("munjang_server_errors_total", door="grpc", rpc="EncodeStream", reason="INTERNAL") == 0
 
 
 async def test_a_client_that_goes_away_leaves_no_work_behind(run_server):
@@ -89,7 +90,9 @@ async def test_a_client_that_goes_away_leaves_no_work_behind(run_server):
         server.encoder.gate.set()
         assert await server.embedding.Encode(pb2.EncodeRequest(texts=["아직 산다"]))
         await server.until(
-            lambda: server.metric("munjang_server_requests_total", rpc="EncodeStream", code="CANCELLED") == 1
+            lambda: (
+                server.metric("munjang_server_requests_total", door="grpc", rpc="EncodeStream", code="CANCELLED") == 1
+            )
         )
 
 
@@ -101,8 +104,8 @@ async def test_a_draining_server_answers_what_it_read_and_ends_the_stream(run_se
         server.encoder.gate.clear()
         await call.write(batch("둘", "문장 둘"))
         await server.until(lambda: server.metric("munjang_server_running_tokens") > 0)
-        stopping = asyncio.create_task(server.grpc_server.stop(20))
-        await asyncio.wait_for(server.grpc_server.interceptor.draining.wait(), 10)
+        stopping = asyncio.create_task(drain(server.services, server.doors, seconds=20, lame_duck=0))
+        await asyncio.wait_for(server.services.calls.draining.wait(), 10)
         server.encoder.gate.set()
         assert (await call.read()).id == "둘"
         with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
+from munjang.encoder.prompting import prompting
 from munjang.engine.preflight import probe
 from munjang.korean import PARAGRAPH, SENTENCES
 from munjang.registry import Registry
@@ -124,7 +125,9 @@ def test_it_scores_on_korsts_what_it_should(encoder, shared_data):
     rows = sts_rows(shared_data / "korsts" / "sts-dev.tsv")
     assert len(rows) == 1500
     rows = rows[::3]  # a server answers all of them in tests/e2e/test_korsts.py
-    left, right = (encode(encoder, [row[side] for row in rows], prompt_name="query") for side in (0, 1))
+    left, right = (
+        encode(encoder, [row[side] for row in rows], prompting(encoder.info, prompt_name="query")) for side in (0, 1)
+    )
     scores = np.einsum("ij,ij->i", normalized(left), normalized(right))
     assert spearmanr(scores, [row[2] for row in rows]).statistic >= 0.80
 
@@ -132,7 +135,7 @@ def test_it_scores_on_korsts_what_it_should(encoder, shared_data):
 def test_int8_vectors_of_other_texts_keep_their_direction(encoder, starter_registry, shared_data):
     scale = Registry(starter_registry).manifest(1).int8_scale
     texts = [row[0] for row in sts_rows(shared_data / "korsts" / "sts-dev.tsv")[:200]]
-    vectors = normalized(encode(encoder, texts, prompt_name="query"))
+    vectors = normalized(encode(encoder, texts, prompting(encoder.info, prompt_name="query")))
     back = normalized(quantize_int8(vectors, scale) * np.float32(scale))
     assert np.einsum("ij,ij->i", back, vectors).min() >= 0.9995
 

@@ -97,6 +97,15 @@ FIGURES = {
         "over_alone": {"alone": 1.0, "beside hopeless lists": 0.75},
         "unreachable_share": 0.995,
     },
+    "rerank": {
+        "callers": 32,
+        "documents": 10,
+        "rate": 20.0,
+        "swaps": 6,
+        "latency_ms": {"Rerank alone": LATENCY, "Rerank together": LATENCY},
+        "failures": {"Rerank alone": {}, "Rerank together": {"OVERLOADED": 2}},
+        "versions": [2, 3],
+    },
     "long": {
         "shapes": {
             "384 wide": {
@@ -203,6 +212,7 @@ def test_every_section_is_told_with_its_plots(tmp_path):
     assert "| beside hopeless lists | 150 | 0.75 |" in text
     assert "| 10 × 8,192 | 400 | 0 | 5 | 11 | 0 | 7 answered, 1 OVERLOADED | 60 | 2 |" in text
     assert "99.5 % were refused" in text
+    assert "| Rerank together | 900 | 8 | 20 | 30 | 2 OVERLOADED |" in text
     assert json.loads((tmp_path / "serving.json").read_text("utf-8")) == WHOLE
 
 
@@ -245,6 +255,10 @@ def test_hostile_texts_may_take_time_from_others_but_no_answers():
         "short calls beside hostile texts: failed": False,
         "hostile texts: times that health turned": True,
     }
+
+
+def test_a_call_that_fails_beside_a_reranker_breaks_its_promise():
+    assert kept("rerank") == {"Rerank beside Encode, and swaps of the reranker: failed calls": False}
 
 
 def test_a_poisoned_text_must_be_named():

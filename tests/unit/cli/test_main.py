@@ -7,7 +7,7 @@ from munjang import __version__
 from munjang.cli.main import main
 
 COMMANDS = [
-    ["up"], ["demo"], ["encode"], ["similarity"], ["health"], ["bench"], ["versions"], ["versions", "list"],
+    ["up"], ["demo"], ["encode"], ["similarity"], ["rerank"], ["health"], ["bench"], ["versions"], ["versions", "list"],
     ["versions", "show"], ["versions", "publish"], ["versions", "promote"], ["versions", "rollback"],
     ["versions", "verify"], ["versions", "remove"],
 ]  # fmt: skip

@@ -195,7 +195,7 @@ class Idle:
 def series():
     """The labels of every series of server and worker, by its name."""
     server, of_disks, worker = new_registry("server"), CollectorRegistry(), Metrics()
-    RequestMetrics(server, ["Encode"])
+    RequestMetrics(server, {"grpc": ["Encode"]})
     EngineMetrics(server, print)
     CacheMetrics(server, VectorCache(0))
     SchedulerMetrics(server)

@@ -15,7 +15,7 @@ from munjang.encoder.sequence_packing import Frame, lay_out
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=20)
 
 
-def rules(*, packs=True, first_position=0, pads_left=False, wants_type_ids=True):
+def rules(*, packs=True, first_position=0, wants_type_ids=True):
     return Rules(
         dimensions=8,
         max_tokens=128,
@@ -28,7 +28,6 @@ def rules(*, packs=True, first_position=0, pads_left=False, wants_type_ids=True)
         pools_prompt=True,
         pad_id=-1,
         pad_type_id=-2,
-        pads_left=pads_left,
         wants_type_ids=wants_type_ids,
         packs=packs,
         first_position=first_position,
@@ -48,10 +47,7 @@ def read(array, found, row):
     return found[array].reshape(-1)[found["index"][row]][found["mask"][row] == 1].tolist()
 
 
-@given(
-    lengths=LENGTHS,
-    how=st.sampled_from([rules(), rules(first_position=2), rules(packs=False), rules(packs=False, pads_left=True)]),
-)
+@given(lengths=LENGTHS, how=st.sampled_from([rules(), rules(first_position=2), rules(packs=False)]))
 def test_every_token_is_where_the_index_says(lengths, how):
     batch = batch_of(lengths)
     for frame in lay_out(lengths, packs=how.packs):
@@ -82,7 +78,7 @@ def test_the_inputs_of_a_lone_text_have_shapes_that_follow_from_its_row_alone():
     assert found["mask"].sum() == 3
 
 
-@pytest.mark.parametrize("how", [rules(first_position=2), rules(pads_left=True, packs=False), rules(packs=False)])
+@pytest.mark.parametrize("how", [rules(first_position=2), rules(packs=False)])
 def test_what_is_remembered_of_a_length_is_not_mixed_up_between_texts_and_models(how):
     for other in (rules(), rules(first_position=7), how):
         for text in (Tokens((5, 6, 7), (1, 1, 1)), Tokens((8, 9, 10), (2, 2, 2))):
@@ -91,7 +87,7 @@ def test_what_is_remembered_of_a_length_is_not_mixed_up_between_texts_and_models
 
             assert read("input_ids", found, 0) == list(text.ids)
             assert read("token_type_ids", found, 0) == list(text.type_ids)
-            assert found["input_ids"][0].tolist() == ([-1, *text.ids] if other.pads_left else [*text.ids, -1])
+            assert found["input_ids"][0].tolist() == [*text.ids, -1]
 
 
 @given(lengths=LENGTHS, packs=st.booleans())

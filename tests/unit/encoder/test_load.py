@@ -13,7 +13,8 @@ from tokenizers import Tokenizer
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
-from munjang.errors import ConfigurationError, InvalidText, ModelLoadFailed, UnknownPrompt
+from munjang.encoder.prompting import prompting
+from munjang.errors import ConfigurationError, InvalidText, ModelLoadFailed
 from munjang.testing_models import tiny_model
 
 TEXTS = [
@@ -46,7 +47,7 @@ def test_vectors_equal_those_of_sentence_transformers(folder, encoder, prompt_na
     reference = SentenceTransformer(str(folder), device="cpu")
     expected = reference.encode(TEXTS, prompt_name=prompt_name or None)
 
-    assert cosines(encode(encoder, TEXTS, prompt_name=prompt_name), expected).min() >= 0.9999
+    assert cosines(encode(encoder, TEXTS, prompting(encoder.info, prompt_name=prompt_name)), expected).min() >= 0.9999
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "max", "weightedmean", "lasttoken"])
@@ -54,18 +55,15 @@ def test_every_pooling_equals_sentence_transformers_also_where_it_leaves_out_the
     folder = tiny_model(tmp_path / "m", pooling=pooling, include_prompt=False, normalize=True)
     expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS, prompt_name="query")
 
-    assert (
-        cosines(
-            encode(load_encoder(folder, LoadOptions(device="cpu", runtime="torch")), TEXTS, prompt_name="query"),
-            expected,
-        ).min()
-        >= 0.9999
-    )
+    encoder = load_encoder(folder, LoadOptions(device="cpu", runtime="torch"))
+    found = encode(encoder, TEXTS, prompting(encoder.info, prompt_name="query"))
+    assert cosines(found, expected).min() >= 0.9999
 
 
 def test_texts_with_and_without_prompt_share_a_batch_where_the_pooling_leaves_out_prompts(tmp_path):
     encoder = load_encoder(tiny_model(tmp_path / "m", include_prompt=False), LoadOptions(device="cpu", runtime="torch"))
-    asked, plain = encoder.tokenize(TEXTS[:2], "query"), encoder.tokenize(TEXTS[:2])
+    query = prompting(encoder.info, prompt_name="query")
+    asked, plain = encoder.tokenize(TEXTS[:2], query), encoder.tokenize(TEXTS[:2])
 
     together = encoder.forward([asked[0], plain[0], asked[1], plain[1]])
 
@@ -95,17 +93,11 @@ def test_a_text_past_the_limit_is_cut_and_says_so(encoder):
 
 
 def test_token_counts_include_special_tokens_and_prompt(encoder):
-    plain, prompted = encoder.tokenize(["각"])[0], encoder.tokenize(["각"], "query")[0]
+    query = prompting(encoder.info, prompt_name="query")
+    plain, prompted = encoder.tokenize(["각"])[0], encoder.tokenize(["각"], query)[0]
 
     assert len(plain) == 3
     assert len(prompted) > len(plain)
-
-
-def test_an_unknown_prompt_is_refused_with_the_known_ones(encoder):
-    with pytest.raises(UnknownPrompt, match="query") as caught:
-        encoder.tokenize(["문장"], "passage")
-
-    assert caught.value.field == "options.prompt_name"
 
 
 @pytest.mark.parametrize("default", [None, "query"])
@@ -124,7 +116,7 @@ def test_a_prompt_without_words_is_a_prompt(tmp_path, folder, kind, default):
     assert encoder.info.prompts == prompts
     for name in ("", *prompts):
         expected = model.encode(TEXTS, prompt_name=name or None)
-        assert cosines(encode(encoder, TEXTS, prompt_name=name), expected).min() >= 0.9999
+        assert cosines(encode(encoder, TEXTS, prompting(encoder.info, prompt_name=name)), expected).min() >= 0.9999
 
 
 def test_an_unpaired_surrogate_is_refused_with_its_index(encoder):

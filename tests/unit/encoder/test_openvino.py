@@ -22,6 +22,7 @@ from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.openvino_runtime import export as exports
 from munjang.encoder.openvino_runtime import load as openvino_load
 from munjang.encoder.postprocess import normalized
+from munjang.encoder.prompting import prompting
 from munjang.encoder.tokenizer import tokenizer_for
 from munjang.errors import ConfigurationError, ModelLoadFailed
 from munjang.testing_models import tiny_model
@@ -58,8 +59,9 @@ def test_vectors_equal_those_of_sentence_transformers_one_by_one_and_together(fo
     encoder = load_encoder(folder, LoadOptions(device="cpu"))
 
     assert (encoder.runtime, encoder.compute_type) == ("openvino", "float32")
-    together = encode(encoder, TEXTS, prompt_name=prompt_name, budget=10_000)
-    alone = np.concatenate([encode(encoder, [text], prompt_name=prompt_name) for text in TEXTS])
+    how = prompting(encoder.info, prompt_name=prompt_name)
+    together = encode(encoder, TEXTS, how, budget=10_000)
+    alone = np.concatenate([encode(encoder, [text], how) for text in TEXTS])
     assert cosines(together, expected).min() >= 0.9999
     assert cosines(alone, expected).min() >= 0.9999
 

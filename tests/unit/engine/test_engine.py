@@ -367,3 +367,30 @@ def test_a_failed_version_that_no_alias_names_any_more_wakes_nobody():
     table.loaded[6] = version_table.LoadedVersion(manifest(6), FakeEncoder(), lambda _: None)
 
     assert table.seconds_to_retry(["stable"]) is None
+
+
+OLD, NEW = "0a" * 16, "1" * 32
+"""Two spaces; the second has digits alone, like a number."""
+
+
+def spaced(version):
+    return manifest(version).model_copy(update={"space_id": NEW if version == 3 else OLD})
+
+
+@pytest.mark.parametrize(
+    ("loaded", "space", "version"), [((1,), OLD, 1), ((1, 2), OLD, 2), ((1, 3), NEW, 3), ((3, 1), OLD, 1)]
+)
+def test_a_space_names_its_newest_version_that_is_available(loaded, space, version):
+    table = version_table.VersionTable(published={number: spaced(number) for number in (1, 2, 3)})
+    for number in loaded:
+        table.loaded[number] = version_table.LoadedVersion(spaced(number), FakeEncoder(), lambda _: None)
+    with table.acquire(space) as lease:
+        assert (lease.version, lease.space_id) == (version, space)
+
+
+def test_a_space_without_a_version_that_is_available_is_refused_like_one_of_its_versions():
+    table = version_table.VersionTable(published={number: spaced(number) for number in (1, 2, 3)})
+    with pytest.raises(VersionNotReady, match="version 2"):
+        table.acquire(OLD)
+    with pytest.raises(VersionNotFound, match="no version of the space"):
+        table.acquire("2b" * 16)

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from munjang.encoder.contract import ModelInfo
 from munjang.encoder.encode import encode
 from munjang.engine.preflight import probe
 from munjang.errors import ModelLoadFailed, ProbeMismatch
+from munjang.kinds import ModelKind
 from munjang.registry import Manifest, Probe
 from munjang.testing import FakeEncoder
 
@@ -55,3 +57,29 @@ def test_vectors_that_are_not_finite_are_refused(monkeypatch):
 
     with pytest.raises(ModelLoadFailed, match="not finite"):
         probe(encoder, manifest(), least=0.9999)
+
+
+SCORES = ModelInfo(1, 128, similarity="", kind=ModelKind.CROSS_ENCODER)
+
+
+def of_pairs(seed=0):
+    encoder = FakeEncoder(SCORES, seed=seed)
+    pairs = [("누가?", text) for text in TEXTS]
+    scores = encoder.forward(encoder.tokenize_pairs(pairs))
+    probes = [Probe.of(text, score, query) for (query, text), score in zip(pairs, scores, strict=True)]
+    return manifest(dimensions=1, kind=ModelKind.CROSS_ENCODER, similarity="", probes=probes)
+
+
+def test_a_cross_encoder_is_held_to_its_scores_of_pairs():
+    assert probe(FakeEncoder(SCORES), of_pairs(), least=0.999) == 1
+
+    with pytest.raises(ProbeMismatch, match="they agree to less than"):
+        probe(FakeEncoder(SCORES, seed=1), of_pairs(), least=0.999)
+
+
+def test_scores_that_are_not_finite_are_refused(monkeypatch):
+    encoder = FakeEncoder(SCORES)
+    monkeypatch.setattr(encoder, "_vector", lambda tokens: np.full(1, np.inf, np.float32))
+
+    with pytest.raises(ModelLoadFailed, match="scores that are not finite"):
+        probe(encoder, of_pairs(), least=0.999)

@@ -7,6 +7,7 @@ import pytest
 
 from munjang.encoder.contract import ModelInfo
 from munjang.encoder.postprocess import normalized
+from munjang.kinds import Role
 from munjang.korean import SENTENCES
 from munjang.publishing.describe import MARGIN, calibrate, step_of
 from munjang.testing import FakeEncoder
@@ -33,7 +34,8 @@ def test_every_prompt_takes_part_and_every_sentence_is_run_once():
     encoder = FakeEncoder(ModelInfo(8, 128, prompts={"query": "질문: ", "passage": "글: "}))
     asked = []
     tokenize = encoder.tokenize
-    encoder.tokenize = lambda texts, name="": asked.append(name) or tokenize(texts, name)
+    encoder.tokenize = lambda texts, how: asked.append(how) or tokenize(texts, how)
     assert calibrate(encoder) > 0
-    assert set(asked) == {"", "query", "passage"}
+    assert {how.prompt for how in asked} == {"", "질문: ", "글: "}
+    assert {how.role for how in asked} == {None, *Role}
     assert sum(encoder.batches) == len(SENTENCES)

@@ -27,7 +27,6 @@ def rewrite(path, change):
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("CrossEncoder", CROSS),
         ("SparseEncoder", SPARSE),
         ("MultiVectorEncoder", MULTI),
         ("ColBERT", MULTI),

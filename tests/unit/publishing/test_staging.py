@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from munjang.publishing.publish import staged
+from munjang.publishing.staging import staged
 from munjang.registry.publish import model_files
 
 KEPT = ["1_Pooling/config.json", "README.md", "config.json", "model.safetensors", "modules.json", "vocab.txt"]

@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from munjang.encoder.contract import Tokens
+from munjang.encoder.contract import Prompting, Tokens
 from munjang.errors import InternalError, Overloaded
+from munjang.kinds import Role
 from munjang.testing import POISON, FakeEncoder
 from munjang_server.embedding_cache import CachedEncoder, CacheMetrics, VectorCache
 from munjang_server.scheduling.api import Encoded, Work
 
-ENCODERS = {1: FakeEncoder(seed=1), 2: FakeEncoder(seed=2)}
+ENCODERS = {1: FakeEncoder(seed=1), 2: FakeEncoder(seed=2, routed=True)}
+WAYS = [None, Prompting("질문: "), Prompting(role=Role.QUERY), Prompting(role=Role.DOCUMENT)]
 
 
 class Lease:
@@ -59,9 +61,9 @@ class Cached:
     def count(self, name):
         return self.registry.get_sample_value(f"munjang_server_embedding_cache_{name}")
 
-    async def encode(self, texts, version=1, prompt=""):
+    async def encode(self, texts, version=1, how=None):
         lease = Lease(version)
-        return await self.cached_encoder.encode(Work(lease, lease.encoder.tokenize(texts, prompt)))
+        return await self.cached_encoder.encode(Work(lease, lease.encoder.tokenize(texts, how)))
 
 
 def test_nothing_is_refused_before_it_is_seen_whether_it_is_known():
@@ -71,18 +73,16 @@ def test_nothing_is_refused_before_it_is_seen_whether_it_is_known():
 
 @given(
     calls=st.lists(
-        st.tuples(
-            st.sampled_from([1, 2]), st.sampled_from(["", "query"]), st.lists(st.sampled_from("가나다라독"), min_size=1)
-        ),
+        st.tuples(st.sampled_from([1, 2]), st.sampled_from(WAYS), st.lists(st.sampled_from("가나다라독"), min_size=1)),
         max_size=8,
     ),
     max_bytes=st.sampled_from([0, 2000, 1 << 20]),
 )
 async def test_any_calls_are_answered_as_without_the_cache(calls, max_bytes):
     cached, plain = Cached(max_bytes), Engine()
-    for version, prompt, texts in calls:
-        expected = await plain.encode(Work(Lease(version), ENCODERS[version].tokenize(texts, prompt)))
-        answer = await cached.encode(texts, version, prompt)
+    for version, how, texts in calls:
+        expected = await plain.encode(Work(Lease(version), ENCODERS[version].tokenize(texts, how)))
+        answer = await cached.encode(texts, version, how)
         np.testing.assert_array_equal(answer.rows, expected.rows)
         assert answer.rows.dtype == np.float32
         assert {key: str(error) for key, error in answer.errors.items()} == {
@@ -132,7 +132,14 @@ async def test_evictions_are_counted():
 
 @pytest.mark.parametrize(
     "change",
-    [{"ids": (1, 2)}, {"type_ids": (0, 0, 1)}, {"prompt_tokens": 1}, {"text": "가"}, {"prompt": "가"}],
+    [
+        {"ids": (1, 2)},
+        {"type_ids": (0, 0, 1)},
+        {"prompt_tokens": 1},
+        {"text": "가"},
+        {"prompt": "가"},
+        {"role": Role.QUERY},
+    ],
     ids=str,
 )
 def test_whatever_a_forward_reads_is_part_of_the_key(change):
@@ -149,4 +156,7 @@ def test_what_stands_side_by_side_does_not_run_together():
     )
     assert cached_encoder._key(Tokens(ids=(1,), text="가나")) != cached_encoder._key(
         Tokens(ids=(1,), text="가", prompt="나")
+    )
+    assert cached_encoder._key(Tokens(ids=(1,), prompt="query")) != cached_encoder._key(
+        Tokens(ids=(1,), role=Role.QUERY)
     )

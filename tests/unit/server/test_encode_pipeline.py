@@ -10,23 +10,27 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from munjang.encoder.contract import Prompting
 from munjang.errors import DeadlineExceeded, DeadlineUnreachable, EmptyText, EncodeFailed, Overloaded, RateLimited
 from munjang.settings import ServerSettings
 from munjang.testing import FakeEncoder
 from munjang_server.metrics import RequestMetrics
+from munjang_server.rpc.calls import Call, Door, Rpc
 from munjang_server.rpc.encode_pipeline import EncodePipeline, TextList
-from munjang_server.rpc.interceptor import Call, Rpc
+from munjang_server.rpc.request_parsing import PromptRequest
 from munjang_server.scheduling.api import Encoded, Lane
 from munjang_server.security.authentication import BURST_SECONDS, Caller, RateLimiter
 from munjang_server.tokenizer_pool import TokenizerPool
 
 TEXTS = ["하나", "둘"]
+PLAIN = PromptRequest("options.")
 
 
 class Lease:
     """A version that is always there."""
 
     version = 1
+    space_id = "a" * 32
     encoder = FakeEncoder()
 
     def share(self):
@@ -66,7 +70,7 @@ def scheduler():
 @pytest.fixture
 def pipeline(scheduler):
     pool = TokenizerPool(1)
-    metrics = RequestMetrics(CollectorRegistry(), ["Encode"])
+    metrics = RequestMetrics(CollectorRegistry(), {"grpc": ["Encode"]})
     yield EncodePipeline(Engine(), scheduler, pool, metrics, ServerSettings())
     pool.close()
 
@@ -79,9 +83,11 @@ def limiter():
 
 
 async def encode(pipeline, limiter, texts=TEXTS, seconds=60.0):
-    call = Call(Rpc("service", "Encode"), None, "id", time.monotonic() + seconds, 0.0, caller=Caller("느린", limiter))
+    call = Call(
+        Rpc("service", "Encode"), Door.GRPC, "id", time.monotonic() + seconds, 0.0, caller=Caller("느린", limiter)
+    )
     lease = pipeline.lease("", "version", call, len(texts))
-    part = TextList("texts", texts, "", "prompt")
+    part = TextList("texts", texts, PLAIN)
     await pipeline.tokenize(call, lease, part, Lane.INTERACTIVE, truncate=True, partial=False)
     await pipeline.encode(call, lease, [part], Lane.INTERACTIVE)
 
@@ -132,9 +138,9 @@ async def test_a_call_over_the_limit_is_refused_before_it_is_tokenised(pipeline,
 
 async def test_long_lists_are_tokenised_piece_by_piece(pipeline):
     texts = ["가" * length for length in (60_000, 5_000, 70_000, 1, 2, 65_534, 3)]
-    part = TextList("texts", texts, "query", "prompt")
+    part = TextList("texts", texts, PromptRequest("options.", "query"))
     await tokenize(pipeline, Lease(), part)
-    assert part.tokens == FakeEncoder().tokenize(texts, "query")
+    assert part.tokens == FakeEncoder().tokenize(texts, Prompting("질문: "))
 
 
 async def test_of_a_call_that_nobody_waits_for_only_the_present_piece_is_tokenised(pipeline):
@@ -148,17 +154,17 @@ async def test_of_a_call_that_nobody_waits_for_only_the_present_piece_is_tokenis
 
     lease.encoder = FakeEncoder()
     lease.encoder.tokenize = stall
-    call = asyncio.create_task(tokenize(pipeline, lease, TextList("texts", ["가" * 100_000] * 3, "", "prompt")))
+    call = asyncio.create_task(tokenize(pipeline, lease, TextList("texts", ["가" * 100_000] * 3, PLAIN)))
     assert await asyncio.to_thread(begun.wait, 10)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     gate.set()
     lease.encoder = FakeEncoder()
-    await tokenize(pipeline, lease, TextList("texts", ["가" * 100_000], "", "prompt"))  # whatever came before has run
+    await tokenize(pipeline, lease, TextList("texts", ["가" * 100_000], PLAIN))  # whatever came before has run
     assert seen == [["가" * 100_000]]
 
 
 async def tokenize(pipeline, lease, part):
-    call = Call(Rpc("service", "Encode"), None, "id", time.monotonic() + 60.0, 0.0)
+    call = Call(Rpc("service", "Encode"), Door.GRPC, "id", time.monotonic() + 60.0, 0.0)
     await pipeline.tokenize(call, lease, part, Lane.INTERACTIVE, truncate=True, partial=False)

@@ -10,7 +10,7 @@ from munjang.errors import InvalidText, MalformedMessage, MessageTooLarge, TooMa
 from munjang.testing import FakeEncoder
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import job_service_pb2
-from munjang_server.rpc.request_parsing import Parser, check_prompt
+from munjang_server.rpc.request_parsing import Parser, PromptRequest, fields_exceed
 
 PARSER = Parser(pb2.EncodeRequest, 10_000)
 
@@ -86,7 +86,8 @@ def test_a_list_of_too_many_texts_is_refused_before_the_unreadable_ones_are_look
 
 def test_a_long_name_of_an_unknown_prompt_is_not_repeated_whole():
     with pytest.raises(UnknownPrompt) as caught:
-        check_prompt("가" * 1_000_000, FakeEncoder().info, "options.prompt_name")
+        PromptRequest("options.", "가" * 1_000_000).resolve(FakeEncoder().info)
+    assert caught.value.path == "options.prompt_name"
     assert len(str(caught.value)) < 1000
 
 
@@ -97,3 +98,34 @@ def test_any_bytes_are_a_message_or_a_refusal(raw):
     except (MalformedMessage, InvalidText):
         return
     assert all(read.texts[index] == "" for index in errors)
+
+
+@given(st.lists(st.text(max_size=5), max_size=40), st.text(max_size=5), st.integers(1, 2**32 - 1))
+def test_fields_are_counted_as_protobuf_has_them(texts, name, dimensions):
+    options = {"version": f"v{name}", "dimensions": dimensions, "normalize": False}
+    message = pb2.EncodeStreamRequest(id=f"i{name}", request={"texts": texts, "options": options})
+    raw = message.SerializeToString()
+    count = 1 + 1 + len(texts) + 1 + 3  # id, request, its texts and options, the fields of those
+    assert not fields_exceed(raw, pb2.EncodeStreamRequest.DESCRIPTOR, count)
+    assert fields_exceed(raw, pb2.EncodeStreamRequest.DESCRIPTOR, count - 1)
+
+
+@given(st.binary(max_size=60))
+def test_counting_fields_of_any_bytes_ends(raw):
+    assert fields_exceed(raw, pb2.EncodeStreamRequest.DESCRIPTOR, 1000) is False
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x0a\x00" * 50_000,
+        b"\x0a\x01a" * 50_000,
+        b"\x98\x06\x01" * 50_000,
+        b"\x9d\x06aaaa" * 50_000,
+        b"\x93\x06" * 50_000,
+    ],
+)
+def test_a_message_of_very_many_fields_is_refused_before_it_is_parsed(raw, monkeypatch):
+    monkeypatch.setattr(pb2.EncodeRequest, "FromString", pytest.fail, raising=False)
+    with pytest.raises(TooManyTexts, match="more than 1088 fields"):
+        Parser(pb2.EncodeRequest, 1 << 24).parse(raw)

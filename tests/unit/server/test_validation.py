@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from munjang.encoder.contract import ModelInfo, Tokens
-from munjang.errors import EmptyText, NoTexts, TextTooLong, TooManyTexts, UnknownPrompt
-from munjang_server.rpc.request_parsing import check_count, check_prompt, raise_first, text_errors, token_errors
+from munjang.encoder.contract import Tokens
+from munjang.errors import EmptyText, NoTexts, TextTooLong, TooManyTexts
+from munjang_server.rpc.request_parsing import check_count, raise_first, text_errors, token_errors
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -44,15 +44,6 @@ def test_a_text_of_which_nothing_is_left_to_read_is_empty():
     assert {index: type(error) for index, error in token_errors([Tokens(())], "texts", 2, truncate=True).items()} == {
         0: EmptyText
     }
-
-
-def test_an_unknown_prompt_is_refused_with_those_that_there_are():
-    info = ModelInfo(8, 128, prompts={"query": "질문: ", "passage": "문서: "})
-    check_prompt("", info, "options.prompt_name")
-    check_prompt("query", info, "options.prompt_name")
-    with pytest.raises(UnknownPrompt, match="passage, query") as caught:
-        check_prompt("qurey", info, "query_prompt_name")
-    assert caught.value.path == "query_prompt_name"
 
 
 def test_the_fault_of_the_first_text_is_raised():

@@ -13,7 +13,7 @@ import zstandard
 
 from munjang.bulk.job import JobSpec
 from munjang.errors import InvalidJob
-from munjang_worker.sources import find_sources
+from munjang_worker.sources import OUTSIDE, find_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,11 +59,11 @@ def test_a_folder_that_is_linked_and_there_itself_is_read_under_its_own_name(fol
     assert found(folder) == (["a.jsonl", "z/b.jsonl"], {"a": "a link to a folder that is read already"})
 
 
-def test_a_linked_folder_outside_of_the_roots_is_refused(folder: Path) -> None:
+def test_a_link_out_of_the_roots_is_left_out_and_counted(folder: Path) -> None:
     (folder / "2024").symlink_to(folder.parent / "elsewhere")
-    with pytest.raises(InvalidJob, match="outside"):
-        found(folder, roots=(str(folder),))
-    assert found(folder, roots=(str(folder.parent),))[0] == ["2024/a.jsonl", "a.jsonl"]
+    (folder / "b.jsonl").symlink_to(folder.parent / "elsewhere" / "a.jsonl")
+    assert found(folder, roots=(str(folder),)) == (["a.jsonl"], {"2024": OUTSIDE, "b.jsonl": OUTSIDE})
+    assert found(folder, roots=(str(folder.parent),))[0] == ["2024/a.jsonl", "a.jsonl", "b.jsonl"]
 
 
 @pytest.mark.parametrize("pattern", ["", "**/*.jsonl", "*/*/*.jsonl"])

@@ -45,18 +45,18 @@ def test_what_lies_elsewhere_is_refused(url: str) -> None:
     assert caught.value.field == "output"
 
 
-def test_links_out_of_a_root_are_refused(tmp_path: Path) -> None:
+def test_links_out_of_a_root_are_refused_by_name_and_left_out_of_folders(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "secret.txt").write_text("비밀\n", encoding="utf-8")
     (tmp_path / "root" / "link.txt").symlink_to(tmp_path / "secret.txt")
     (tmp_path / "root" / "open.txt").write_text("공개\n", encoding="utf-8")
     roots = split_roots(str(tmp_path / "root"))
-    for pattern in ("link.txt", "*.txt", ""):
+    spec = JobSpec(input=str(tmp_path / "root" / "link.txt"), output=str(tmp_path / "out"))
+    with pytest.raises(InvalidJob, match="outside"):
+        find_sources(spec, roots)
+    for pattern in ("open.txt", "*.txt", ""):
         spec = JobSpec(input=str(tmp_path / "root" / pattern), output=str(tmp_path / "out"))
-        with pytest.raises(InvalidJob, match="outside"):
-            find_sources(spec, roots)
-    spec = JobSpec(input=str(tmp_path / "root" / "open.txt"), output=str(tmp_path / "out"))
-    assert len(find_sources(spec, roots)) == 1
+        assert [source.url for source in find_sources(spec, roots)] == [str(tmp_path / "root" / "open.txt")]
 
 
 def test_a_glob_that_begins_outside_is_refused_before_it_is_listed(tmp_path: Path) -> None:

@@ -41,13 +41,12 @@ def starter(
     Korean text is cut as with the full one. Hanja, Greek, Cyrillic and kana are read by the single character as far as
     KS X 1001 has it, accented Latin letters too; the rest is unknown: use --full if texts hold other languages.
 
-    MUNJANG_MODEL, a folder or a hub id, is loaded by sentence-transformers without code of its own, and published with
-    safetensors instead.
+    MUNJANG_MODEL, a folder or a hub id, is published as `munjang versions publish` does it.
 
     Examples:
       munjang train starter
 
-      MUNJANG_MODEL=klue/roberta-base munjang train starter --registry s3://bucket/models --no-promote
+      MUNJANG_MODEL=nlpai-lab/KURE-v1 munjang train starter --registry s3://bucket/models --no-promote
     """
     from munjang.registry import Registry  # noqa: PLC0415 - numpy and pydantic models; --help must not pay
     from munjang_trainer.starter.publish import publish_named, publish_starter  # noqa: PLC0415 - tokenizers and more

@@ -12,11 +12,11 @@ from safetensors import safe_open
 
 from munjang.encoder.encode import forward_all
 from munjang.encoder.postprocess import OutputOptions, finish
+from munjang.encoder.prompting import prompting
 from munjang.errors import ConfigurationError
 from munjang.vectors import Precision, pack, unpack
 from munjang_trainer.evaluation.metrics import MAIN_METRIC, compute_samples, difference, figures_of, interval
 from munjang_trainer.evaluation.results import Comparison, Results, SetResult, Size, Speed
-from munjang_trainer.evaluation.roles import prompt_of_role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -170,11 +170,11 @@ def _encode(
     tokens = done = 0
     began = time.perf_counter()
     for role in dict.fromkeys(role for role, _ in texts):
-        own = prompt if role is None else prompt_of_role(role, encoder.info.prompts)
+        how = prompting(encoder.info, prompt_name="" if role else prompt, role=role)
         places = [place for place, (other, _) in enumerate(texts) if other == role]
         for start in range(0, len(places), TEXTS_AT_ONCE):
             part = places[start : start + TEXTS_AT_ONCE]
-            chunk = encoder.tokenize([texts[place][1] for place in part], own)
+            chunk = encoder.tokenize([texts[place][1] for place in part], how)
             tokens += sum(map(len, chunk))
             rows[part] = forward_all(encoder, chunk, budget=budget)
             done += len(part)

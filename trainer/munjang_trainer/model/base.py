@@ -13,6 +13,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from torch import nn
 
 from munjang.errors import ConfigurationError
+from munjang.publishing.kind import check_dense
 from munjang.publishing.safety import check_folder
 from munjang_trainer.evaluation.models import VERSION_PREFIX, resolve_model
 from munjang_trainer.model.pruning import prune_layers, prune_vocabulary
@@ -101,6 +102,7 @@ def load_base_model(base: str, work: Path, settings: TrainerSettings, pooling: s
         return load_model(resolve_model(base, settings)[0])
     if Path(base).is_dir() and (Path(base) / "modules.json").is_file():
         check_folder(Path(base))
+        check_dense(Path(base))
         return load_model(base)
     if pooling == "mean":
         return load_model(base)

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 CARD = Path(__file__).with_name("card.md")
 PROMPTS = {"query": "query: ", "passage": "passage: ", "document": "passage: "}
-"""`document` is where sentence-transformers' encode_document looks first; without words there, it would put none."""
-
+"""Those of e5; `document` is the name that sentence-transformers looks for first where a text is a document."""
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>"}
 SPECIAL |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": MASK}
 

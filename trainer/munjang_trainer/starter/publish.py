@@ -11,20 +11,18 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from munjang.cli.rollover_search import read_corpus
 from munjang.encoder.load import LoadOptions, load_encoder
-from munjang.errors import ConfigurationError, RegistryError, VersionNotFound
+from munjang.errors import RegistryError, VersionNotFound
 from munjang.korean import SENTENCES
-from munjang.publishing import Lineage, publish_model
-from munjang.publishing.safety import check_code, check_kind
+from munjang.publishing import Lineage, find_model, publish_model, publish_source
 from munjang.registry import DEFAULT
 from munjang_trainer.data.table import Table
 from munjang_trainer.evaluation.evaluate import EvaluationOptions, compare, evaluate_model
 from munjang_trainer.evaluation.models import LoadedModel
 from munjang_trainer.gate import GateResult, check_dimensions, check_files, check_not_worse
-from munjang_trainer.output_files import folder_sha256
 from munjang_trainer.recipe.schema import GateConfig
 from munjang_trainer.starter.adapter import merge_adapter, read_metrics
 from munjang_trainer.starter.convert import convert
@@ -47,7 +45,6 @@ REVISION = 2
 
 LAYERS = 12
 RECIPE_OF_NAMED = "as it came"
-HUB_SECONDS = 10.0
 
 
 class Reporter(Protocol):
@@ -253,7 +250,7 @@ def find_version(registry: Registry, matches: Callable[[Manifest], bool]) -> int
 def publish_named(
     registry: Registry, report: Reporter, name: str, *, promote: bool | None = None, force: bool = False
 ) -> Outcome:
-    """Load a model, save it with safetensors, and publish that.
+    """Publish a model by its name, as `munjang versions publish` does.
 
     Args:
         registry: where to.
@@ -263,65 +260,21 @@ def publish_named(
         force: publish even if the registry has this very model.
 
     Raises:
-        ConfigurationError: there is no such folder, no such model within reach, or it cannot be loaded.
-        UnsupportedModel: it needs code of its own, or is another model than a dense one.
+        ConfigurationError: there is no such folder, and no such model within reach.
+        UnsupportedModel: it says its pooling nowhere, needs code of its own, or is another model than a dense one.
         ModelLoadFailed: it cannot be run.
         RegistryError: the registry could not store it.
     """
-    done = report.step(f"loading {name}")
-    model, base_model = _load(name)
+    done = report.step(f"looking for {name}")
+    source = find_model(name, tell=report.note)
     done(0)
-    with tempfile.TemporaryDirectory(prefix="munjang-model-") as temporary:
-        folder = Path(temporary)
-        model.save_pretrained(temporary, create_model_card=False)
-        lineage = Lineage(
-            base_model=base_model, recipe=RECIPE_OF_NAMED, data_fingerprint=f"sha256:{folder_sha256(folder)}"
-        )
-        known = 0 if force else _published(registry, lineage)
-        version = known or publish_folder(registry, folder, lineage, report).version
-    return Outcome(version, not known, promote_first(registry, version, promote))
-
-
-def _load(name: str) -> tuple[Any, str]:
-    """The model, and what to call it: a folder's own name, or the hub's id."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        check_code(folder)
-        check_kind(folder)
-        return _sentence_transformer(str(folder.resolve()), name, local=True), folder.resolve().name
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        msg = f"MUNJANG_MODEL: there is no folder {name}"
-        raise ConfigurationError(msg, field="model")
-    try:
-        return _sentence_transformer(name, name, local=True), name
-    except ConfigurationError:  # not, or not all of it, in the hub's cache
-        _ask_hub(name)
-        return _sentence_transformer(name, name, local=False), name
-
-
-def _sentence_transformer(location: str, name: str, *, local: bool) -> Any:
-    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - heavy, and only this way needs it
-
-    try:
-        return SentenceTransformer(location, device="cpu", trust_remote_code=False, local_files_only=local)
-    except Exception as error:
-        msg = f"MUNJANG_MODEL: {name} cannot be loaded: {_first_line(error)}"
-        raise ConfigurationError(msg, field="model") from error
-
-
-def _ask_hub(name: str) -> None:
-    """Fail at once if the hub cannot be reached or does not know the model; loading would retry for a minute."""
-    import huggingface_hub  # noqa: PLC0415 - comes with sentence-transformers
-
-    try:
-        huggingface_hub.model_info(name, timeout=HUB_SECONDS)
-    except Exception as error:
-        msg = (
-            f"MUNJANG_MODEL: {name} is no folder and not in the hub's cache, and the hub does not give it: "
-            f"{_first_line(error)}. Name a folder, or try again where the hub is within reach"
-        )
-        raise ConfigurationError(msg, field="model") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    published = publish_source(
+        registry,
+        source,
+        Lineage(base_model=source.hub_id or source.folder.resolve().name, recipe=RECIPE_OF_NAMED),
+        reuse=not force,
+        tell=report.note,
+        progress=report.step("publishing", source.size_bytes),
+    )
+    version = published.manifest.version
+    return Outcome(version, published.new, promote_first(registry, version, promote))

@@ -15,6 +15,7 @@ import numpy as np
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
+from munjang.encoder.prompting import prompting
 from munjang.errors import ProbeMismatch
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def agreement(folder: Path, texts: Sequence[str]) -> float:
     expected = engine_vectors(texts)
     encoder = load_encoder(folder, LoadOptions(device="cpu", compute_type="float32", runtime="torch"))
     try:
-        vectors = normalized(encode(encoder, texts, prompt_name="query"))
+        vectors = normalized(encode(encoder, texts, prompting(encoder.info, prompt_name="query")))
     finally:
         encoder.close()
     cosines = np.einsum("ij,ij->i", vectors, normalized(expected))

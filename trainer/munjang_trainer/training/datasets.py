@@ -15,9 +15,9 @@ from sentence_transformers.util import mine_hard_negatives, pairwise_cos_sim
 
 from munjang.encoder.postprocess import normalized
 from munjang.errors import ConfigurationError
-from munjang_trainer.evaluation.roles import prompt_of_role
 from munjang_trainer.model.base import load_base_model, load_model
 from munjang_trainer.training.distributed import main_process_first, world_size
+from munjang_trainer.training.prompts import prompt_of
 from munjang_trainer.training.ranking_distillation import RankingDistillLoss
 
 if TYPE_CHECKING:
@@ -114,12 +114,6 @@ def prepare_datasets(
         }
         by_name[name] = make_loss(model, part, stage.matryoshka, _width(data), teacher.model if teacher else None)
     return StageData(DatasetDict(datasets), sampled, by_name, prompts)
-
-
-def prompt_of(model: SentenceTransformer, role: Role | None) -> str:
-    """The words before a text of that role; without one, those of the model's default prompt."""
-    name = prompt_of_role(role, model.prompts) if role else ""
-    return str(model.prompts.get(name or model.default_prompt_name or "", ""))
 
 
 def _kind_of_column(column: str) -> str:

@@ -17,8 +17,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from munjang.errors import MunjangError
 from munjang_trainer.evaluation.metrics import compute_samples, figures_of
-from munjang_trainer.evaluation.roles import prompt_of_role
 from munjang_trainer.training.distributed import on_cpu, world_size
+from munjang_trainer.training.prompts import prompt_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -175,7 +175,7 @@ class TrainingEvaluator(BaseEvaluator):
         del output_path, epoch, steps
 
         def vectors_of(texts: Sequence[str], role: Role | None) -> NDArray[np.float32]:
-            prompt = self._prompt if role is None else model.prompts.get(prompt_of_role(role, model.prompts), "")
+            prompt = self._prompt if role is None else prompt_of(model, role)
             return model.encode(list(texts), prompt=prompt, **self._options).astype(np.float32)
 
         return {

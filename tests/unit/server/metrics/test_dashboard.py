@@ -50,7 +50,7 @@ def expressions(node):
 def labels():
     """The labels of every series that a server or a worker shows, by its name."""
     registry = new_registry("server")
-    RequestMetrics(registry, ["Encode"])
+    RequestMetrics(registry, {"grpc": ["Encode"]})
     EngineMetrics(registry, print)
     CacheMetrics(registry, VectorCache(0))
     SchedulerMetrics(registry)

@@ -274,7 +274,7 @@ async def test_an_encoder_that_cannot_tokenise_any_more_does_not_work(rig, engin
     engine.main = 1
     async with rig(engine, **CALM) as r:
         await r.recorder.until("probe good", 1)
-        r.encoder.tokenize = lambda texts, prompt_name="": 1 / 0
+        r.encoder.tokenize = lambda texts: 1 / 0
         await r.recorder.until("unhealthy")
         del r.encoder.tokenize
         await r.recorder.until("healthy")

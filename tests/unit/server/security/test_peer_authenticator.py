@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from munjang.errors import PermissionDenied
-from munjang_server.security.authentication import PeerAuthenticator, Permission, is_loopback
+from munjang_server.security.authentication import PeerAuthenticator, Permission, is_loopback, peer_name
 
 
 class Context:
@@ -31,18 +33,18 @@ class Context:
     ],
 )
 def test_a_caller_is_known_by_its_address_whatever_its_port(peer, name):
-    assert PeerAuthenticator().authenticate("", Context(peer), Permission.CALL).name == name
+    assert PeerAuthenticator().authenticate("", partial(peer_name, Context(peer)), Permission.CALL).name == name
 
 
 def test_a_caller_with_a_certificate_is_known_by_the_name_in_it():
     context = Context("ipv4:10.0.0.7:5000", [b"search.example"])
-    assert PeerAuthenticator().authenticate("", context, Permission.CALL).name == "search.example"
+    assert PeerAuthenticator().authenticate("", partial(peer_name, context), Permission.CALL).name == "search.example"
 
 
 def test_nobody_is_an_admin_unless_everybody_is():
     with pytest.raises(PermissionDenied):
-        PeerAuthenticator().authenticate("", Context("ipv4:10.0.0.7:5000"), Permission.ADMIN)
-    assert PeerAuthenticator(admin=True).authenticate("", Context("ipv4:127.0.0.1:5"), Permission.ADMIN)
+        PeerAuthenticator().authenticate("", lambda: "ipv4:10.0.0.7", Permission.ADMIN)
+    assert PeerAuthenticator(admin=True).authenticate("", lambda: "ipv4:127.0.0.1", Permission.ADMIN)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import save_file
 
-from munjang.encoder.contract import ModelInfo
+from munjang.encoder.contract import ModelInfo, Prompting
 from munjang.errors import ConfigurationError
+from munjang.kinds import Role
 from munjang.testing import FakeEncoder
 from munjang.vectors import Precision
 from munjang_trainer.commands.evaluate import show, show_comparison
@@ -61,9 +62,9 @@ def test_queries_and_documents_have_the_prompts_of_their_roles(folder):
     encoder = Fake(info=ModelInfo(8, 128, prompts={"query": "질문: ", "passage": "글: "}, int8_scale=1 / 127))
     asked = []
     tokenize = encoder.tokenize
-    encoder.tokenize = lambda texts, prompt="": asked.append((len(texts), prompt)) or tokenize(texts, prompt)
+    encoder.tokenize = lambda texts, how=None: asked.append((len(texts), how)) or tokenize(texts, how)
     results = evaluate_model(LoadedModel("모델", folder, encoder, 0.01), {"s": Table("retrieval", rows)}, SCOPE).results
-    assert asked == [(5, "query"), (5, "passage")]
+    assert asked == [(5, Prompting("질문: ", Role.QUERY)), (5, Prompting("글: ", Role.DOCUMENT))]
     assert (results.sets["s"].rows, results.sets["s"].main) == (5, "ndcg@10")
     assert "ubinary.recall@5" in results.sets["s"].figures
 

@@ -10,7 +10,6 @@ from munjang.kinds import Role
 from munjang_trainer.data.table import Table
 from munjang_trainer.evaluation.metrics import compute_samples, figures_of
 from munjang_trainer.evaluation.retrieval import groups_as_judgements, judgements_of, measure, nearest
-from munjang_trainer.evaluation.roles import prompt_of_role
 
 
 class Known:
@@ -95,10 +94,3 @@ def test_documents_are_searched_once_each_and_queries_apart_from_them():
     roles = {role for role, _ in table.texts_by_role()}
     assert roles == {Role.QUERY, Role.DOCUMENT}
     assert "" not in {text for _, text in table.texts_by_role()}
-
-
-def test_roles_have_the_prompts_that_sentence_transformers_gives_them():
-    assert prompt_of_role(Role.QUERY, {"query": "질문: "}) == "query"
-    assert prompt_of_role(Role.DOCUMENT, {"passage": "글: ", "document": ""}) == "document"
-    assert prompt_of_role(Role.DOCUMENT, {"passage": "글: "}) == "passage"
-    assert prompt_of_role(Role.DOCUMENT, {}) == ""

@@ -7,7 +7,8 @@ from datasets import Dataset
 from torch import nn
 
 from munjang.kinds import Role
-from munjang_trainer.training.datasets import Teacher, prompt_of, teach
+from munjang_trainer.training.datasets import Teacher, teach
+from munjang_trainer.training.prompts import prompt_of
 from munjang_trainer.training.ranking_distillation import RankingDistillLoss
 
 
