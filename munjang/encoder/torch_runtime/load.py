@@ -5,34 +5,47 @@ A model that is not a plain transformer over token ids runs as a `GenericModel`,
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING, Any
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import (
+    Dense,
+    Dropout,
+    LayerNorm,
+    Normalize,
+    Pooling,
+    Router,
+    Transformer,
+    WeightedLayerPooling,
+)
 from transformers.utils import logging as transformers_logging
 
-from munjang.encoder.contract import Tokens
+from munjang.encoder.contract import Prompting, Tokens
 from munjang.encoder.model_rules import Rules, info_of, rules_of
 from munjang.encoder.sentence_encoder import ComputeType, LoadOptions, SentenceEncoder
 from munjang.encoder.sequence_packing import computed, lay_out
 from munjang.encoder.tokenizer import TextTokenizer, normalize
+from munjang.encoder.torch_runtime.block_sparse import WIDTH_STEP, full_attention_limit, settle_attention
 from munjang.encoder.torch_runtime.forward import FlatForward, StoppableLayers, TorchForward
-from munjang.encoder.torch_runtime.limits import check_ids, settle_limits, stated_limits
-from munjang.encoder.torch_runtime.pipeline import Attention, find_packing
-from munjang.errors import ConfigurationError, ModelLoadFailed
+from munjang.encoder.torch_runtime.limits import check_ids, role_tokens, settle_limits, stated_limits
+from munjang.encoder.torch_runtime.pipeline import Attention, find_packing, padding_matters
+from munjang.errors import ConfigurationError, InvalidOption, ModelLoadFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Cancellation, Prompting
+    from munjang.encoder.contract import Cancellation
     from munjang.kinds import Role
+
+_log = logging.getLogger(__name__)
 
 
 def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
@@ -42,7 +55,7 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
         torch.set_num_threads(options.threads)
     dtype = pick_dtype(options.compute_type, chosen)
     model = load_model(folder, chosen, dtype)
-    limits = settle_limits(model, stated_limits(folder))
+    limits = settle(model, folder)
     name, on_cpu = str(dtype).removeprefix("torch."), chosen.type == "cpu"
     rules = plain_rules(model)
     if rules is None:
@@ -50,29 +63,57 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
         generic = GenericModel(model)
         return SentenceEncoder(info, "torch", name, on_cpu, generic.tokenize, generic, token_limits=limits)
     rules = _packed(list(model), rules, chosen)
+    if not rules.packs:
+        rules = _unpadded(list(model), rules)
     forward = (
         FlatForward(list(model), rules, chosen)
         if rules.packs
-        else TorchForward(list(model), rules, chosen, _streams(model[0].model.config, chosen, options))
+        else TorchForward(list(model), rules, chosen, _streams(model[0], chosen, options))
     )
     info = rules.info(options.int8_scale)
     return SentenceEncoder(info, "torch", name, on_cpu, TextTokenizer(rules), forward, token_limits=limits)
 
 
-def _streams(config: Any, device: torch.device, options: LoadOptions) -> int:
+def settle(model: Any, folder: Path) -> dict[str, int]:
+    """Settle what the model reads and how, once it is loaded; its limits, see `settle_limits`."""
+    limits = settle_limits(model, stated_limits(folder))
+    for module in model.modules():
+        if isinstance(module, Transformer):
+            settle_attention(module)
+    return limits
+
+
+def _streams(module: Any, device: torch.device, options: LoadOptions) -> int:
     """Two forwards at a time if callers wait and there are two cores, so a long one does not delay others."""
     if not options.interactive or device.type != "cpu" or min(options.threads or 2, os.cpu_count() or 1) < 2:  # noqa: PLR2004 - one core each
         return 1
+    return 1 if changes_with_length(module.model.config) or full_attention_limit(module) is not None else 2
+
+
+def changes_with_length(config: Any) -> bool:
+    """Whether a model changes its positions by the length of the longest text of a forward."""
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    changes_itself = rope.get("rope_type", rope.get("type")) in {"dynamic", "longrope"}  # by the text's length
-    return 1 if changes_itself else 2
+    kinds = (rope, *(part for part in rope.values() if isinstance(part, dict)))  # one, or one for each type of layer
+    return any(kind.get("rope_type", kind.get("type")) in {"dynamic", "longrope"} for kind in kinds)
 
 
 def _packed(modules: list[Any], rules: Rules, device: torch.device) -> Rules:
     """How to pack, on a GPU that has the kernel for it; else as given."""
-    if device.type != "cuda" or not rules.pools_prompt:
+    if device.type != "cuda" or not rules.pools_prompt or full_attention_limit(modules[0]) is not None:
         return rules
     return find_packing(modules, rules, Attention.VARLEN)
+
+
+def _unpadded(modules: list[Any], rules: Rules) -> Rules:
+    """The rules, with texts alone in their forwards where padding would change their vectors; the log says so."""
+    most = full_attention_limit(modules[0])
+    if most is not None:
+        _log.warning("texts of more than %d tokens run one by one: their attention goes by blocks", most)
+        return rules.model_copy(update={"alone_beyond": most - most % WIDTH_STEP})
+    if changes_with_length(modules[0].model.config) or padding_matters(modules, rules):
+        _log.warning("texts run one by one, which is slow: a vector of this model depends on what is beside its text")
+        return rules.model_copy(update={"alone_beyond": 0})
+    return rules
 
 
 def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
@@ -98,20 +139,39 @@ def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     return model
 
 
+PLAIN_MODULES = (Pooling, Dense, Normalize, LayerNorm, Dropout, WeightedLayerPooling)
+"""Modules behind a transformer that read what it gives and nothing else: not what a text is for, as a router does."""
+
+PLAIN_TEXT = {"max_length": None, "padding": (True, "longest"), "truncation": (True, "longest_first")}
+"""What a model may ask of its tokenizer for a text, and the values that are the usual ones; None: any."""
+
+
 def plain_rules(model: Any) -> Rules | None:
     """The rules of a model whose first module makes token embeddings from token ids alone; None for other models."""
     first = model[0]
     plain = (
         isinstance(first, Transformer)
+        and all(isinstance(module, PLAIN_MODULES) for module in list(model)[1:])
         and getattr(first.tokenizer, "is_fast", False)
         and "message" not in first.modality_config
         and first.modality_config.get("text", {}).get("method") == "forward"
+        and first.modality_config["text"]["method_output_name"] == "last_hidden_state"
         and first.module_output_name == "token_embeddings"
+        and first.query_expansion is None
+        and _reads_plainly(first.processing_kwargs)
     )
     if not plain:
         return None
     pools_prompt = all(module.include_prompt for module in model if isinstance(module, Pooling))
-    return rules_of(model, pools_prompt=pools_prompt)
+    return rules_of(model, role_tokens=role_tokens(first), pools_prompt=pools_prompt)
+
+
+def _reads_plainly(asked: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a model's `processing_kwargs` ask for nothing but a length; other modalities than text do not matter."""
+    return not asked.get("common") and all(
+        name in PLAIN_TEXT and (PLAIN_TEXT[name] is None or value in PLAIN_TEXT[name])
+        for name, value in asked.get("text", {}).items()
+    )
 
 
 def pick_device(name: str) -> torch.device:
@@ -151,24 +211,34 @@ def pick_dtype(compute_type: ComputeType, device: torch.device) -> torch.dtype:
             return torch.float32
 
 
+UNCUT = {"truncation": False, "padding": False, "max_length": None}
+"""What the tokenizer is asked for to count all tokens of a text."""
+
+
 class GenericModel:
     """Any model that is not a plain transformer over token ids: static embeddings, slow tokenizers, routers.
 
-    It runs through sentence-transformers' own preprocessing, text by text, which every model of that library has.
-    Slower, and it cannot say whether a text was cut. `Tokens.text` carries the text to the forward.
+    It runs through sentence-transformers' own preprocessing, text by text, which every model of that library has, and
+    is slower. `Tokens.text` carries the text to the forward.
     """
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._layers = StoppableLayers(model)
         self._turn = threading.Lock()
+        self._cuts = any(isinstance(module, Transformer) for module in model.modules())
+        self._routers = [module for module in model.modules() if isinstance(module, Router)]
+        self._by_role = self._cuts or bool(self._routers)
 
     def tokenize(self, texts: Sequence[str], how: Prompting) -> list[Tokens]:
-        """Tokens that carry the text, its prompt and role and, where the model has token ids, how many there are.
+        """Tokens that carry the text, its prompt and role and, where the model has token ids, as many as it reads.
 
         Raises:
+            InvalidOption: the model has no route for that role.
             InvalidText: a text is not valid Unicode.
         """
+        self._check_role(how.role)
+        how = how if self._by_role else Prompting(how.prompt)
         return [self._tokens(text, how) for text in normalize(texts)]
 
     streams = 1
@@ -185,9 +255,13 @@ class GenericModel:
         rows: list[Any] = [None] * len(batch)
         with self._turn, self._layers.stopped_by(cancellation), torch.inference_mode():
             for (prompt, role), members in self._groups(batch):
-                texts = [batch[row].text for row in members]
                 vectors = self._model.encode(
-                    texts, prompt=prompt, task=role, batch_size=len(texts), convert_to_tensor=True
+                    [batch[row].text for row in members],
+                    prompt=prompt,
+                    task=role,
+                    batch_size=len(members),
+                    convert_to_tensor=True,
+                    show_progress_bar=False,
                 )
                 for row, vector in zip(members, vectors.float().cpu(), strict=True):
                     rows[row] = vector
@@ -207,7 +281,26 @@ class GenericModel:
                 alike.setdefault((batch[row].prompt, batch[row].role), []).append(row)
             yield from alike.items()
 
+    def _check_role(self, role: Role | None) -> None:
+        for router in self._routers:
+            try:
+                router._resolve_route(task=role, modality="text")  # noqa: SLF001 - it has no other way to ask
+            except ValueError as error:
+                routes = ", ".join(sorted(router.sub_modules))
+                msg = f"the model has no route for {role or 'a text without a role'}; its routes: {routes}"
+                raise InvalidOption(msg, field="role") from error
+
     def _tokens(self, text: str, how: Prompting) -> Tokens:
-        ids = self._model.preprocess([text], prompt=how.prompt, task=how.role).get("input_ids")
-        flat = tuple(ids.flatten().tolist()) if ids is not None else (0,)
-        return Tokens(ids=flat or (0,), text=text, prompt=how.prompt, role=how.role)
+        read = self._read(text, how)
+        ids = read.get("input_ids")
+        if ids is None:
+            return Tokens((0,), text=text, prompt=how.prompt, role=how.role)
+        real = read.get("attention_mask")
+        flat = tuple((ids if real is None else ids[real > 0]).flatten().tolist())
+        whole = self._read(text, how, processing_kwargs={"text": UNCUT}) if self._cuts else read
+        truncated = whole["input_ids"].numel() > len(flat)
+        return Tokens(flat or (0,), truncated=truncated, text=text, prompt=how.prompt, role=how.role)
+
+    def _read(self, text: str, how: Prompting, **others: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self._model.preprocess([text], prompt=how.prompt, task=how.role, **others)
+        return found
