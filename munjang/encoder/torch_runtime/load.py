@@ -142,8 +142,8 @@ def load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
 PLAIN_MODULES = (Pooling, Dense, Normalize, LayerNorm, Dropout, WeightedLayerPooling)
 """Modules behind a transformer that read what it gives and nothing else: not what a text is for, as a router does."""
 
-PLAIN_TEXT = {"max_length": None, "padding": (True, "longest"), "truncation": (True, "longest_first")}
-"""What a model may ask of its tokenizer for a text, and the values that are the usual ones; None: any."""
+PLAIN_TEXT = {"padding": (True, "longest"), "truncation": (True, "longest_first")}
+"""What a model may ask of its tokenizer for a text, beside a length, and the values that are the usual ones."""
 
 
 def plain_rules(model: Any) -> Rules | None:
@@ -169,8 +169,7 @@ def plain_rules(model: Any) -> Rules | None:
 def _reads_plainly(asked: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether a model's `processing_kwargs` ask for nothing but a length; other modalities than text do not matter."""
     return not asked.get("common") and all(
-        name in PLAIN_TEXT and (PLAIN_TEXT[name] is None or value in PLAIN_TEXT[name])
-        for name, value in asked.get("text", {}).items()
+        name == "max_length" or value in PLAIN_TEXT.get(name, ()) for name, value in asked.get("text", {}).items()
     )
 
 
