@@ -30,10 +30,8 @@ def full_attention_limit(module: Any) -> int | None:
 def settle_attention(module: Any) -> None:
     """Let the model choose its attention anew for each forward; one that reads short texts alone never uses blocks."""
     model, most = module.model, full_attention_limit(module)
-    if most is not None:
-        model.register_forward_pre_hook(
-            lambda *given: _choose(model, given[2]["input_ids"].shape[1], most), with_kwargs=True
-        )
+    if most is not None:  # on the module, which calls the model's `forward` past its hooks
+        module.register_forward_pre_hook(lambda _, given: _choose(model, given[0]["input_ids"].shape[1], most))
     elif model.config.model_type == "big_bird":
         _set(model, "original_full")
 
