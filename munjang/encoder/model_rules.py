@@ -113,7 +113,7 @@ def info_of(model: Any, int8_scale: float) -> ModelInfo:
     """What callers may know of a loaded `SentenceTransformer`."""
     limit = model.max_seq_length
     return ModelInfo(
-        dimensions=model.truncate_dim or model.get_embedding_dimension(),
+        dimensions=model.get_embedding_dimension(),
         max_tokens=int(min(limit or UNLIMITED_TOKENS, UNLIMITED_TOKENS)),
         similarity=str(model.similarity_fn_name),
         prompts={name: prompt or "" for name, prompt in model.prompts.items()},

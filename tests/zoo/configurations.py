@@ -219,7 +219,6 @@ ROWS = (
         of_modules(routed_behind),
         runtime="torch",
         packed=False,
-        pending="a Router behind the first module is traced by its default route",
     ),
     Row("truncate_dim", bert(change=rewritten("config_sentence_transformers.json", truncate_dim=16))),
     Row("prompts by role", bert(prompts=ROLES)),
@@ -239,12 +238,11 @@ ROWS = (
     Row(
         "processing_kwargs cut texts",
         bert(transformer={"processing_kwargs": {"text": {"max_length": 16, "truncation": True}}}),
-        refused="processing_kwargs, which changes how texts are read",
+        max_tokens=16,
     ),
     Row(
         "query_length, document_length",
         bert(transformer={"query_length": 16, "document_length": 32}),
-        refused="query_length, document_length, which changes",
     ),
     Row("lower case", bert(transformer={"do_lower_case": True})),
     Row("cut at the left", bert(change=rewritten("tokenizer_config.json", truncation_side="left"))),
