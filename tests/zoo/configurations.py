@@ -204,7 +204,7 @@ ROWS = (
     Row(
         "bag of words",
         of_modules(lambda _: [BoW([*vocabulary.words(), "가"])]),
-        refused="all zeros",
+        refused="there are no weights in the folder",
     ),
     Row(
         "asymmetric: table of words for queries",
@@ -232,7 +232,6 @@ ROWS = (
         "no limit at all",
         architecture("t5", vocabulary.t5, change=no_limit, d_kv=16, d_ff=64, max_position_embeddings=None),
         like="sentence-t5-base",
-        packed=False,
         max_tokens=512,
     ),
     Row(

@@ -126,14 +126,12 @@ ROWS = (
         "BLOOM",
         architecture("bloom", right_padded, pooling="weightedmean"),
         like="bigscience/sgpt-bloom-7b1-msmarco",
-        packed=False,
     ),
     Row("GPT-NeoX", architecture("gpt_neox", right_padded), like="EleutherAI/polyglot-ko-1.3b"),
     Row(
         "OPT",
         architecture("opt", right_padded, ffn_dim=64, word_embed_proj_dim=WIDTH),
         like="facebook/opt-350m",
-        packed=False,
     ),
     Row(
         "Phi-3",
