@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 DATA = ROOT.parent / "shared" / "data"
 THIS = "this build"
+TITLE = "# Builds beside each other"
+ABOUT = """Written by `make bench-ablation`: servers of several builds with the starter model on one machine, all running at the same
+time and loaded in turn. Figures are medians of the rounds; in brackets, the median of the ratios to this build within a
+round."""
 SECONDS = 400.0
 """So long one load is alternated at most."""
 
@@ -148,7 +152,8 @@ def _server(build: Build, context: Context) -> Any:
 def page(found: dict[str, Any]) -> str:
     """The figures as a table: medians, and in brackets the median of the ratios to this build."""
     builds = found["builds"]
-    lines = ["| | " + " | ".join(builds) + " |", "|---|" + "---|" * len(builds)]
+    lines = [TITLE, "", ABOUT, ""]
+    lines += ["| | " + " | ".join(builds) + " |", "|---|" + "---|" * len(builds)]
     for load, each in found["loads"].items():
         cells = [
             f"{each[build]['median']:,.4g}" + ("" if build == THIS else f" ({each[build]['of_this']:.2f} ×)")
