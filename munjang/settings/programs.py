@@ -74,8 +74,8 @@ class ServerSettings(BatchSettings):
     )
     playground: bool = Field(
         default=True,
-        description="Serve a page at / of the HTTP port, to try the models and watch the server from a browser. Its files "
-        "need no token, the calls that it makes do. Turn it off where nobody should find a page.",
+        description="Serve a page at / of the HTTP port, to try the models and watch the server from a browser. Its "
+        "files need no token, the calls that it makes do. Turn it off where nobody should find a page.",
     )
     http_connections: Positive = Field(
         default=1024,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from munjang_server.security.authentication import TokenAuthenticator, create_token
 from tests.ports import free_port
 
 
@@ -49,10 +50,12 @@ async def test_the_page_says_the_port_of_grpc_only_where_it_is_set(both_doors):
 
 
 async def test_the_files_need_no_token_as_the_calls_do(both_doors, tmp_path):
-    (tmp_path / "tokens").write_text("")
-    async with both_doors(tokens_file=tmp_path / "tokens") as (_, http):
+    file = tmp_path / "tokens.toml"
+    create_token(file, "search", admin=False, texts_per_second=0, tokens_per_second=0)
+    async with both_doors(authenticator=TokenAuthenticator(str(file)), tokens_file=str(file)) as (_, http):
         assert (await http.get("/")).status_code == 200
         assert (await http.get("/playground/app.js")).status_code == 200
+        assert (await http.get("/metrics")).status_code == 401
 
 
 async def test_without_the_setting_there_is_no_page_and_the_dialects_stay(both_doors, sentences):
