@@ -1,7 +1,7 @@
 // The page's words in Korean and English, and its sample sentences.
 
 const KO = {
-  skip: "본문으로", tabs: "기능", token: "토큰", language: "English", languageLabel: "Switch to English",
+  skip: "본문으로", tabs: "기능", token: "토큰", language: "English",
   dark: "어둡게", light: "밝게",
   similarity: "유사도", ranking: "순위", compare: "두 버전", tokens: "토큰", live: "서버",
   similarityTitle: "문장끼리 얼마나 가까운가", similarityHint: "한 줄에 한 문장씩 넣으면 모든 쌍의 유사도를 모델의 유사도 함수로 구합니다.",
@@ -27,9 +27,9 @@ const KO = {
   needTwo: "비교하려면 문장이 두 줄 이상 있어야 합니다.", needQuestion: "질문을 적어 주세요.", needDocuments: "문서를 한 줄 이상 넣어 주세요.", needText: "문장을 한 줄 이상 넣어 주세요.",
   tooMany: n => `히트맵은 ${n}문장까지 그립니다. 더 많은 문장은 API로 비교하세요.`,
   noVersion: "이 서버에는 아직 쓸 수 있는 버전이 없습니다. 모델을 게시하고 별칭을 붙이면 바로 나타납니다.",
-  heatmap: "유사도 히트맵", heatHint: "칸에 올리거나 화살표 키로 움직이면 두 문장이 보입니다.", range: "색의 범위", rangeData: "결과에 맞춤", rangeFull: "전체 0–1", near: "가까움", far: "멂",
+  heatmap: "유사도 히트맵", heatHint: "칸을 가리키거나 화살표 키로 움직이면 두 문장이 보입니다.", rangeFull: "전체 0–1", near: "가까움", far: "멂",
   pair: (a, b, s) => `${a}번과 ${b}번: ${s}`, same: "같은 문장",
-  rank: "순위", score: "점수", text: "문장", ranked: "순위 목록",
+  score: "점수", ranked: "순위 목록",
   swapped: (n, all) => n ? `${all}쌍 가운데 ${n}쌍의 순서가 바뀌었습니다.` : "순서가 그대로입니다.",
   firstSame: "1위는 같습니다.", firstOther: "1위가 다릅니다.",
   spacesDiffer: "두 버전의 공간이 달라 점수끼리는 비교할 수 없습니다. 순서만 보세요.", spacesSame: "두 답이 같은 공간에서 나왔습니다.",
@@ -53,7 +53,7 @@ const KO = {
 };
 
 const EN = {
-  skip: "Skip to content", tabs: "Functions", token: "Token", language: "한국어", languageLabel: "한국어로 바꾸기",
+  skip: "Skip to content", tabs: "Functions", token: "Token", language: "한국어",
   dark: "Dark", light: "Light",
   similarity: "Similarity", ranking: "Ranking", compare: "Two versions", tokens: "Tokens", live: "Server",
   similarityTitle: "How near sentences are to each other", similarityHint: "One sentence per line; every pair is scored by the model's own similarity function.",
@@ -79,9 +79,9 @@ const EN = {
   needTwo: "Comparing needs two lines or more.", needQuestion: "Write a question.", needDocuments: "Enter one document or more.", needText: "Enter one sentence or more.",
   tooMany: n => `The heat map draws up to ${n} sentences. Use the API for more.`,
   noVersion: "This server has no version to answer with yet. Publish a model and name it by an alias, and it appears here.",
-  heatmap: "Heat map of similarity", heatHint: "Point at a cell, or move by the arrow keys, to see both sentences.", range: "Colour range", rangeData: "Fit to result", rangeFull: "All of 0–1", near: "near", far: "far",
+  heatmap: "Heat map of similarity", heatHint: "Point at a cell, or move by the arrow keys, to see both sentences.", rangeFull: "All of 0–1", near: "near", far: "far",
   pair: (a, b, s) => `${a} and ${b}: ${s}`, same: "the same sentence",
-  rank: "Rank", score: "Score", text: "Sentence", ranked: "Ranking",
+  score: "Score", ranked: "Ranking",
   swapped: (n, all) => n ? `${n} of ${all} pairs changed their order.` : "The order is the same.",
   firstSame: "The first is the same.", firstOther: "The first is another.",
   spacesDiffer: "The versions are of different spaces, so their scores cannot be compared. Look at the order only.", spacesSame: "Both answers are of one space.",
