@@ -72,6 +72,11 @@ class ServerSettings(BatchSettings):
         description="The web origins whose pages may call over HTTP, separated by commas (https://app.example); * "
         "allows all. Empty: none but the server's own page. Set it for a browser application.",
     )
+    playground: bool = Field(
+        default=True,
+        description="Serve a page at / of the HTTP port, to try the models and watch the server from a browser. Its "
+        "files need no token, the calls that it makes do. Turn it off where nobody should find a page.",
+    )
     http_connections: Positive = Field(
         default=1024,
         description="The most HTTP connections at a time. Past it the one that has been idle for longest is closed for "

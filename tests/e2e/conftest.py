@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -74,17 +75,14 @@ class Program:
         return self.process.wait(WAIT)
 
 
-@pytest.fixture
-def start_program(tmp_path, warm_cache):
-    """Start `python -m PROGRAM` on a registry, with settings as keyword arguments; all are ended after the test.
-
-    `prefix` is a command that runs the program, `variables` are others than settings.
-    """
+@contextmanager
+def programs(home, cache):
+    """What `start_program` gives, for as long as it is wanted."""
     running = []
 
     def start(program, registry, *, prefix=(), variables=None, **settings):
-        given = {"home": tmp_path / "home", "registry": registry, "log_format": "json"}
-        given |= {"cache": warm_cache, "cache_versions": CACHE_VERSIONS}
+        given = {"home": home, "registry": registry, "log_format": "json"}
+        given |= {"cache": cache, "cache_versions": CACHE_VERSIONS}
         names = {f"MUNJANG_{name.upper()}": str(value) for name, value in (given | settings).items()}
         process = subprocess.Popen(
             [*map(str, prefix), sys.executable, "-m", program],
@@ -96,13 +94,32 @@ def start_program(tmp_path, warm_cache):
         running.append(Program(process))
         return running[-1]
 
-    yield start
-    for program in running:
-        if program.process.poll() is None:
-            program.process.kill()
-    for program in running:
-        program.process.wait(WAIT)
-        program.process.stdout.close()
+    try:
+        yield start
+    finally:
+        for program in running:
+            if program.process.poll() is None:
+                program.process.kill()
+        for program in running:
+            program.process.wait(WAIT)
+            program.process.stdout.close()
+
+
+@pytest.fixture
+def start_program(tmp_path, warm_cache):
+    """Start `python -m PROGRAM` on a registry, with settings as keyword arguments; all are ended after the test.
+
+    `prefix` is a command that runs the program, `variables` are others than settings.
+    """
+    with programs(tmp_path / "home", warm_cache) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared_program(tmp_path_factory, warm_cache):
+    """As `start_program`, for programs that all tests of a module share."""
+    with programs(tmp_path_factory.mktemp("shared") / "home", warm_cache) as start:
+        yield start
 
 
 @pytest.fixture

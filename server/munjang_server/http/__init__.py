@@ -6,6 +6,7 @@ endpoint      one route: identity, body, deadline, accounting, the answer
 body          a request's body: bounded, in time, JSON checked by a model
 errors        HTTP statuses and headers of errors
 openai, tei, connect, operations    the dialects, a file each
+playground    a page to try the models and watch the server; its files are in static/
 routes        which path leads where
 openapi       the document of all of them
 """

@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
-from munjang_server.http import body, connect, openai, rerank, tei
+from munjang_server.http import body, connect, openai, playground, rerank, tei
 from munjang_server.http.endpoint import SPACE_HEADER, VERSION_HEADER, Endpoint, error_response, json_response
 from munjang_server.http.errors import MethodNotAllowed, NoSuchPath
 from munjang_server.http.model_names import ModelNames
@@ -60,8 +60,9 @@ def application(settings: ServerSettings, services: Services) -> Starlette:
     routes.connect()
     routes.operations()
     routes.document()
+    page = playground.routes(settings.port) if settings.playground else []
     return Starlette(
-        routes=routes.made,
+        routes=[*routes.made, *page],
         middleware=_middleware(settings.http_origins),
         exception_handlers={404: _no_such_path, 405: _method_not_allowed},
     )

@@ -182,6 +182,13 @@ def test_a_project_with_packages_of_the_same_plain_names_is_no_obstacle(installe
     assert "the neighbour was imported" in theirs.stderr
 
 
+def test_the_wheel_holds_the_files_of_the_playground(wheel):
+    folder = ROOT / "server/munjang_server/http/static"
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    assert {f"munjang_server/http/static/{file.name}" for file in folder.iterdir()} <= held
+
+
 def test_the_installed_server_starts_and_answers_the_health_check(installed, tiny_registry, tmp_path):
     python, port = installed("server"), free_port()
     environment = clean(tmp_path, REGISTRY=tiny_registry.url, PORT=port, TARGET=f"127.0.0.1:{port}")
