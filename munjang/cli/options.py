@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 from pydantic import ValidationError
 
+from munjang.cli import running
 from munjang.client import AsyncClient, Client, RetryPolicy
 from munjang.errors import ConfigurationError
 from munjang.kinds import Role
@@ -25,7 +26,8 @@ _Settings = TypeVar("_Settings", bound=Settings)
 Target = Annotated[
     str,
     typer.Option(
-        help="The server, HOST:PORT, or several separated by commas. Default: MUNJANG_TARGET, else 127.0.0.1:50051.",
+        help="The server, HOST:PORT, or several separated by commas. Default: MUNJANG_TARGET, else that of a running "
+        "`munjang up`, else 127.0.0.1:50051.",
         metavar="HOST:PORT",
         show_default=False,
         rich_help_panel=SERVER,
@@ -87,7 +89,8 @@ RegistryUrl = Annotated[
     str,
     typer.Option(
         "--registry",
-        help="A folder or an fsspec URL. Default: MUNJANG_REGISTRY, else registry under MUNJANG_HOME.",
+        help="A folder or an fsspec URL. Default: MUNJANG_REGISTRY, else that of a running `munjang up`, else "
+        "registry under MUNJANG_HOME.",
         metavar="URL",
         show_default=False,
     ),
@@ -130,13 +133,13 @@ class Server:
     cert: Cert = None
     key: Key = None
 
-    def connect(self) -> Client:
-        """A client of the server.
+    def connect(self, **options: Any) -> Client:
+        """A client of the server; `options` of the client take the place of what the command line names.
 
         Raises:
             ConfigurationError: an option or setting that cannot work.
         """
-        return Client(**self.client_options())
+        return Client(**self.client_options() | options)
 
     def connect_async(self, retry: RetryPolicy, batch_size: int) -> AsyncClient:
         """The same for an event loop, with its own retries and batch size."""
@@ -144,12 +147,27 @@ class Server:
 
     def client_options(self) -> dict[str, Any]:
         """The arguments of a client: the options first, then the settings."""
-        settings = read_settings(ClientSettings)
+        settings = found_settings()
         given = {name: value or getattr(settings, name) or None for name, value in asdict(self).items()}
         target = given.pop("target")
         return {"targets": target, "server_name": settings.server_name} | {
             name: value for name, value in given.items() if value is not None
         }
+
+
+def found_settings() -> ClientSettings:
+    """The settings of the command line; target and registry of a running `munjang up` where no variable names them.
+
+    Raises:
+        ConfigurationError: a variable has an invalid value.
+    """
+    settings = read_settings(ClientSettings)
+    up = running.read(settings.home)
+    if up is None:
+        return settings
+    found = {"target": up.target} if "target" not in settings.model_fields_set else {}
+    found |= {} if settings.registry else {"registry": up.registry}
+    return settings.model_copy(update=found)
 
 
 def calls_server(command: Callable[..., None]) -> Callable[..., None]:

@@ -12,12 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from munjang.cli import console, options
-from munjang.cli.options import read_settings
 from munjang.cli.programs import shell_command
-from munjang.client import AliasInfo, VersionInfo
+from munjang.cli.serving import Serving, ask
 from munjang.errors import InvalidOption, MunjangError, RegistryError
 from munjang.registry import DEFAULT, DEFAULT_OF, AliasRecord, Manifest, Registry
-from munjang.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, publish, promote, roll back, verify and remove model versions.")
 
@@ -44,7 +42,9 @@ def list_versions(
     as_json: options.Json = False,
     server: options.Server,
 ) -> None:
-    """List the versions of the registry, newest first; with --target also their states in that server.
+    """List the versions of the registry, newest first, and their states in a server.
+
+    The server is that of --target, MUNJANG_TARGET or a running `munjang up`; without one only the registry is read.
 
     Examples:
       munjang versions list
@@ -52,11 +52,7 @@ def list_versions(
       munjang versions list --target 127.0.0.1:50051 --json
     """
     found = _open(registry)
-    serving = None
-    if server.target:
-        with server.connect() as client:
-            serving = Serving({info.version: info for info in client.versions()}, client.aliases())
-    listing = Listing.of(found, serving)
+    listing = Listing.of(found, ask(server, found))
     if as_json:
         console.print_json(listing.json())
     else:
@@ -84,6 +80,7 @@ def show(name: Name = DEFAULT, *, registry: options.RegistryUrl = "", as_json: o
 
 
 @app.command()
+@options.calls_server
 def publish(
     model: Annotated[str, typer.Argument(help="A model folder, or an id on the Hugging Face hub. A folder wins.")],
     *,
@@ -107,6 +104,7 @@ def publish(
     recipe: Annotated[str, typer.Option(help="How it was made, for the record.")] = "",
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
+    server: options.Server,
 ) -> None:
     """Publish a model as the next version. No alias moves unless --promote is given.
 
@@ -131,6 +129,9 @@ def publish(
         msg = f"publishing loads the model, and {error.name} is not installed: pip install 'munjang[models]'"
         raise MunjangError(msg) from error
     found = _open(registry, new=True)
+    if not found.exists():
+        console.note(f"there is no registry at {found.url} yet: it is made")
+    ask(server, found)  # says at once that the server would not see the version
     source = publishing.find_model(model, revision, tell=console.note)
     with console.progress("publishing", source.size_bytes) as advance:
         manifest = publishing.publish_source(
@@ -176,12 +177,14 @@ def _named_prompts(given: Sequence[str]) -> dict[str, str]:
 
 
 @app.command()
+@options.calls_server
 def promote(
     name: Name,
     *,
     alias: OwnAlias = "",
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
+    server: options.Server,
 ) -> None:
     """Point an alias at a version. Servers load and check it beside the old one, then switch; no call fails.
 
@@ -191,19 +194,29 @@ def promote(
       munjang versions promote 8 --alias canary
     """
     found = _open(registry)
+    ask(server, found)
     version = found.resolve(name)
     alias = alias or DEFAULT_OF[found.manifest(version).kind]
     _print_alias(alias, found.promote(alias, version, _who()), as_json=as_json)
 
 
 @app.command()
-def rollback(*, alias: Alias = DEFAULT, registry: options.RegistryUrl = "", as_json: options.Json = False) -> None:
+@options.calls_server
+def rollback(
+    *,
+    alias: Alias = DEFAULT,
+    registry: options.RegistryUrl = "",
+    as_json: options.Json = False,
+    server: options.Server,
+) -> None:
     """Point an alias at the version that it named before. A second rollback goes forward again.
 
     Example:
       munjang versions rollback
     """
-    _print_alias(alias, _open(registry).rollback(alias, _who()), as_json=as_json)
+    found = _open(registry)
+    ask(server, found)
+    _print_alias(alias, found.rollback(alias, _who()), as_json=as_json)
 
 
 @app.command()
@@ -265,7 +278,7 @@ def remove(
 
 def _open(url: str, *, new: bool = False) -> Registry:
     """The registry at `url` or of the settings, which must exist unless it may be `new`."""
-    registry = Registry(url or read_settings(Settings).registry_url)
+    registry = Registry(url or options.found_settings().registry_url)
     if not (new or registry.exists()):
         msg = f"there is no registry at {registry.url}: name one by --registry or MUNJANG_REGISTRY, or publish to it"
         raise RegistryError(msg)
@@ -282,14 +295,6 @@ def _who() -> str:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):  # a user id without a name, as in some containers
         return socket.gethostname()
-
-
-@dataclass(frozen=True)
-class Serving:
-    """The states of versions and aliases in a server."""
-
-    versions: Mapping[int, VersionInfo]
-    aliases: Mapping[str, AliasInfo]
 
 
 @dataclass(frozen=True)
@@ -320,13 +325,14 @@ class Listing:
             "registry": self.url,
             "registry_id": self.registry_id,
             "versions": [
-                _manifest_json(manifest, self._names(manifest.version), files=False) | self._state(manifest.version)
+                _manifest_json(manifest, self._names(manifest.version), files=False) | self._state(manifest)
                 for manifest in self.manifests
             ],
             "broken": {str(number): reason for number, reason in self.broken.items()},
             "aliases": {
                 name: record.model_dump(mode="json") | self._served(name) for name, record in self.aliases.items()
             },
+            **({"server": self.serving.json()} if self.serving else {}),
         }
 
     def table(self) -> Table:
@@ -348,7 +354,7 @@ class Listing:
         if self.serving:
             table.add_column("state")
         for manifest in self.manifests:
-            table.add_row(*_cells(manifest, self._names(manifest.version)), *self._state_cell(manifest.version))
+            table.add_row(*_cells(manifest, self._names(manifest.version)), *self._state_cell(manifest))
         for number, reason in self.broken.items():
             table.add_row(str(number), "", "", f"[red]{escape(reason)}[/]")
         return table
@@ -356,18 +362,19 @@ class Listing:
     def _names(self, version: int) -> list[str]:
         return sorted(name for name, record in self.aliases.items() if record.version == version)
 
-    def _state(self, version: int) -> dict[str, Any]:
-        if not self.serving:
-            return {}
-        info = self.serving.versions.get(version)
-        return {"state": info.state, "reason": info.reason} if info else {"state": "unknown", "reason": ""}
+    def _state(self, manifest: Manifest) -> dict[str, Any]:
+        return self.serving.state(manifest) if self.serving else {}
 
-    def _state_cell(self, version: int) -> list[str]:
-        state = self._state(version)
-        return [escape(": ".join(filter(None, (state["state"], state["reason"]))))] if state else []
+    def _state_cell(self, manifest: Manifest) -> list[str]:
+        state = self._state(manifest)
+        if not state:
+            return []
+        other = state["server_version"] not in {None, manifest.version}
+        there = f"{state['state']} as {state['server_version']}" if other else state["state"]
+        return [escape(": ".join(filter(None, (there, state["reason"]))))]
 
     def _served(self, alias: str) -> dict[str, Any]:
-        if not self.serving:
+        if not (self.serving and self.serving.same):
             return {}
         info = self.serving.aliases.get(alias)
         return {"serving": info.serving if info else 0}
