@@ -25,6 +25,8 @@ to status codes in one table, and the client raises the same classes again. This
     │   └── ModelLoadFailed · ProbeMismatch · UnsupportedModel
     ├── JobError
     │   └── JobNotFound · InvalidJob · JobConflict · QueueUnavailable
+    ├── SearchIndexError      a search index in a vector store
+    │   └── IndexNotFound · SpaceMismatch · StoreUnavailable
     ├── ConfigurationError    a setting, or what the machine lacks
     └── InternalError
 """
@@ -312,6 +314,22 @@ class QueueUnavailable(JobError):
     """The job queue cannot be reached."""
 
     reason = "QUEUE_UNAVAILABLE"
+
+
+class SearchIndexError(MunjangError):
+    """A search index in a vector store is not as it should be."""
+
+
+class IndexNotFound(SearchIndexError):
+    """The store has no such index, or none for the space of a query."""
+
+
+class SpaceMismatch(SearchIndexError):
+    """Rows of one space, or of one way to make vectors, were to be put among those of another."""
+
+
+class StoreUnavailable(SearchIndexError):
+    """The vector store does not answer."""
 
 
 class ConfigurationError(MunjangError):

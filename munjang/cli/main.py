@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from munjang import __version__
-from munjang.cli import console, jobs, models, programs, versions
+from munjang.cli import console, index, jobs, models, programs, versions
 from munjang.cli.bench import bench
 from munjang.cli.demo import demo
 from munjang.cli.encode import encode
@@ -44,6 +44,7 @@ app.command()(health)
 app.add_typer(versions.app, name="versions")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(index.app, name="index")
 app.command()(bench)
 programs.mount(app)
 

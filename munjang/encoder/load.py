@@ -63,8 +63,11 @@ def _wants_openvino(options: LoadOptions) -> bool:
         if not installed:
             msg = "runtime 'openvino' needs the package openvino: pip install openvino"
             raise ConfigurationError(msg, field="runtime")
+        if options.alone:
+            msg = "the vectors of this model depend on the texts beside them, and only torch runs each text alone"
+            raise ModelLoadFailed(msg)
         return True
-    return options.runtime == "auto" and installed and runs_on_cpu(options)
+    return options.runtime == "auto" and not options.alone and installed and runs_on_cpu(options)
 
 
 def _with_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder | None:

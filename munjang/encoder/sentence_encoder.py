@@ -52,6 +52,8 @@ class LoadOptions:
         interactive: whether callers wait for single texts, so that one has all threads, or a stream of its own; else a
             CPU computes several frames of a list at a time.
         converter: makes an export that is missing, so that this process needs no torch; None: this process does.
+        alone: run each text by itself, without padding, for a model whose vectors depend on the texts beside them.
+            Torch does that, by the library's own preprocessing.
         kind: what the folder holds, as its manifest says.
     """
 
@@ -64,6 +66,7 @@ class LoadOptions:
     exports_kept: int = 4
     interactive: bool = False
     converter: Converter | None = None
+    alone: bool = False
     kind: ModelKind = ModelKind.DENSE
 
 

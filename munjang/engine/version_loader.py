@@ -1,8 +1,8 @@
 """Loads one version: fetch and verify its files, convert it if needed, load it, compare it with its probes, warm it.
 
 On a CPU a model is converted once, and its export is kept in the cache. If an export gives wrong vectors, it is made
-again, once. If the model cannot be converted, or a fresh export is wrong too, the reason is recorded, and torch runs the
-version. It is not converted again until its files or the libraries change.
+again, once. If the model cannot be converted, or a fresh export is wrong too, the reason is recorded, and torch runs
+the version. It is not converted again until its files or the libraries change.
 """
 
 from __future__ import annotations
@@ -167,6 +167,7 @@ class VersionLoader:
             exports_kept=settings.cache_versions,
             interactive=self._interactive,
             converter=convert,
+            alone=manifest.alone,
             kind=manifest.kind,
         )
         too_far = attempt.export / "bfloat16-is-too-far"

@@ -1,8 +1,8 @@
 """From a model's name or folder to a published version: what is accepted, what is filled in, how it is described.
 
 source (folder or hub) · catalogue (what models need) · safety (what is refused) · staging (the copy that is published)
-· pickles, adapter, configuration (complete it) · weights, describe (try it) · publish (all of it). Training, metrics
-and gates are left to the trainer, files and aliases to `munjang.registry`.
+· pickles, adapter, configuration (complete it) · truth (whether vectors depend on other texts) · weights, describe (try
+it) · publish (all of it). Training, metrics and gates are left to the trainer, files and aliases to `munjang.registry`.
 """
 
 from munjang.publishing.configuration import Options

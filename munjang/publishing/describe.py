@@ -28,6 +28,7 @@ from munjang.errors import ModelLoadFailed, UnsupportedModel
 from munjang.kinds import ModelKind, Role
 from munjang.korean import PARAGRAPH, PROBES, SENTENCES
 from munjang.publishing.kind import kind_of
+from munjang.publishing.truth import find_dependence
 from munjang.registry.layout import Description, Probe
 
 if TYPE_CHECKING:
@@ -59,14 +60,33 @@ LIBRARIES = ("munjang", "numpy", "safetensors", "sentence-transformers", "tokeni
 def describe(folder: Path) -> Description:
     """Load a model folder on the CPU in float32 and describe it; lineage and metrics are left to the caller.
 
+    A model whose vectors depend on other texts is described as one that runs each text alone, if that makes them right.
+
     Raises:
         ModelLoadFailed: it cannot be loaded, fails on a probe text, or makes a vector of zeros or not finite values.
-        UnsupportedModel: it makes no vector of a whole text, and no score of a pair.
+        UnsupportedModel: it makes no vector of a whole text, another one each time, and no score of a pair.
     """
     kind = kind_of(folder)
-    encoder = load_encoder(folder, LoadOptions(device="cpu", compute_type="float32", runtime="torch", kind=kind))
+    if kind is ModelKind.CROSS_ENCODER:
+        with _loaded(folder, kind) as encoder:
+            return _describe_cross_encoder(encoder)
+    dependence = ""
+    for alone in (False, True):
+        with _loaded(folder, kind, alone=alone) as encoder:
+            with _failures(encoder):
+                dependence = find_dependence(encoder)
+            if not dependence:
+                return _describe_dense(encoder).model_copy(update={"alone": alone})
+    msg = f"{dependence}, also if each text runs alone: a model whose vectors change cannot be searched with"
+    raise UnsupportedModel(msg)
+
+
+@contextmanager
+def _loaded(folder: Path, kind: ModelKind, *, alone: bool = False) -> Iterator[SentenceEncoder]:
+    options = LoadOptions(device="cpu", compute_type="float32", runtime="torch", kind=kind, alone=alone)
+    encoder = load_encoder(folder, options)
     try:
-        return _describe_dense(encoder) if kind is ModelKind.DENSE else _describe_cross_encoder(encoder)
+        yield encoder
     finally:
         encoder.close()
 

@@ -91,7 +91,8 @@ def publish_model(
         progress: told the bytes that were copied since it was last called.
 
     Raises:
-        UnsupportedModel: the folder is no dense model, says its pooling nowhere, or asks for code of its own.
+        UnsupportedModel: the folder is no dense model, says its pooling nowhere, asks for code of its own, or makes
+            another vector of a text each time.
         ForbiddenFile: its weights are pickled, and hold more than tensors.
         ModelLoadFailed: it cannot be loaded, lacks weights, or has or makes values that are not finite.
         UnsupportedDimensions: a Matryoshka length that the model does not have.
@@ -183,6 +184,8 @@ def _publish(  # noqa: PLR0917 - one caller each for folders and for models by n
             lineage = replace(lineage, matryoshka_dimensions=entry.matryoshka_dimensions)
         description = _complete(described, lineage)
         tell(_limit_told(description))
+        if description.alone:
+            tell("its vectors depend on the texts beside them: each text runs alone and in torch, which is slow")
         tell("copying to the registry")
         return Published(registry.publish(stage.folder, description, progress=progress), new=True)
 

@@ -88,6 +88,8 @@ class Description(_Record):
     token_limits: dict[str, int] = {}
     """What each file of the model names as the most tokens of a text; `max_tokens` is the least of them."""
     kind: ModelKind = ModelKind.DENSE
+    alone: bool = False
+    """Whether each text must run alone, because a vector depends on the texts beside it; see `publishing.truth`."""
     similarity: str = "cosine"
     prompts: dict[str, str] = {}
     default_prompt: str = ""

@@ -92,6 +92,7 @@ def _manifest(plan: Plan, results: Sequence[ShardResult]) -> dict[str, Any]:
         "tokens": sum(result.tokens for result in results),
         "dimensions": plan.dimensions,
         "int8_scale": plan.int8_scale,
+        "similarity": plan.similarity,
         "options": {name: value for name, value in plan.identity.items() if name not in {"input", "model", "version"}},
         "spec": plan.spec.model_dump(mode="json"),
         "input": [file.model_dump() for file in plan.files],

@@ -125,6 +125,7 @@ class Plan(Record):
         space_id: its space; "" in plans of older releases.
         dimensions: components of an output vector.
         int8_scale: the value of one int8 step; 0 for other precisions.
+        similarity: the model's function, by which its vectors are compared.
         identity: everything that decides the output; `fingerprint` is its digest.
         text_column, id_column, columns: see `Columns`; the schema is serialised as base64.
         format: the input's format.
@@ -142,6 +143,7 @@ class Plan(Record):
     space_id: str = ""
     dimensions: int
     int8_scale: float
+    similarity: str = "cosine"
     identity: dict[str, Any]
     format: str
     header: tuple[str, ...] = ()

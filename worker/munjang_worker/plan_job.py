@@ -130,6 +130,7 @@ def make_plan(
         space_id=manifest.space_id,
         dimensions=spec.dimensions or manifest.dimensions,
         int8_scale=manifest.int8_scale if spec.precision is Precision.INT8 else 0.0,
+        similarity=manifest.similarity,
         identity=_identity(spec, manifest, columns, files, sources[0].format),
         format=sources[0].format,
         header=tuple(header),

@@ -47,9 +47,9 @@ def load_torch(folder: Path, options: LoadOptions) -> SentenceEncoder:
     limits = settle_limits(model, stated_limits(folder))
     name, on_cpu = str(dtype).removeprefix("torch."), chosen.type == "cpu"
     modules, rules = opened(model, options.kind)
-    if rules is None:
+    if rules is None or options.alone:
         info = info_of(model, options.int8_scale)
-        generic = GenericModel(model)
+        generic = GenericModel(model, alone=options.alone)
         return SentenceEncoder(info, "torch", name, on_cpu, generic.tokenize, generic, token_limits=limits)
     rules = _packed(modules, rules, chosen)
     forward = (
@@ -177,11 +177,13 @@ class GenericModel:
     """Any model that is not a plain transformer over token ids: static embeddings, slow tokenizers, routers.
 
     It runs through sentence-transformers' own preprocessing, text by text, which every model of that library has.
-    Slower, and it cannot say whether a text was cut. `Tokens.text` carries the text to the forward.
+    Slower, and it cannot say whether a text was cut. `Tokens.text` carries the text to the forward. `alone`: each text
+    runs by itself.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, alone: bool = False) -> None:
         self._model = model
+        self._alone = alone
         self._layers = StoppableLayers(model)
         self._turn = threading.Lock()
 
@@ -218,11 +220,13 @@ class GenericModel:
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`."""
-        return computed(lengths, packs=False)
+        return sum(lengths) if self._alone else computed(lengths, packs=False)
 
-    @staticmethod
-    def _groups(batch: Sequence[Tokens]) -> Iterator[tuple[tuple[str, Role | None], list[int]]]:
+    def _groups(self, batch: Sequence[Tokens]) -> Iterator[tuple[tuple[str, Role | None], list[int]]]:
         """Prompts with roles, and rows of texts that have like lengths and both in common."""
+        if self._alone:
+            yield from (((tokens.prompt, tokens.role), [row]) for row, tokens in enumerate(batch))
+            return
         for frame in lay_out([len(tokens) for tokens in batch], packs=False):
             alike: dict[tuple[str, Role | None], list[int]] = {}
             for row in frame.texts:

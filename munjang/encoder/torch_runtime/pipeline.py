@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from munjang.encoder.model_rules import Rules
 
 LENGTHS = (200, 33, 9, 5, 3, 2)
-"""Tokens of the texts that are tried, as far as the model reads them; the first reaches beyond a window of attention."""
+"""Tokens of the texts that are tried, as far as the model reads them; the first exceeds a window of attention."""
 
 WIDEST_WINDOW = 1024
 """The widest window that a text of the trial reaches beyond: a longer text takes too long."""
@@ -208,7 +208,7 @@ def agreement(left: torch.Tensor, right: torch.Tensor) -> float:
 
 
 def _window(config: Any) -> int:
-    """Tokens of a text that reaches beyond the window of attention in some layers; 0 without one, or where it is wide."""
+    """Tokens of a text that exceeds the window of attention of some layers; 0 without one, or where it is wide."""
     window = getattr(config, "sliding_window", None) or 0
     return window + LENGTHS[1] if 0 < window <= WIDEST_WINDOW else 0
 

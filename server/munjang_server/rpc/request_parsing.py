@@ -202,19 +202,22 @@ _VARINT, _LENGTH_DELIMITED = 0, 2
 _FIXED_BYTES = {1: 8, 5: 4}
 """Wire types of protobuf."""
 
+_MORE = 0x80
+"""The bit of a byte of a varint that says that another follows."""
+
 
 def _varint(raw: bytes, position: int) -> tuple[int, int]:
     """A varint and the position after it; IndexError at the end of the bytes."""
     value = raw[position]
     position += 1
-    if value < 0x80:
+    if value < _MORE:
         return value, position
     value &= 0x7F
     for shift in range(7, 70, 7):
         byte = raw[position]
         position += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:
+        if byte < _MORE:
             break
     return value, position
 

@@ -41,7 +41,8 @@ def test_rq_s_command_line_our_own_queue_and_python_make_the_same_files(bench: A
 
 OPTIONS = {
     "version": "1",
-    "prompt_name": "query",
+    "role": "document",
+    "prompt": "찾기: ",
     "normalize": False,
     "dimensions": 4,
     "precision": "float16",
@@ -57,7 +58,8 @@ OPTIONS = {
     "shard_rows": 2048,
 }
 FLAGS = [
-    *("--version", "1", "--prompt", "query", "--no-normalize", "--dimensions", "4", "--precision", "float16"),
+    *("--version", "1", "--role", "document", "--prompt-text", "찾기: ", "--no-normalize", "--dimensions", "4"),
+    *("--precision", "float16"),
     *("--truncation", "none", "--text-column", "본문", "--id-column", "번호", "--carry", "제목", "--carry", "날짜"),
     *("--format", "npy", "--max-error-rate", "0.25", "--input-format", "csv", "--encoding", "cp949"),
     *("--quoting", "none", "--shard-rows", "2048"),
@@ -67,7 +69,7 @@ FLAGS = [
 def test_every_option_means_the_same_by_every_way_in_and_the_work_is_one_job(
     bench: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert OPTIONS.keys() == JobSpec.model_fields.keys() - {"input", "output"}
+    assert OPTIONS.keys() == JobSpec.model_fields.keys() - {"input", "output", "prompt_name"}  # not beside a prompt
     source, output = "/in.csv", str(bench.folder / "출력")
     written = OPTIONS | {"carry_columns": "제목,날짜"}
     words = [f"{name}={value}" for name, value in written.items() if name != "normalize"] + ["normalize=false"]

@@ -7,13 +7,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.engine.preflight import probe
-from munjang.errors import ProbeMismatch, UnsupportedModel, WrongKind
+from munjang.errors import ModelLoadFailed, ProbeMismatch, UnsupportedModel, WrongKind
 from munjang.kinds import ModelKind
-from munjang.publishing import publish_model
+from munjang.publishing import Options, publish_model
 from munjang.publishing.kind import check_dense, kind_of
 from munjang.publishing.safety import check_folder
 from munjang.registry import Registry
@@ -121,3 +122,24 @@ def test_each_kind_has_its_own_default_alias(registry, cross, folder):
         "rerank": scores,
         "canary": scores,
     }
+
+
+def test_one_without_modules_is_published_as_it_is_and_read_to_the_limit_that_is_named(registry, tmp_path):
+    folder = tiny_cross_encoder(tmp_path / "old", modules=False)
+    manifest = publish_model(registry, folder, options=Options(max_tokens=32))
+    assert (manifest.kind, manifest.max_tokens) == (ModelKind.CROSS_ENCODER, 32)
+    assert not any(entry.path == "modules.json" for entry in manifest.files)
+
+
+@pytest.mark.parametrize("options", [Options(pooling="mean"), Options(prompts={"query": "질문: "})])
+def test_what_only_dense_models_have_is_refused(registry, cross, options):
+    with pytest.raises(UnsupportedModel, match="is a cross-encoder: leave out --pooling"):
+        publish_model(registry, cross, options=options)
+
+
+def test_a_head_that_is_in_no_file_is_not_made_up(registry, cross):
+    weights = load_file(cross / "model.safetensors")
+    rest = {name: tensor for name, tensor in weights.items() if "classifier" not in name}
+    save_file(rest, cross / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelLoadFailed, match=r"do not hold all of the model: classifier\.(weight|bias)"):
+        publish_model(registry, cross)

@@ -15,6 +15,7 @@ from munjang.registry.store import Registry
 
 if TYPE_CHECKING:
     from munjang.encoder.load import SentenceEncoder
+    from munjang.registry.layout import Manifest
     from munjang.settings import TrainerSettings
 
 
@@ -38,8 +39,8 @@ class LoadedModel:
     int8_scale: float
 
 
-def resolve_model(name: str, settings: TrainerSettings) -> tuple[Path, str, float]:
-    """The folder, the full name and the published calibration (0 if none) of a folder, a version number or an alias.
+def resolve_model(name: str, settings: TrainerSettings) -> tuple[Path, str, Manifest | None]:
+    """The folder, the full name and, if it is published, the manifest of a folder, a version number or an alias.
 
     A folder comes before an alias of the same name; `version:NAME` always means the registry.
 
@@ -48,7 +49,7 @@ def resolve_model(name: str, settings: TrainerSettings) -> tuple[Path, str, floa
         VersionNotFound: no such version or alias.
     """
     if not name.startswith(VERSION_PREFIX) and Path(name).is_dir():
-        return Path(name), name, 0.0
+        return Path(name), name, None
     wanted = name.removeprefix(VERSION_PREFIX)
     if not (number_of(wanted) or ALIAS_PATTERN.fullmatch(wanted)):
         msg = f"{name!r} is neither a folder nor a version or alias of the registry"
@@ -56,7 +57,7 @@ def resolve_model(name: str, settings: TrainerSettings) -> tuple[Path, str, floa
     registry = Registry(settings.registry_url)
     version = registry.resolve(wanted)
     folder = fetch(registry, version, settings.cache_folder, most=settings.cache_versions)
-    return folder, f"version {version}", registry.manifest(version).int8_scale
+    return folder, f"version {version}", registry.manifest(version)
 
 
 def open_model(name: str, settings: TrainerSettings) -> LoadedModel:
@@ -66,13 +67,15 @@ def open_model(name: str, settings: TrainerSettings) -> LoadedModel:
         ConfigurationError, VersionNotFound: there is none.
         ModelLoadFailed: it cannot be loaded.
     """
-    folder, full_name, scale = resolve_model(name, settings)
+    folder, full_name, manifest = resolve_model(name, settings)
+    scale = manifest.int8_scale if manifest else 0.0
     options = LoadOptions(
         device=settings.device,
         compute_type=settings.compute_type,
         runtime=settings.runtime,
         threads=settings.threads,
         int8_scale=scale,
+        alone=manifest is not None and manifest.alone,
     )
     encoder = load_encoder(folder, options)
     return LoadedModel(full_name, folder, encoder, scale or calibrate(encoder))
