@@ -11,13 +11,14 @@ import typer
 from pydantic import ValidationError
 
 from munjang.cli import running
-from munjang.client import AsyncClient, Client, RetryPolicy
 from munjang.errors import ConfigurationError
 from munjang.kinds import Role
 from munjang.settings import ClientSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from munjang.client import AsyncClient, Client, RetryPolicy
 
 SERVER = "Server"
 
@@ -139,10 +140,14 @@ class Server:
         Raises:
             ConfigurationError: an option or setting that cannot work.
         """
+        from munjang.client import Client  # noqa: PLC0415 - grpc, which commands that call no server do not need
+
         return Client(**self.client_options() | options)
 
     def connect_async(self, retry: RetryPolicy, batch_size: int) -> AsyncClient:
         """The same for an event loop, with its own retries and batch size."""
+        from munjang.client import AsyncClient  # noqa: PLC0415 - as above
+
         return AsyncClient(retry=retry, batch_size=batch_size, **self.client_options())
 
     def client_options(self) -> dict[str, Any]:

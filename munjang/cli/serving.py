@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from munjang.cli import console, options
-from munjang.client import RetryPolicy
 from munjang.errors import MunjangError
 
 if TYPE_CHECKING:
@@ -73,6 +72,8 @@ def ask(server: options.Server, registry: Registry) -> Serving | None:
     if not server.target and "target" not in settings.model_fields_set:
         return None
     target = server.target or settings.target
+    from munjang.client import RetryPolicy  # noqa: PLC0415 - grpc, which listing a registry does not need
+
     quick = {} if server.target else {"retry": RetryPolicy(attempts=1), "timeout": ASIDE_SECONDS}
     try:
         with server.connect(**quick) as client:

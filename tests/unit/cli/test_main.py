@@ -1,10 +1,13 @@
+import os
 import subprocess
 import sys
 
 import pytest
+import typer
 
 from munjang import __version__
-from munjang.cli.main import main
+from munjang.cli.main import COMMANDS as LISTED
+from munjang.cli.main import app, main
 
 COMMANDS = [
     ["up"], ["demo"], ["encode"], ["similarity"], ["rerank"], ["health"], ["bench"], ["versions"], ["versions", "list"],
@@ -70,3 +73,37 @@ def test_the_command_line_does_not_wait_for_torch():
     code = f"import sys, munjang.cli.main; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+HEAVY = ["grpc", "numpy", "pydantic", "torch", "munjang.client", "munjang.settings", "munjang.encoder"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spared"),
+    [
+        (["--help"], [*HEAVY, "munjang.registry", "munjang.cli.versions"]),
+        (["--version"], [*HEAVY, "munjang.registry", "munjang.cli.versions"]),
+        (["jobs", "--help"], ["grpc", "torch", "munjang.client", "munjang.registry"]),
+        (["versions", "list"], ["grpc", "torch", "munjang.client", "munjang.engine"]),
+    ],
+    ids=" ".join,
+)
+def test_a_command_imports_only_what_it_uses(arguments, spared, tmp_path):
+    code = f"""
+import sys
+from munjang.cli.main import main
+main({arguments})
+print([name for name in {spared} if name in sys.modules], file=sys.stderr)
+"""
+    environment = os.environ | {"MUNJANG_HOME": str(tmp_path), "MUNJANG_REGISTRY": str(tmp_path)}
+    environment.pop("MUNJANG_TARGET", None)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60, env=environment)
+    assert done.stderr.splitlines()[-1] == "[]", done.stderr
+
+
+def test_the_list_of_commands_says_what_their_own_help_says():
+    for name, later in LISTED.items():
+        group = typer.main.get_command(app)
+        own = later.load(name, group).help
+        assert " ".join(own.split("\n\n")[0].split()) == later.help, name
