@@ -1,8 +1,7 @@
-"""A group of commands whose modules load when they are called: listing and completing their names loads none."""
-
-from __future__ import annotations
+"""Commands and completions whose modules load when they are called: listing the names of commands loads none."""
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +33,17 @@ class Later:
             loaded = typer.main.get_command(one)
         loaded.name = name
         return loaded
+
+
+def completes(name: str) -> Callable[[typer.Context, str], list[tuple[str, str]]]:
+    """The function of `munjang.cli.completion` of that name, for `autocompletion=`."""
+
+    def complete(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+        module = importlib.import_module("munjang.cli.completion")
+        found: list[tuple[str, str]] = getattr(module, name)(context, incomplete)
+        return found
+
+    return complete
 
 
 def mount(app: typer.Typer, commands: dict[str, Later]) -> None:

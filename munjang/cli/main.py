@@ -14,7 +14,8 @@ from munjang import __version__
 from munjang.cli import console, programs
 from munjang.cli.lazy import Later, lazy_group, mount
 from munjang.cli.programs import shell_command
-from munjang.errors import MunjangError, ServerUnreachable
+from munjang.cli.usage import WrongUsage
+from munjang.errors import MunjangError, ServerUnreachable, Unauthenticated
 from munjang.output_file import FolderTaken
 
 WRONG_USAGE = 2
@@ -113,8 +114,13 @@ def _run(arguments: list[str] | None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except ServerUnreachable as error:
-        console.fail(f"{error} — is a server running? `{shell_command('munjang')} up` starts one")
-    except FolderTaken as error:
+        here = "" if error.field else f" — is a server running? `{shell_command('munjang')} up` starts one"
+        console.fail(f"{error}{here}")
+    except Unauthenticated as error:
+        console.fail(
+            f"{error} — set MUNJANG_TOKEN, or --token; `{shell_command('munjang')} serve token new NAME` makes one"
+        )
+    except (FolderTaken, WrongUsage) as error:
         console.fail(str(error))
         return WRONG_USAGE
     except MunjangError as error:

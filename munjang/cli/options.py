@@ -11,6 +11,8 @@ import typer
 from pydantic import ValidationError
 
 from munjang.cli import running
+from munjang.cli.lazy import completes
+from munjang.cli.usage import WrongUsage
 from munjang.errors import ConfigurationError
 from munjang.kinds import Role
 from munjang.settings import ClientSettings, Settings
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 SERVER = "Server"
 
 _Settings = TypeVar("_Settings", bound=Settings)
+_Client = TypeVar("_Client")
 
 Target = Annotated[
     str,
@@ -64,7 +67,11 @@ Encoding = Annotated[str, typer.Option(help="The encoding of --file, such as cp9
 Version = Annotated[
     str,
     typer.Option(
-        "--version", "-v", help="A version number, a space id or an alias. Default: stable.", show_default=False
+        "--version",
+        "-v",
+        help="A version number, a space id or an alias. Default: stable.",
+        show_default=False,
+        autocompletion=completes("versions"),
     ),
 ]
 PromptRole = Annotated[
@@ -73,7 +80,12 @@ PromptRole = Annotated[
 ]
 PromptName = Annotated[
     str,
-    typer.Option("--prompt", help="One of the model's prompts by its name, such as query.", metavar="NAME"),
+    typer.Option(
+        "--prompt",
+        help="One of the model's prompts by its name, such as query.",
+        metavar="NAME",
+        autocompletion=completes("prompts"),
+    ),
 ]
 PromptText = Annotated[
     str | None,
@@ -138,17 +150,17 @@ class Server:
         """A client of the server; `options` of the client take the place of what the command line names.
 
         Raises:
-            ConfigurationError: an option or setting that cannot work.
+            WrongUsage: an option or setting that cannot work.
         """
         from munjang.client import Client  # noqa: PLC0415 - grpc, which commands that call no server do not need
 
-        return Client(**self.client_options() | options)
+        return _made(Client, self.client_options() | options)
 
     def connect_async(self, retry: RetryPolicy, batch_size: int) -> AsyncClient:
         """The same for an event loop, with its own retries and batch size."""
         from munjang.client import AsyncClient  # noqa: PLC0415 - as above
 
-        return AsyncClient(retry=retry, batch_size=batch_size, **self.client_options())
+        return _made(AsyncClient, self.client_options() | {"retry": retry, "batch_size": batch_size})
 
     def client_options(self) -> dict[str, Any]:
         """The arguments of a client: the options first, then the settings."""
@@ -158,6 +170,13 @@ class Server:
         return {"targets": target, "server_name": settings.server_name} | {
             name: value for name, value in given.items() if value is not None
         }
+
+
+def _made(kind: Callable[..., _Client], options: dict[str, Any]) -> _Client:
+    try:
+        return kind(**options)
+    except ConfigurationError as error:
+        raise WrongUsage(str(error), field=error.field) from error
 
 
 def found_settings() -> ClientSettings:

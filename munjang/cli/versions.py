@@ -5,21 +5,27 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from munjang.cli import console, options
+from munjang.cli.lazy import completes
 from munjang.cli.programs import shell_command
 from munjang.cli.serving import Serving, ask
-from munjang.errors import InvalidOption, MunjangError, RegistryError
+from munjang.cli.tables import Column, fitted
+from munjang.cli.usage import WrongUsage
+from munjang.errors import MunjangError, RegistryError
 from munjang.registry import DEFAULT, DEFAULT_OF, AliasRecord, Manifest, Registry
 
 app = typer.Typer(no_args_is_help=True, help="List, publish, promote, roll back, verify and remove model versions.")
 
-Name = Annotated[str, typer.Argument(help="A version number, a space id or an alias.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="A version number, a space id or an alias.", autocompletion=completes("versions")),
+]
 Alias = Annotated[str, typer.Option(help="The alias to move.")]
 OwnAlias = Annotated[
     str,
@@ -28,7 +34,24 @@ OwnAlias = Annotated[
     ),
 ]
 
+Pooling = Literal["mean", "cls", "lasttoken", "max", "mean_sqrt_len_tokens", "weightedmean"]
+"""As `munjang.publishing` has them, which needs torch to say so."""
+
 MEBIBYTE = 1 << 20
+
+COLUMNS = (
+    Column("version", right=True),
+    Column("aliases", folds=True),
+    Column("space", 1),
+    Column("published", 3),
+    Column("kind", 2),
+    Column("dimensions", 4, right=True),
+    Column("tokens", 5, right=True),
+    Column("MiB", 6, right=True),
+    Column("base model", 7, folds=True),
+    Column("metrics", 8, folds=True),
+)
+"""Of a listing, with what `_cells` puts into them."""
 
 SPACE_DIGITS = 8
 """Of a space id in a table, enough to see which versions share a space; `show` has all 32."""
@@ -56,7 +79,10 @@ def list_versions(
     if as_json:
         console.print_json(listing.json())
     else:
-        console.stdout().print(listing.table())
+        screen = console.stdout()
+        screen.print(listing.table(screen.width))
+    for number, reason in listing.broken.items():
+        console.note(f"version {number}: {reason}")
     for alias, problem in found.alias_problems().items():
         console.note(f"alias {alias}: {problem}")
 
@@ -86,12 +112,9 @@ def publish(
     *,
     revision: Annotated[str, typer.Option(help="A branch, tag or commit of the hub.")] = "",
     pooling: Annotated[
-        str,
-        typer.Option(
-            help="How token vectors become one vector of a text, for a folder that does not say it: mean, cls, "
-            "lasttoken, max, mean_sqrt_len_tokens or weightedmean."
-        ),
-    ] = "",
+        Pooling | None,
+        typer.Option(help="How token vectors become one vector of a text, for a folder that does not say it."),
+    ] = None,
     prompts: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=TEXT", help="Words that the model expects before a text; may be repeated."),
@@ -138,7 +161,7 @@ def publish(
             found,
             source,
             publishing.Lineage(base_model=base_model, recipe=recipe),
-            options=publishing.Options(pooling, given, default_prompt, max_tokens),
+            options=publishing.Options(pooling or "", given, default_prompt, max_tokens),
             tell=console.note,
             progress=advance,
         ).manifest
@@ -164,14 +187,14 @@ def _named_prompts(given: Sequence[str]) -> dict[str, str]:
     """The prompts of --prompts by name.
 
     Raises:
-        InvalidOption: one has no name.
+        WrongUsage: one has no name.
     """
     prompts = {}
     for prompt in given:
         name, equals, text = prompt.partition("=")
         if not equals or not name.strip():
             msg = f"--prompts takes NAME=TEXT (--prompts 'query=query: '), and {prompt!r} is not that"
-            raise InvalidOption(msg, field="prompts")
+            raise WrongUsage(msg, field="prompts")
         prompts[name.strip()] = text
     return prompts
 
@@ -221,7 +244,10 @@ def rollback(
 
 @app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Versions or aliases. Default: all.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Versions or aliases. Default: all.", autocompletion=completes("versions")),
+    ] = None,
     *,
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
@@ -249,7 +275,7 @@ def verify(
 
 @app.command()
 def remove(
-    names: Annotated[list[str], typer.Argument(help="Version numbers.")],
+    names: Annotated[list[str], typer.Argument(help="Version numbers.", autocompletion=completes("versions"))],
     *,
     force: Annotated[bool, typer.Option("--force", help="Even if an alias could roll back to it.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -335,29 +361,16 @@ class Listing:
             **({"server": self.serving.json()} if self.serving else {}),
         }
 
-    def table(self) -> Table:
-        """The listing as a table."""
-        table = Table(title=f"models in {escape(self.url)}", title_justify="left")
-        for name in (
-            "version",
-            "aliases",
-            "space",
-            "published",
-            "kind",
-            "dimensions",
-            "tokens",
-            "MiB",
-            "base model",
-            "metrics",
-        ):
-            table.add_column(name, justify="right" if name in {"version", "dimensions", "tokens", "MiB"} else "left")
-        if self.serving:
-            table.add_column("state")
+    def table(self, width: int) -> Table:
+        """The listing as a table of at most `width` characters."""
+        columns = [*COLUMNS[:2], *([Column("state", folds=True)] if self.serving else []), *COLUMNS[2:]]
+        rows = []
         for manifest in self.manifests:
-            table.add_row(*_cells(manifest, self._names(manifest.version)), *self._state_cell(manifest))
-        for number, reason in self.broken.items():
-            table.add_row(str(number), "", "", f"[red]{escape(reason)}[/]")
-        return table
+            first, aliases, *rest = _cells(manifest, self._names(manifest.version))
+            rows.append([first, aliases, *self._state_cell(manifest), *rest])
+        nothing = [""] * (len(columns) - 2)
+        rows += [[str(number), "[red]cannot be read[/]", *nothing] for number in self.broken]
+        return fitted(columns, rows, width, f"models in {escape(self.url)}")
 
     def _names(self, version: int) -> list[str]:
         return sorted(name for name, record in self.aliases.items() if record.version == version)
