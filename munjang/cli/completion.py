@@ -54,7 +54,8 @@ def _prompts(given: dict[str, Any]) -> Items:
     if registry:
         return registry.manifest(registry.resolve(name)).prompts.items()
     with _client(given) as client:
-        return client.version(name).prompts.items()
+        prompts: Items = client.version(name).prompts.items()
+    return prompts
 
 
 def _jobs(given: dict[str, Any]) -> Items:

@@ -34,6 +34,10 @@ COMMANDS = {
         "munjang.cli.similarity:similarity",
         "Compare every text with every other by the model's own similarity function.",
     ),
+    "search": Later(
+        "munjang.cli.search:search",
+        "Search texts by meaning: the nearest to a question, by the model's own similarity function.",
+    ),
     "rerank": Later(
         "munjang.cli.rerank:rerank", "Order documents by how well they answer a query, by a cross-encoder."
     ),

@@ -72,6 +72,10 @@ def similarity(
         )
         return
     title = f"{found.function} similarity · version {found.version}"
+    if len(given.items) == 1:
+        console.note(
+            "one text is compared with itself; give more texts, or search a file: `munjang search TEXT --in FILE`"
+        )
     screen = console.stdout()
     screen.print(heat_map(given.items, found.scores, title, screen.width))
 

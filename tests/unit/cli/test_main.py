@@ -14,8 +14,8 @@ from munjang.errors import ServerUnreachable, Unauthenticated
 from munjang.publishing.catalogue import Pooling
 
 COMMANDS = [
-    ["up"], ["demo"], ["encode"], ["similarity"], ["rerank"], ["health"], ["bench"], ["versions"], ["versions", "list"],
-    ["versions", "show"], ["versions", "publish"], ["versions", "promote"], ["versions", "rollback"],
+    ["up"], ["demo"], ["encode"], ["similarity"], ["search"], ["rerank"], ["health"], ["bench"], ["versions"],
+    ["versions", "list"], ["versions", "show"], ["versions", "publish"], ["versions", "promote"], ["versions", "rollback"],
     ["versions", "verify"], ["versions", "remove"],
 ]  # fmt: skip
 
