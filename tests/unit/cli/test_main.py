@@ -15,8 +15,8 @@ from munjang.publishing.catalogue import Pooling
 
 COMMANDS = [
     ["up"], ["demo"], ["encode"], ["similarity"], ["search"], ["rerank"], ["health"], ["bench"], ["versions"],
-    ["versions", "list"], ["versions", "show"], ["versions", "publish"], ["versions", "promote"], ["versions", "rollback"],
-    ["versions", "verify"], ["versions", "remove"],
+    ["versions", "list"], ["versions", "show"], ["versions", "publish"], ["versions", "promote"],
+    ["versions", "rollback"], ["versions", "verify"], ["versions", "remove"],
 ]  # fmt: skip
 
 
