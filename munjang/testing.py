@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from munjang.encoder.contract import Cancellation, ModelInfo, Prompting, Tokens
+from munjang.encoder.contract import Cancellation, ModelInfo, Piece, Prompting, Tokens
 from munjang.encoder.prompting import prompting
 from munjang.errors import InvalidText, WrongKind
 from munjang.kinds import ModelKind
@@ -66,6 +66,21 @@ class FakeEncoder:
         """One token per character of the prompted NFC text, between two special tokens."""
         chosen = how or prompting(self.info)
         return [self._tokens(chosen, text, index) for index, text in enumerate(texts)]
+
+    def pieces(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Piece]]:
+        """One piece per character, between two special ones."""
+        begin, end = (
+            Piece(1, "<s>", special=True, start=None, stop=None),
+            Piece(2, "</s>", special=True, start=None, stop=None),
+        )
+        shown = []
+        for text in texts:
+            characters = [
+                Piece(ord(character), character, special=False, start=index, stop=index + 1)
+                for index, character in enumerate(prompt + nfc(text))
+            ]
+            shown.append([begin, *characters, end] if special else characters)
+        return shown
 
     def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
         """The characters of query and document between special tokens; a document that is too long is cut.

@@ -91,6 +91,25 @@ class Tokens:
         return len(self.ids)
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One token of a text, for a person to see.
+
+    Attributes:
+        id: of the token.
+        text: what it stands for: a part of the text, or the name of a special token.
+        special: whether the model adds it to every text.
+        start: where it begins in the normalised text with its prompt, in characters; None for a special token.
+        stop: where it ends.
+    """
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
 class ForwardCancelled(Exception):
     """The forward was ended early because no caller waits for it."""
 
@@ -172,6 +191,19 @@ class Encoder(Protocol):
 
         Raises:
             InvalidText: a text has unpaired surrogates; `index` says which.
+        """
+
+    def pieces(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Piece]]:
+        """The tokens of each text after the words of a prompt, all of them, with those past `max_tokens`.
+
+        Args:
+            texts: any number.
+            prompt: the words before each text, or "".
+            special: whether special tokens are among them.
+
+        Raises:
+            InvalidText: a text has unpaired surrogates; `index` says which.
+            WrongKind: this model does not read token ids.
         """
 
     def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:

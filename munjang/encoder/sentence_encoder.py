@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Cancellation, ModelInfo, Prompting, Tokens
+    from munjang.encoder.contract import Cancellation, ModelInfo, Piece, Prompting, Tokens
 
 ComputeType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Runtime = Literal["auto", "torch", "openvino"]
@@ -111,10 +111,18 @@ class SentenceEncoder:
     _tidy: Callable[[], None] | None = None
     token_limits: Mapping[str, int] = field(default_factory=dict)
     _tokenize_pairs: Callable[[Sequence[tuple[str, str]]], list[Tokens]] | None = None
+    _pieces: Callable[[Sequence[str], str, bool], list[list[Piece]]] | None = None
 
     def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         """See `Encoder.tokenize`."""
         return self._tokenize(texts, how or prompting(self.info))
+
+    def pieces(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Piece]]:
+        """See `Encoder.pieces`."""
+        if self._pieces is None:
+            msg = "this model does not read token ids, so there are none to show"
+            raise WrongKind(msg)
+        return self._pieces(texts, prompt, special)
 
     def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
         """See `Encoder.tokenize_pairs`."""

@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
-from munjang.encoder.contract import Prompting, Tokens
+from munjang.encoder.contract import Piece, Prompting, Tokens
 from munjang.encoder.pairs import PairFrame, Side
 from munjang.encoder.prompting import prompting
 from munjang.errors import InvalidText
@@ -43,15 +43,14 @@ class TextTokenizer:
     """Turns prompted texts into `Tokens` by a model's rules. Safe to call from any thread."""
 
     def __init__(self, rules: Rules) -> None:
-        self._tokenizer: Tokenizer = Tokenizer.from_str(rules.tokenizer)
-        self._tokenizer.encode_special_tokens = rules.splits_special_tokens
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(rules.max_tokens, direction=rules.truncation_side)
         self.rules = rules
+        self._tokenizer = self._cutting_at(rules.max_tokens)
+        shorter = {length: self._cutting_at(length) for length in set(rules.role_tokens.values())}
+        self._of_role: dict[str, Tokenizer] = {role: shorter[length] for role, length in rules.role_tokens.items()}
         self._skips = {text: self._prompt_tokens(text) for text in rules.prompts.values()}
 
     def __call__(self, texts: Sequence[str], how: Prompting) -> list[Tokens]:
-        """Tokenise texts with the words of a prompt before each; what they are for changes nothing else here.
+        """Tokenise texts with the words of a prompt before each, cut at the limit of what they are for.
 
         Raises:
             InvalidText: a text is not valid Unicode.
@@ -60,7 +59,8 @@ class TextTokenizer:
         skip = self._skips.get(prompt)
         if skip is None:
             skip = self._prompt_tokens(prompt)
-        encodings = self._tokenizer.encode_batch_fast([prompt + text for text in normalize(texts)])
+        tokenizer = self._of_role.get(how.role or "", self._tokenizer)
+        encodings = tokenizer.encode_batch_fast([prompt + text for text in normalize(texts)])
         return [
             Tokens(
                 ids=tuple(encoding.ids),
@@ -70,6 +70,12 @@ class TextTokenizer:
             )
             for encoding in encodings
         ]
+
+    def pieces(self, texts: Sequence[str], prompt: str, special: bool) -> list[list[Piece]]:
+        """See `Encoder.pieces`."""
+        prompted = [prompt + text for text in normalize(texts)]
+        encodings = self._tokenizer.encode_batch(prompted, add_special_tokens=special)
+        return [_pieces(text, encoding) for text, encoding in zip(prompted, encodings, strict=True)]
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
         """Tokenise queries with their documents, each text once; the default prompt goes before the query.
@@ -96,12 +102,45 @@ class TextTokenizer:
     def _pair_frame(self) -> PairFrame:
         return PairFrame.of(self._tokenizer)
 
+    def _cutting_at(self, length: int) -> Tokenizer:
+        tokenizer: Tokenizer = Tokenizer.from_str(self.rules.tokenizer)
+        tokenizer.encode_special_tokens = self.rules.splits_special_tokens
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(length, direction=self.rules.truncation_side)
+        return tokenizer
+
     def _prompt_tokens(self, prompt: str) -> int:
         """Leading tokens that the pooling leaves out, a beginning special token included and an ending one not."""
         if self.rules.pools_prompt or not prompt:
             return 0
         ids = self._tokenizer.encode(prompt).ids
         return len(ids) - 1 if ids and ids[-1] in self.rules.special_ids else len(ids)
+
+
+def _pieces(text: str, encoding: Encoding) -> list[Piece]:
+    """The pieces of a text, those that were cut off among them: the tokenizer gives them in parts of their own."""
+    parts = [
+        [*zip(part.ids, part.tokens, part.offsets, part.special_tokens_mask, strict=True)] for part in _parts(encoding)
+    ]
+    found: list[Piece] = []
+    for number, part in enumerate(parts):
+        inner = [index for index, (_, _, _, special) in enumerate(part) if not special]
+        first = 0 if number == 0 or not inner else inner[0]
+        last = len(part) if number == len(parts) - 1 or not inner else inner[-1] + 1
+        for id_, name, (start, stop), special in part[first:last]:
+            found.append(
+                Piece(id_, name, special=True, start=None, stop=None)
+                if special
+                else Piece(id_, text[start:stop], special=False, start=start, stop=stop)
+            )
+    return found
+
+
+def _parts(encoding: Encoding) -> list[Encoding]:
+    """The encoding and what was cut off it, in the order of the text."""
+    return sorted(
+        [encoding, *encoding.overflowing], key=lambda part: max((stop for _, stop in part.offsets), default=0)
+    )
 
 
 _living: WeakSet[TextTokenizer] = WeakSet()

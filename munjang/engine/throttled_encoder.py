@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Cancellation, Encoder, ModelInfo, Prompting, Tokens
+    from munjang.encoder.contract import Cancellation, Encoder, ModelInfo, Piece, Prompting, Tokens
 
 BUDGET = 4 * SHORT
 """The most tokens of a batch; a single text may have more."""
@@ -46,6 +46,9 @@ class ThrottledEncoder:
 
     def tokenize(self, texts: Sequence[str], how: Prompting | None = None) -> list[Tokens]:
         return self._encoder.tokenize(texts, how)
+
+    def pieces(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Piece]]:
+        return self._encoder.pieces(texts, prompt, special=special)
 
     def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
         return self._encoder.tokenize_pairs(pairs)

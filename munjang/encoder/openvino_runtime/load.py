@@ -43,6 +43,7 @@ def load_openvino(folder: Path, options: LoadOptions) -> SentenceEncoder:
         _forward=forward,
         _tidy=tidy,
         _tokenize_pairs=tokenizer.pairs,
+        _pieces=tokenizer.pieces,
     )
 
 

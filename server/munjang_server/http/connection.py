@@ -5,6 +5,7 @@ uvicorn parses and answers. It bounds neither the number of connections nor the 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -13,8 +14,13 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+HEAD_END = b"\r\n\r\n"
 MAX_HEAD_BYTES = 64 * 1024
 """The longest head of a request that comes in parts; one read of the socket may hold more."""
+
+UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+"""A client's offer of another protocol; Java's client offers HTTP/2 with every first request. It may be ignored, but
+the parser would take the body for that protocol, so it does not get to see the offer."""
 
 KEEP_ALIVE_SECONDS = 75
 """How long a connection stays open without a request, and how long an answer may wait for its reader."""
@@ -72,7 +78,9 @@ class Connection(HttpToolsProtocol):
     def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
         self._all = connections
+        self._head = b""
         self._head_bytes = 0
+        self._in_head = False
         self._timer: asyncio.TimerHandle | None = None
         self._peer = ""
         self.on_hang_up: Callable[[], object] | None = None
@@ -103,35 +111,66 @@ class Connection(HttpToolsProtocol):
             self.on_hang_up()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and bound what is still no whole head."""
+        """Parse, once the whole head of a request is there; bound the time and the size of heads."""
+        if self._all.is_idle(self) and not self._in_head:
+            self._unset_keepalive_if_required()
+            data = self._head + data
+            end = data.find(HEAD_END)
+            if end < 0:
+                self._head = data
+                self._wait_for_head(len(data))
+                return
+            self._head = b""
+            data = UPGRADE.sub(b"\r\nx-upgrade:", data[:end]) + data[end:]
         super().data_received(data)
-        if self._all.is_idle(self) and not self.transport.is_closing():
+        if self._in_head and self._all.is_idle(self):  # it came behind another request
             self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
-            elif self._timer is None:
-                self._wait()
+            self._wait_for_head(self._head_bytes)
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self._in_head = True
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Begin a request."""
+        self._in_head = False
+        self._head_bytes = 0
         self._stop_waiting()
         self._all.busy(self)
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """Be idle again, or go on with the next request that came meanwhile."""
-        self._head_bytes = 0
         pipelined = bool(self.pipeline)
         super().on_response_complete()
         if self.transport.is_closing():
             self.loop.call_later(KEEP_ALIVE_SECONDS, self.transport.abort)  # if the client does not read the rest
+        elif self.cycle.more_body:  # answered before all of it came: read and drop the rest, so the answer arrives
+            self._timer = self.loop.call_later(self._all.head_seconds, self.transport.abort)
         elif not pipelined:
+            self._all.idle(self)
+
+    def on_message_complete(self) -> None:
+        """All of a body has come."""
+        answered = self.cycle.response_complete
+        super().on_message_complete()
+        if answered:
+            self._stop_waiting()
             self._all.idle(self)
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, whether or not the client has read everything."""
         self.transport.abort()
+
+    def _wait_for_head(self, size: int) -> None:
+        if self.transport.is_closing():
+            return
+        if size > MAX_HEAD_BYTES:
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+        elif self._timer is None:
+            self._wait()
 
     def _wait(self) -> None:
         self._timer = self.loop.call_later(self._all.head_seconds, self._too_slow)
@@ -142,7 +181,7 @@ class Connection(HttpToolsProtocol):
             self._timer = None
 
     def _too_slow(self) -> None:
-        if self._head_bytes:
+        if self._head or self._in_head:
             self.transport.write(_TOO_SLOW)
         self.transport.close()
 

@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -19,7 +19,7 @@ from starlette.responses import Response
 from munjang.errors import InvalidOption, MunjangError, PermissionDenied
 from munjang.network import is_loopback
 from munjang_server.http import body
-from munjang_server.http.errors import error_headers, http_status
+from munjang_server.http.errors import error_headers
 from munjang_server.rpc.calls import Call, Door, within
 from munjang_server.rpc.errors import REQUEST_ID_KEY
 from munjang_server.security.authentication import Permission
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from munjang_server.rpc.calls import Calls, Rpc
 
     Handler = Callable[["Incoming", Call], Awaitable[Response]]
-    ErrorBody = Callable[[MunjangError], bytes]
+    ErrorWriter = Callable[[MunjangError], tuple[int, bytes]]
 
 VERSION_HEADER = "x-munjang-version"
 SPACE_HEADER = "x-munjang-space"
@@ -67,7 +67,7 @@ class Endpoint:
         settings: limits.
         rpc: the call that the handler makes; decides who may.
         handler: makes it.
-        error_body: writes an error as the dialect does, as JSON.
+        write_error: gives the status of an error, and writes it as the dialect does.
         kinds: the content types of bodies that it reads; empty for GET.
     """
 
@@ -78,14 +78,14 @@ class Endpoint:
         rpc: Rpc,
         handler: Handler,
         *,
-        error_body: ErrorBody,
+        write_error: ErrorWriter,
         kinds: tuple[str, ...] = (body.JSON,),
     ) -> None:
         self._calls = calls
         self._settings = settings
         self._rpc = rpc
         self._handler = handler
-        self._error_body = error_body
+        self._write_error = write_error
         self._kinds = kinds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +102,7 @@ class Endpoint:
             return
         except Exception as error:  # noqa: BLE001 - the caller sees what `fail` lets it see
             shown = self._calls.fail(call, error)
-            response = error_response(shown, self._error_body)
+            response = error_response(shown, self._write_error)
         else:
             self._calls.end(call)
         finally:
@@ -146,9 +146,10 @@ class Endpoint:
         return await within(given, self._handler(incoming, call), "its caller gave it")
 
 
-def error_response(error: MunjangError, error_body: ErrorBody) -> Response:
+def error_response(error: MunjangError, write_error: ErrorWriter) -> Response:
     """An error as a response."""
-    return Response(error_body(error), http_status(error), error_headers(error), body.JSON)
+    status, content = write_error(error)
+    return Response(content, status, error_headers(error), body.JSON)
 
 
 def _deadline(headers: Headers) -> float | None:
@@ -193,6 +194,6 @@ def _host_of(address: str) -> str:
         return ""
 
 
-def json_response(content: Any) -> Response:
+def json_response(content: bytes) -> Response:
     """A response of JSON that was written already."""
     return Response(content, media_type=body.JSON)

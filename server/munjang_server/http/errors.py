@@ -33,10 +33,15 @@ class MethodNotAllowed(errors.InvalidRequest):
     """The path is served, but not by this HTTP method."""
 
 
+class GrpcOnly(errors.InvalidRequest):
+    """The method is a stream, or this server does not have it: not over HTTP."""
+
+
 OF_ERROR: Final[Mapping[type[errors.MunjangError], HTTPStatus]] = {
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     NoSuchPath: HTTPStatus.NOT_FOUND,
+    GrpcOnly: HTTPStatus.NOT_IMPLEMENTED,
     MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
     errors.MessageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
 }
@@ -55,9 +60,6 @@ OF_CODE: Final[Mapping[grpc.StatusCode, HTTPStatus]] = {
 }
 """By gRPC code, as the Connect protocol has them."""
 
-CLOSING: Final = (UnsupportedMediaType, BodyTooSlow, errors.MessageTooLarge, errors.AccessDenied)
-"""Errors raised before the body was read: the connection ends with them, so the rest of the body need not be read."""
-
 
 def http_status(error: errors.MunjangError) -> int:
     """The HTTP status of an error."""
@@ -72,6 +74,4 @@ def error_headers(error: errors.MunjangError) -> dict[str, str]:
         headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
     if isinstance(error, errors.Unauthenticated):
         headers["www-authenticate"] = "Bearer"
-    if isinstance(error, CLOSING):
-        headers["connection"] = "close"
     return headers

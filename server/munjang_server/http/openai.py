@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from munjang.errors import (
     InvalidOption,
@@ -93,21 +93,83 @@ class EmbeddingsRequest(body.Request):
     )
 
 
-def error_body(error: MunjangError) -> bytes:
+def write_error(error: MunjangError) -> tuple[int, bytes]:
     """An error as OpenAI writes it."""
+    status = http_status(error)
     kind = "invalid_request_error"
     if isinstance(error, Unauthenticated):
         kind = "authentication_error"
     elif isinstance(error, PermissionDenied):
         kind = "permission_error"
-    elif isinstance(error, TryLater) and http_status(error) < SERVER_ERROR:
+    elif isinstance(error, TryLater) and status < SERVER_ERROR:
         kind = "rate_limit_error"
-    elif http_status(error) >= SERVER_ERROR:
+    elif status >= SERVER_ERROR:
         kind = "server_error"
     field = FIELDS.get(error.field, error.field)
     param = field if error.index is None else f"{field}[{error.index}]"
     code = CODES.get(type(error), error.reason.lower())
-    return orjson.dumps({"error": {"message": str(error), "type": kind, "param": param or None, "code": code}})
+    content = {"error": {"message": str(error), "type": kind, "param": param or None, "code": code}}
+    return status, orjson.dumps(content)
+
+
+class Embedding(BaseModel):
+    """One vector."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class Usage(BaseModel):
+    """What was read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsReply(BaseModel):
+    """Vectors, in the order of the texts, and who made them."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str = Field(description="The number of the version that answered.")
+    space_id: str | None = Field(default=None, description="The space of that version.")
+    usage: Usage
+
+
+class Model(BaseModel):
+    """A name that answers."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    version: int
+    space_id: str | None = None
+    dimensions: int
+    max_tokens: int
+
+
+class ModelList(BaseModel):
+    """All of them."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Error(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorReply(BaseModel):
+    """An error, as OpenAI writes it."""
+
+    error: Error
 
 
 class Embeddings:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
+from starlette.routing import Route
 
 from munjang.errors import ConfigurationError
 from munjang_server.http.connection import KEEP_ALIVE_SECONDS, Connection, Connections
@@ -35,6 +36,9 @@ class HttpServer:
         settings: how it listens and what it accepts.
         services: what it serves.
 
+    Attributes:
+        paths: that are served.
+
     Raises:
         ConfigurationError: a setting is not valid.
     """
@@ -42,6 +46,7 @@ class HttpServer:
     def __init__(self, settings: ServerSettings, services: Services) -> None:
         self._settings = settings
         self._application = application(settings, services)
+        self.paths = frozenset(route.path for route in self._application.routes if isinstance(route, Route))
         self._socket: socket.socket | None = None
         self._server: _Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None

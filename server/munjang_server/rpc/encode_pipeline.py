@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Encoder, Prompting
+    from munjang.encoder.contract import Encoder, Piece, Prompting
     from munjang.engine.contract import EngineContract, Lease
     from munjang.settings import ServerSettings
     from munjang_server.metrics import RequestMetrics
@@ -180,6 +181,24 @@ class EncodePipeline:
             errors.update(late)
             part.tokens = [None if index in late else item for index, item in enumerate(part.tokens)]
         part.errors = errors
+
+    async def pieces(
+        self, lease: Lease, texts: Sequence[str], field: str, prompt: str, *, special: bool
+    ) -> list[list[Piece]]:
+        """The tokens of texts for people to see, on a thread if there is much of them.
+
+        Raises:
+            InvalidRequest: a text is refused, or the model reads no token ids.
+            Overloaded: too much waits for the threads.
+        """
+        raise_first(text_errors(texts, field, self.settings.max_text_chars))
+        show = partial(lease.encoder.pieces, prompt=prompt, special=special)
+        if sum(map(len, texts)) <= self.settings.inline_chars:
+            return show(texts)
+        found = []
+        for piece in in_pieces(texts, prompt):
+            found += await self._pool.run(lease, show, piece)
+        return found
 
     async def encode(self, call: Call, lease: Lease, parts: Sequence[TextList], lane: Lane) -> None:
         """Encode lists of texts together, as one piece of work; texts that fail are in each list's `errors`.

@@ -62,7 +62,14 @@ class Rerank:
 
     async def __call__(self, raw: bytes, call: Call) -> bytes:
         """Answer one call."""
-        request = self._parser.parse(raw)
+        return await self.answer(self._parser.parse(raw), call)
+
+    async def answer(self, request: pb2.RerankRequest, call: Call) -> bytes:
+        """Answer one request.
+
+        Raises:
+            MunjangError: it is refused or failed.
+        """
         pipeline, settings, lane = self._pipeline, self._pipeline.settings, Lane.INTERACTIVE
         count = call.texts = len(request.documents)
         check_count(count, settings.max_texts, "documents")

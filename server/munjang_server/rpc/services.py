@@ -120,6 +120,7 @@ class Services:
         self.pipeline = EncodePipeline(engine, encodes, self._pool, self._metrics, settings)
         self.encode = Encode(self.pipeline)
         self.similarity = Similarity(self.pipeline)
+        self.rerank = Rerank(self.pipeline)
         self.models = ModelService(engine, registry_id)
         self.unary: dict[Rpc, UnaryHandler] = {}
         self.streams: dict[Rpc, StreamHandler] = {}
@@ -166,7 +167,7 @@ class Services:
         of_bytes: dict[str, UnaryHandler] = {
             "Encode": self.encode,
             "Similarity": self.similarity,
-            "Rerank": Rerank(self.pipeline),
+            "Rerank": self.rerank,
         }
         of_messages: dict[str, Callable[..., Any]] = {
             "ListVersions": models.list_versions,

@@ -26,6 +26,7 @@ SECTIONS = (
     "overload",
     "hopeless",
     "hostile",
+    "http",
     "mixed",
     "unary",
     "faults",

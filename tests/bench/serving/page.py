@@ -23,6 +23,7 @@ TITLES = {
     "overload": "Three times the capacity",
     "hopeless": "Lists that cannot be answered in time",
     "hostile": "Texts that are made to take long",
+    "http": "HTTP beside gRPC",
     "mixed": "Short and long texts, calls and streams",
     "unary": "One call",
     "faults": "Faults",

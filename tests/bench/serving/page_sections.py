@@ -283,6 +283,33 @@ def restart(found: dict[str, Any]) -> str:
     )
 
 
+def http(found: dict[str, Any]) -> str:
+    """Both doors, and half-open connections."""
+    rows = [
+        [
+            callers,
+            *(figure(part["texts_per_second"][door]) for door in ("gRPC", "HTTP")),
+            f"{part['speed_of_grpc']:.2f}",
+            *(figure(part["p50"][door]) for door in ("gRPC", "HTTP")),
+            figure(part["added_ms"]),
+        ]
+        for callers, part in found["callers"].items()
+    ]
+    head = ("callers", "gRPC texts/s", "HTTP texts/s", "HTTP over gRPC", "gRPC p50 ms", "HTTP p50 ms", "added ms")
+    half = found["half_open"]
+    return "\n\n".join(
+        [
+            "One text a call, in OpenAI's form with vectors in base64, and over gRPC, in turn on one server.",
+            table(head, rows),
+            (
+                f"Eight callers over HTTP, p99: alone {figure(half['p99']['alone'])} ms, beside "
+                f"{half['connections']:,} connections that sent half of a head {figure(half['p99']['beside'])} ms, "
+                f"{half['p99_over_alone']:.2f} times."
+            ),
+        ]
+    )
+
+
 def _latency(part: dict[str, float]) -> list[str]:
     return [f"{part['calls']:,}", *(number(part[name]) if name in part else DASH for name in ("p50", "p99", "max"))]
 

@@ -29,6 +29,10 @@ TIMELINE = [{"second": 0, **LATENCY, "failed": 0}, {"second": 1, "calls": 0, "fa
 MEMORY = {"first": 700_000_000, "highest": 735_000_000, "last": 710_000_000}
 
 
+def spread(value):
+    return {"median": value, "low": value, "high": value, "rounds": [value]}
+
+
 def swapped(kinds, over):
     return {
         "calls_per_second": 90.0,
@@ -141,6 +145,21 @@ FIGURES = {
         "latency_ms": {"alone": LATENCY, "beside mixed": LATENCY},
         "failed_calls": 0,
         "p99_over_alone": {"beside mixed": 3.5},
+    },
+    "http": {
+        "callers": {
+            "1": {
+                "texts_per_second": {"gRPC": spread(100.0), "HTTP": spread(95.0)},
+                "p50": {"gRPC": spread(9.0), "HTTP": spread(9.5)},
+                "speed_of_grpc": 0.95,
+                "added_ms": spread(0.5),
+            }
+        },
+        "half_open": {
+            "connections": 10_000,
+            "p99": {"alone": spread(20.0), "beside": spread(30.0)},
+            "p99_over_alone": 1.5,
+        },
     },
     "unary": {
         "parts_ms": {"one call": summary([5.0])},

@@ -118,7 +118,7 @@ def test_the_variables_of_an_image_are_settings_of_its_program(target, kind, mon
 
 def test_an_image_exposes_the_ports_that_it_listens_on():
     for target, names in {
-        "server": ("MUNJANG_PORT", "MUNJANG_METRICS_PORT"),
+        "server": ("MUNJANG_PORT", "MUNJANG_HTTP_PORT", "MUNJANG_METRICS_PORT"),
         "worker": ("MUNJANG_WORKER_METRICS_PORT",),
     }.items():
         exposed = [line.split()[1:] for line in STAGES[target]["lines"] if line.startswith("EXPOSE ")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from munjang.v1 import embedding_service_pb2, job_service_pb2, model_service_pb2
 
 SETTINGS = {
-    "munjang-server": {"grpc": "MUNJANG_PORT", "metrics": "MUNJANG_METRICS_PORT"},
+    "munjang-server": {"grpc": "MUNJANG_PORT", "http": "MUNJANG_HTTP_PORT", "metrics": "MUNJANG_METRICS_PORT"},
     "munjang-worker": {"metrics": "MUNJANG_WORKER_METRICS_PORT"},
 }
 

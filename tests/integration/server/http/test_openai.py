@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from munjang.v1 import resources_pb2
+
 EMBEDDINGS = "/v1/embeddings"
 
 
@@ -59,3 +61,41 @@ async def test_the_models_are_listed_and_shown(doors):
     assert (shown.json()["id"], shown.json()["version"], shown.json()["dimensions"]) == ("stable", 1, 8)
     missing = await http.get("/v1/models/없음")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize(
+    ("asked", "role"),
+    [
+        ({"model": "stable-query"}, "ROLE_QUERY"),
+        ({"model": "stable-passage"}, "ROLE_DOCUMENT"),
+        ({"input_type": "search_query"}, "ROLE_QUERY"),
+        ({"input_type": "passage", "model": "stable"}, "ROLE_DOCUMENT"),
+        ({"input_type": "query", "model": "1-query"}, "ROLE_QUERY"),
+    ],
+)
+async def test_a_role_is_that_of_the_contract(doors, sentences, unpack, over_grpc, asked, role):
+    server, http = doors
+    reply = await http.post(EMBEDDINGS, json={"input": sentences, "encoding_format": "base64"} | asked)
+    expected = await over_grpc(server, sentences, role=getattr(resources_pb2, role))
+    assert np.array_equal(unpack(reply), expected)
+    assert not np.array_equal(expected, await over_grpc(server, sentences))
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ({"input_type": "clustering"}, "input_type"),
+        ({"input_type": "passage", "model": "stable-query"}, "input_type"),
+        ({"unknown": True}, "unknown"),
+        ({"dimensions": 9}, "dimensions"),
+        ({"dimensions": 0}, "dimensions"),
+        ({"input": ["가", ""]}, "input[1]"),
+        ({"input": []}, "input"),
+        ({"encoding_format": "hex"}, "encoding_format"),
+        ({"input": "가" * 500, "truncate": "NONE"}, "input[0]"),
+    ],
+)
+async def test_a_refusal_names_the_field_as_it_is_called_here(doors, asked, param):
+    _, http = doors
+    reply = await http.post(EMBEDDINGS, json={"input": "가"} | asked)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, param), reply.text
