@@ -44,14 +44,15 @@ def bench(
     warmup: Annotated[float, typer.Option(help="Seconds of warm-up before each run.", min=0)] = 2.0,
     file: options.File = "",
     encoding: options.Encoding = "utf-8",
-    long_share: Annotated[float, typer.Option(help="Without --file: the share of texts as long as models read.")] = 0.1,
-    prompt: Annotated[str, typer.Option(help="One of the model's prompts, such as query.")] = "",
+    long_share: Annotated[
+        float, typer.Option(help="Without --file: the share of texts as long as models read, from 0 to 1.")
+    ] = 0.0,
+    prompt: options.PromptName = "",
     version: options.Version = "",
     precision: Annotated[Precision, typer.Option(help="The number format of the components.")] = Precision.FLOAT32,
     seed: Annotated[int, typer.Option(help="Seed of the order of texts and of the times of an open loop.")] = 0,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures to this file; - prints them.", dir_okay=False)
-    ] = None,
+    as_json: options.Json = False,
+    save: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.", dir_okay=False)] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw latencies into this PNG file.", dir_okay=False)] = None,
     server: options.Server,
 ) -> None:
@@ -60,10 +61,13 @@ def bench(
     A closed loop shows what the server can do; an open loop, what callers who do not wait for each other see.
     There latency counts from the intended start of a call. The generator itself uses one core.
 
+    Without --file it sends short Korean sentences of its own. Long texts cost a server many times more: add your own
+    share of them by --long-share, or measure with your own texts.
+
     Examples:
       munjang bench --concurrency 1,8,64 --batch 8
 
-      munjang bench --rate 50,100,200 --duration 30 --json bench.json --plot bench.png
+      munjang bench --rate 50,100,200 --duration 30 --save bench.json --plot bench.png
     """
     for name, seconds in (("duration", duration), ("warmup", warmup)):
         if not math.isfinite(seconds):
@@ -80,11 +84,12 @@ def bench(
     )
     if plot:
         load_report.check_plotting()
-    for path in (plot, json_file):
+    for path in (plot, save):
         _check_folder(path)
+    console.note(plan.described(file))
     client = server.connect_async(RetryPolicy(attempts=1), batch)
     results = asyncio.run(_run_all(client, plan))
-    _report(plan, results, json_file, plot)
+    _report(plan, results, save, plot, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,12 @@ class Plan:
     warmup: float
     seconds: float
     seed: int
+
+    def described(self, file: str) -> str:
+        """What is sent, in words; `file` is where the texts are from, or empty."""
+        lengths = sorted(map(len, self.texts))
+        source = f"the {len(lengths):,} lines of {file}" if file else f"{len(lengths):,} built-in Korean texts"
+        return f"sends {source}, {lengths[len(lengths) // 2]} characters in the middle, {lengths[-1]:,} at the most"
 
     async def run(self, client: AsyncClient, mode: str, amount: float) -> tuple[Run, NDArray[np.float64]]:
         """One run, and its latencies in milliseconds."""
@@ -125,27 +136,27 @@ def _loads(concurrency: str, rate: str) -> list[tuple[str, float]]:
     return [("closed", amount) for amount in _numbers(concurrency, "concurrency", whole=True)]
 
 
-def _report(plan: Plan, results: Results, json_file: Path | None, plot: Path | None) -> None:
+def _report(plan: Plan, results: Results, save: Path | None, plot: Path | None, *, as_json: bool) -> None:
     title = f"{plan.batch} text{'s' if plan.batch > 1 else ''} a call, {plan.seconds:g} s each"
     runs = [run for run, _ in results]
-    if json_file:
-        record = {
-            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": platform.platform(),
-            "batch": plan.batch,
-            "texts": len(plan.texts),
-            "mean_characters": sum(map(len, plan.texts)) / len(plan.texts),
-            "options": plan.choice,
-            "seed": plan.seed,
-            "runs": [run.json() for run in runs],
-        }
-        if str(json_file) == "-":
-            console.print_json(record)
-        else:
-            with output_file(json_file) as file:
-                file.write(json.dumps(record, ensure_ascii=False, indent=2).encode() + b"\n")
-    if str(json_file) != "-":
-        console.stdout().print(table(runs, title))
+    record = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": platform.platform(),
+        "batch": plan.batch,
+        "texts": len(plan.texts),
+        "mean_characters": sum(map(len, plan.texts)) / len(plan.texts),
+        "options": plan.choice,
+        "seed": plan.seed,
+        "runs": [run.json() for run in runs],
+    }
+    if save:
+        with output_file(save) as file:
+            file.write(json.dumps(record, ensure_ascii=False, indent=2).encode() + b"\n")
+    if as_json:
+        console.print_json(record)
+    else:
+        screen = console.stdout()
+        screen.print(table(runs, title, screen.width))
     late = max((run.lag_ms for run in runs), default=0)
     if late > LATE_MS:
         console.note(f"calls began up to {late:.0f} ms late: this generator, not only the server, was at its limit")

@@ -129,7 +129,7 @@ def _encode(out: Console, client: Client) -> None:
 
 def _compare(out: Console, client: Client) -> None:
     found = client.similarity(SENTENCES)
-    out.print(heat_map(SENTENCES, found.scores, f"{found.function} similarity · version {found.version}"))
+    out.print(heat_map(SENTENCES, found.scores, f"{found.function} similarity · version {found.version}", out.width))
 
 
 def _swap(out: Console, stack: Stack, client: Client, registry: Registry) -> None:

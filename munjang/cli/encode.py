@@ -91,7 +91,7 @@ def _batches(client: Client, given: Texts, choice: dict[str, Any]) -> Iterator[E
         return
     with console.progress("encoding", len(given.items)) as advance:
         for batch in client.encode_stream(given.items, **choice):
-            with given.named_errors(batch.id):
+            with given.named_errors(start=batch.id):
                 found = batch.result()
             advance(len(found))
             yield replace(found, truncated=tuple(batch.id + index for index in found.truncated))

@@ -11,6 +11,7 @@ from munjang.cli import console, options
 def health(
     *,
     timeout: Annotated[float, typer.Option(help="Seconds to wait until it is ready.", min=0.1)] = 5.0,
+    as_json: options.Json = False,
     server: options.Server,
 ) -> None:
     """Ask a server whether it is ready: exit status 0 as soon as it is, 1 if not within the timeout.
@@ -22,4 +23,7 @@ def health(
     """
     with server.connect() as client:
         client.wait_ready(timeout)
-    console.stdout().print("serving")
+    if as_json:
+        console.print_json({"serving": True})
+    else:
+        console.stdout().print("serving")

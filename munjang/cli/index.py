@@ -13,11 +13,9 @@ import typer
 from rich.table import Table
 
 from munjang.cli import console, options
-from munjang.cli.options import read_settings
 from munjang.cli.programs import shell_command
 from munjang.errors import ConfigurationError, MunjangError
 from munjang.registry import DEFAULT, Registry
-from munjang.settings import Settings
 
 if TYPE_CHECKING:
     from munjang.index.comparison import Comparison
@@ -313,7 +311,7 @@ def _installed() -> Iterator[None]:
 
 
 def _registry(url: str) -> Registry:
-    return Registry(url or read_settings(Settings).registry_url)
+    return Registry(url or options.found_settings().registry_url)
 
 
 def _comparison(found: "Comparison") -> dict[str, Any]:

@@ -6,7 +6,7 @@ With --redis or MUNJANG_REDIS_URL the commands talk to the queue; otherwise to a
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -16,7 +16,10 @@ from rich.table import Table
 from munjang.bulk import ERRORS
 from munjang.bulk.job import Job, JobSpec, JobState
 from munjang.cli import console, options
+from munjang.cli.lazy import completes
 from munjang.cli.options import read_settings
+from munjang.cli.programs import shell_command
+from munjang.cli.tables import Column, fitted
 from munjang.errors import JobError, MunjangError
 from munjang.settings import ClientSettings
 
@@ -26,7 +29,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Submit, list, watch, cancel and retry bulk jobs.")
 
-JobId = Annotated[str, typer.Argument(help="The job's id, or the one that rq enqueue printed.", metavar="JOB")]
+JobId = Annotated[
+    str,
+    typer.Argument(
+        help="The job's id, or the one that rq enqueue printed.", metavar="JOB", autocompletion=completes("jobs")
+    ),
+]
 
 
 INPUT = "Input"
@@ -40,8 +48,18 @@ COLORS = {
     JobState.CANCELLED: "yellow",
 }
 
-WIDE = 120
-"""From this many terminal columns on, a table of jobs shows everything."""
+COLUMNS = (
+    Column("job"),
+    Column("state"),
+    Column("rows"),
+    Column("failed", 1, right=True),
+    Column("made", 2),
+    Column("shards", 3),
+    Column("version", 4, right=True),
+    Column("input", 6, folds=True),
+    Column("output", 5, folds=True),
+)
+"""Of a list of jobs."""
 
 
 @app.command()
@@ -58,22 +76,24 @@ def submit(
         ),
     ] = "",
     input_format: Annotated[
-        str, typer.Option(help="jsonl, csv, tsv, txt or parquet; auto: by the file names.", rich_help_panel=INPUT)
+        Literal["auto", "jsonl", "csv", "tsv", "txt", "parquet"],
+        typer.Option(help="auto: by the file names.", rich_help_panel=INPUT),
     ] = "auto",
     encoding: Annotated[str, typer.Option(help="Of text files, such as cp949.", rich_help_panel=INPUT)] = "utf-8",
     quoting: Annotated[
-        str,
-        typer.Option(help="csv or none, for CSV and TSV; auto: CSV has quotes, TSV has none.", rich_help_panel=INPUT),
+        Literal["auto", "csv", "none"],
+        typer.Option(help="Of CSV and TSV; auto: CSV has quotes, TSV has none.", rich_help_panel=INPUT),
     ] = "auto",
     carry: Annotated[
         list[str] | None,
         typer.Option("--carry", help="A column to copy to the output; may be given again.", rich_help_panel=OUTPUT),
     ] = None,
     output_format: Annotated[
-        str, typer.Option("--format", help="parquet, jsonl or npy.", rich_help_panel=OUTPUT)
+        Literal["parquet", "jsonl", "npy"], typer.Option("--format", help="Of the output.", rich_help_panel=OUTPUT)
     ] = "parquet",
     precision: Annotated[
-        str, typer.Option(help="float32, float16, int8 or ubinary.", rich_help_panel=OUTPUT)
+        Literal["float32", "float16", "int8", "ubinary"],
+        typer.Option(help="The number format of the components.", rich_help_panel=OUTPUT),
     ] = "float32",
     normalize: Annotated[bool, typer.Option(help="Scale each vector to length 1.", rich_help_panel=OUTPUT)] = True,
     dimensions: options.Dimensions = 0,
@@ -82,7 +102,9 @@ def submit(
     prompt: options.PromptName = "",
     prompt_text: options.PromptText = None,
     no_prompt: options.NoPrompt = False,
-    truncation: Annotated[str, typer.Option(help="end cuts long texts; none makes such rows errors.")] = "end",
+    truncation: Annotated[
+        Literal["end", "none"], typer.Option(help="end cuts long texts; none makes such rows errors.")
+    ] = "end",
     max_error_rate: Annotated[
         float | None,
         typer.Option(help="The share of failed rows above which the job fails. Default: the worker's.", min=0, max=1),
@@ -120,14 +142,13 @@ def submit(
         "shard_rows": shard_rows,
     }
     spec = JobSpec.of_call((source, output), given)
-    with _connect(redis, server) as jobs:
+    with connect(redis, server) as jobs:
         job, existing = jobs.submit(spec)
         if existing:
             console.note("the same work is queued or running already")
+        _print_job_id(job, as_json=as_json)
         if wait:
             _follow(jobs, job.id, as_json=as_json)
-        else:
-            _print_job_id(job, as_json=as_json)
 
 
 @app.command("list")
@@ -144,7 +165,7 @@ def list_jobs(
     Example:
       munjang jobs list
     """
-    with _connect(redis, server) as jobs:
+    with connect(redis, server) as jobs:
         found = jobs.recent(limit)
     if as_json:
         console.print_json([job.as_dict() for job in found])
@@ -167,7 +188,7 @@ def status(
     Example:
       munjang jobs status job-f482d3c13b9ba716a5f5
     """
-    with _connect(redis, server) as jobs:
+    with connect(redis, server) as jobs:
         _print_job(jobs.get(job), as_json=as_json)
 
 
@@ -187,7 +208,7 @@ def watch(
     Example:
       munjang jobs watch job-f482d3c13b9ba716a5f5
     """
-    with _connect(redis, server) as jobs:
+    with connect(redis, server) as jobs:
         _follow(jobs, job, as_json=as_json)
 
 
@@ -205,7 +226,7 @@ def cancel(
     Example:
       munjang jobs cancel job-f482d3c13b9ba716a5f5
     """
-    with _connect(redis, server) as jobs:
+    with connect(redis, server) as jobs:
         _print_job(jobs.cancel(job), as_json=as_json)
 
 
@@ -224,16 +245,17 @@ def retry(
     Example:
       munjang jobs retry job-f482d3c13b9ba716a5f5 --wait
     """
-    with _connect(redis, server) as jobs:
+    with connect(redis, server) as jobs:
         again = jobs.retry(job)
         if wait:
+            _print_job_id(again, as_json=as_json)
             _follow(jobs, again.id, as_json=as_json)
         else:
             _print_job(again, as_json=as_json)
 
 
 @contextmanager
-def _connect(redis: str, server: options.Server) -> "Iterator[JobQueue | JobClient]":
+def connect(redis: str, server: options.Server) -> "Iterator[JobQueue | JobClient]":
     """The queue, or a server in front of it."""
     url = redis or ("" if server.target else read_settings(ClientSettings).redis_url)
     jobs = _queue(url) if url else _client(server)
@@ -265,9 +287,16 @@ def _follow(jobs: "JobQueue | JobClient", job_id: str, *, as_json: bool) -> None
         JobError: it failed or was cancelled.
     """
     last: Job | None = None
-    with _progress(as_json=as_json) as show:
-        for last in jobs.watch(job_id):
-            show(last)
+    try:
+        with _progress(as_json=as_json) as show:
+            for last in jobs.watch(job_id):
+                show(last)
+    except KeyboardInterrupt:
+        munjang = shell_command("munjang")
+        console.note(
+            f"{job_id} goes on: `{munjang} jobs watch {job_id}` shows it, `{munjang} jobs cancel {job_id}` stops it"
+        )
+        raise
     if last is None or last.state is not JobState.SUCCEEDED:
         state, message = (last.state, last.message) if last else ("unknown", "")
         msg = f"{job_id} {state}: {message}"
@@ -277,24 +306,24 @@ def _follow(jobs: "JobQueue | JobClient", job_id: str, *, as_json: bool) -> None
 
 
 def table(jobs: Sequence[Job], width: int) -> Table:
-    """Jobs as a table, one per row; on a terminal of fewer than WIDE columns, without what `status` shows too."""
-    wide = width >= WIDE
-    found = Table(box=None)
-    for name in ("job", "state", "rows", "failed", "made"):
-        found.add_column(name, no_wrap=True)
-    for name in ("shards", "version") if wide else ():
-        found.add_column(name, no_wrap=True)
-    for name in ("input", "output") if wide else ():
-        found.add_column(name, overflow="fold")
+    """Jobs as a table of at most `width` characters, one per row, without what does not fit and `status` shows too."""
+    rows = []
     for job in jobs:
         progress = job.progress
-        row = [job.id, _state(job), _of(progress.rows_done, progress.rows_total), f"{progress.rows_failed:,}"]
-        row.append(_ago(job.created_at))
-        if wide:
-            row += [_of(progress.shards_done, progress.shards_total), str(job.version or "")]
-            row += [escape(job.spec.input), escape(job.spec.output)]
-        found.add_row(*row)
-    return found
+        rows.append(
+            [
+                job.id,
+                _state(job),
+                _of(progress.rows_done, progress.rows_total),
+                f"{progress.rows_failed:,}",
+                _ago(job.created_at),
+                _of(progress.shards_done, progress.shards_total),
+                str(job.version or ""),
+                escape(job.spec.input),
+                escape(job.spec.output),
+            ]
+        )
+    return fitted(COLUMNS, rows, width)
 
 
 def _print_job_id(job: Job, *, as_json: bool) -> None:
@@ -303,7 +332,7 @@ def _print_job_id(job: Job, *, as_json: bool) -> None:
         console.print_json(job.as_dict())
     else:
         console.stdout().print(job.id, markup=False)
-        console.note(f"munjang jobs watch {job.id}")
+        console.note(f"{shell_command('munjang')} jobs watch {job.id}")
 
 
 def _print_job(job: Job, *, as_json: bool) -> None:

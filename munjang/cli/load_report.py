@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.table import Table
 
+from munjang.cli.tables import Column, fitted
 from munjang.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from rich.table import Table
 
     from munjang.cli.load_generator import Sample
 
@@ -100,19 +101,18 @@ def summarise(
     return run, latencies
 
 
-def table(runs: Sequence[Run], title: str) -> Table:
-    """The runs as a table."""
-    found = Table(title=title, title_justify="left")
-    found.add_column("load")
-    for name in ("calls/s", "texts/s", "tokens/s", *PERCENTILES):
-        found.add_column(name if name not in PERCENTILES else f"{name} ms", justify="right")
-    found.add_column("failed")
+def table(runs: Sequence[Run], title: str, width: int) -> Table:
+    """The runs as a table of at most `width` characters."""
+    rates = [Column("calls/s", 5, right=True), Column("texts/s", right=True), Column("tokens/s", 4, right=True)]
+    ranks = {"p50": 0, "p95": 1, "p99": 0}
+    latencies = [Column(f"{name} ms", ranks.get(name, 3), right=True) for name in PERCENTILES]
+    rows = []
     for run in runs:
-        rates = (run.calls_per_second, run.texts_per_second, run.tokens_per_second)
+        speeds = (run.calls_per_second, run.texts_per_second, run.tokens_per_second)
         latency = [f"{run.latency_ms[name]:.1f}" if run.latency_ms else "–" for name in PERCENTILES]
         failed = ", ".join(f"{count} {reason}" for reason, count in run.failed.items()) or "none"
-        found.add_row(run.name, *(f"{rate:,.1f}" for rate in rates), *latency, failed)
-    return found
+        rows.append([run.name, *(f"{rate:,.1f}" for rate in speeds), *latency, failed])
+    return fitted([Column("load"), *rates, *latencies, Column("failed", folds=True)], rows, width, title)
 
 
 def _latency(latencies: NDArray[np.float64]) -> dict[str, float]:

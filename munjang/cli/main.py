@@ -11,41 +11,64 @@ from typing import Annotated
 import typer
 
 from munjang import __version__
-from munjang.cli import console, index, jobs, models, programs, versions
-from munjang.cli.bench import bench
-from munjang.cli.demo import demo
-from munjang.cli.encode import encode
-from munjang.cli.health import health
-from munjang.cli.options import read_settings
+from munjang.cli import console, programs
+from munjang.cli.lazy import Later, lazy_group, mount
 from munjang.cli.programs import shell_command
-from munjang.cli.rerank import rerank
-from munjang.cli.similarity import similarity
-from munjang.cli.up import up
-from munjang.errors import MunjangError, ServerUnreachable
+from munjang.cli.usage import WrongUsage
+from munjang.errors import MunjangError, ServerUnreachable, Unauthenticated
 from munjang.output_file import FolderTaken
-from munjang.settings import Settings, unknown_variables
 
 WRONG_USAGE = 2
 INTERRUPTED = 130
 
+COMMANDS = {
+    "up": Later(
+        "munjang.cli.up:up", "Start everything on this machine: registry, job queue, server and worker. Ctrl-C ends it."
+    ),
+    "demo": Later(
+        "munjang.cli.demo:demo",
+        "See it work in a temporary folder: encode, compare, swap the model under running calls, and go back.",
+    ),
+    "encode": Later("munjang.cli.encode:encode", "Turn texts into vectors."),
+    "similarity": Later(
+        "munjang.cli.similarity:similarity",
+        "Compare every text with every other by the model's own similarity function.",
+    ),
+    "search": Later(
+        "munjang.cli.search:search",
+        "Search texts by meaning: the nearest to a question, by the model's own similarity function.",
+    ),
+    "rerank": Later(
+        "munjang.cli.rerank:rerank", "Order documents by how well they answer a query, by a cross-encoder."
+    ),
+    "health": Later(
+        "munjang.cli.health:health",
+        "Ask a server whether it is ready: exit status 0 as soon as it is, 1 if not within the timeout.",
+    ),
+    "versions": Later(
+        "munjang.cli.versions:app", "List, publish, promote, roll back, verify and remove model versions."
+    ),
+    "models": Later("munjang.cli.models:app", "Show models that Korean teams use, and what each needs."),
+    "jobs": Later("munjang.cli.jobs:app", "Submit, list, watch, cancel and retry bulk jobs."),
+    "index": Later(
+        "munjang.cli.index:app", "Load vectors into a search index, update it, move it to another version, check it."
+    ),
+    "bench": Later(
+        "munjang.cli.bench:bench",
+        "Measure throughput and latency of a server under load. Nothing is retried: each failure counts.",
+    ),
+}
+"""The commands, in the order of the help; each loads its module when it is called, so that the help comes at once."""
+
 app = typer.Typer(
     name="munjang",
+    cls=lazy_group(COMMANDS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.command()(up)
-app.command()(demo)
-app.command()(encode)
-app.command()(similarity)
-app.command()(rerank)
-app.command()(health)
-app.add_typer(versions.app, name="versions")
-app.add_typer(models.app, name="models")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(index.app, name="index")
-app.command()(bench)
+mount(app, COMMANDS)
 programs.mount(app)
 
 
@@ -64,6 +87,8 @@ def munjang(
 ) -> None:
     """Korean sentence embeddings, served and hot-swapped."""
     if context.invoked_subcommand not in programs.MODULES:  # those say it themselves
+        from munjang.settings import unknown_variables  # noqa: PLC0415 - pydantic, for which no help should wait
+
         for line in unknown_variables():
             console.note(line)
 
@@ -93,8 +118,13 @@ def _run(arguments: list[str] | None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except ServerUnreachable as error:
-        console.fail(f"{error} — is a server running? `{shell_command('munjang')} up` starts one")
-    except FolderTaken as error:
+        here = "" if error.field else f" — is a server running? `{shell_command('munjang')} up` starts one"
+        console.fail(f"{error}{here}")
+    except Unauthenticated as error:
+        console.fail(
+            f"{error} — set MUNJANG_TOKEN, or --token; `{shell_command('munjang')} serve token new NAME` makes one"
+        )
+    except (FolderTaken, WrongUsage) as error:
         console.fail(str(error))
         return WRONG_USAGE
     except MunjangError as error:
@@ -103,6 +133,13 @@ def _run(arguments: list[str] | None) -> int:
         console.fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:  # noqa: BLE001 - a traceback helps nobody but us; MUNJANG_LOG_LEVEL=debug shows it
         console.fail(f"this should not have happened: {type(error).__name__}: {error}")
-        if read_settings(Settings).log_level == "debug":
+        if _is_debugging():
             traceback.print_exc()
     return 1
+
+
+def _is_debugging() -> bool:
+    from munjang.cli.options import read_settings  # noqa: PLC0415 - pydantic, for which no help should wait
+    from munjang.settings import Settings  # noqa: PLC0415 - the same
+
+    return read_settings(Settings).log_level == "debug"

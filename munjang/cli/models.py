@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from munjang.cli import console, options
+from munjang.cli.tables import Column, fitted
 from munjang.errors import ConfigurationError, MunjangError
 
 if TYPE_CHECKING:
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
     from munjang.publishing.catalogue import Entry
 
 app = typer.Typer(no_args_is_help=True, help="Show models that Korean teams use, and what each needs.")
+
+
+COLUMNS = (
+    Column("model"),
+    Column("kind", 1),
+    Column("dimensions", 2, right=True),
+    Column("tokens", 3, right=True),
+    Column("pooling", 5),
+    Column("prompts", 4),
+    Column("licence", 6),
+)
+"""Of the list of models."""
 
 
 @app.command("list")
@@ -31,11 +44,8 @@ def list_models(*, as_json: options.Json = False) -> None:
     if as_json:
         console.print_json({"models": [_json(entry) for entry in _catalogue().catalogue().values()]})
         return
-    table = Table(title="models that munjang knows by name", title_justify="left")
-    for name in ("model", "kind", "dimensions", "tokens", "pooling", "prompts", "licence"):
-        table.add_column(name, justify="right" if name in {"dimensions", "tokens"} else "left")
-    for entry in _catalogue().catalogue().values():
-        table.add_row(
+    rows = [
+        [
             entry.name,
             str(entry.kind) if entry.served else "[red]refused[/]",
             str(entry.dimensions or ""),
@@ -43,8 +53,11 @@ def list_models(*, as_json: options.Json = False) -> None:
             entry.pooling or "",
             ", ".join(name for name, text in entry.prompts.items() if text),
             entry.licence,
-        )
-    console.stdout().print(table)
+        ]
+        for entry in _catalogue().catalogue().values()
+    ]
+    screen = console.stdout()
+    screen.print(fitted(COLUMNS, rows, screen.width, "models that munjang knows by name"))
 
 
 @app.command()

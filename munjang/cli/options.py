@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 from pydantic import ValidationError
 
-from munjang.client import AsyncClient, Client, RetryPolicy
+from munjang.cli import running
+from munjang.cli.lazy import completes
+from munjang.cli.usage import WrongUsage
 from munjang.errors import ConfigurationError
 from munjang.kinds import Role
 from munjang.settings import ClientSettings, Settings
@@ -18,14 +20,18 @@ from munjang.settings import ClientSettings, Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from munjang.client import AsyncClient, Client, RetryPolicy
+
 SERVER = "Server"
 
 _Settings = TypeVar("_Settings", bound=Settings)
+_Client = TypeVar("_Client")
 
 Target = Annotated[
     str,
     typer.Option(
-        help="The server, HOST:PORT, or several separated by commas. Default: MUNJANG_TARGET, else 127.0.0.1:50051.",
+        help="The server, HOST:PORT, or several separated by commas. Default: MUNJANG_TARGET, else that of a running "
+        "`munjang up`, else 127.0.0.1:50051.",
         metavar="HOST:PORT",
         show_default=False,
         rich_help_panel=SERVER,
@@ -61,7 +67,11 @@ Encoding = Annotated[str, typer.Option(help="The encoding of --file, such as cp9
 Version = Annotated[
     str,
     typer.Option(
-        "--version", "-v", help="A version number, a space id or an alias. Default: stable.", show_default=False
+        "--version",
+        "-v",
+        help="A version number, a space id or an alias. Default: stable.",
+        show_default=False,
+        autocompletion=completes("versions"),
     ),
 ]
 PromptRole = Annotated[
@@ -70,7 +80,12 @@ PromptRole = Annotated[
 ]
 PromptName = Annotated[
     str,
-    typer.Option("--prompt", help="One of the model's prompts by its name, such as query.", metavar="NAME"),
+    typer.Option(
+        "--prompt",
+        help="One of the model's prompts by its name, such as query.",
+        metavar="NAME",
+        autocompletion=completes("prompts"),
+    ),
 ]
 PromptText = Annotated[
     str | None,
@@ -87,7 +102,8 @@ RegistryUrl = Annotated[
     str,
     typer.Option(
         "--registry",
-        help="A folder or an fsspec URL. Default: MUNJANG_REGISTRY, else registry under MUNJANG_HOME.",
+        help="A folder or an fsspec URL. Default: MUNJANG_REGISTRY, else that of a running `munjang up`, else "
+        "registry under MUNJANG_HOME.",
         metavar="URL",
         show_default=False,
     ),
@@ -130,26 +146,52 @@ class Server:
     cert: Cert = None
     key: Key = None
 
-    def connect(self) -> Client:
-        """A client of the server.
+    def connect(self, **options: Any) -> Client:
+        """A client of the server; `options` of the client take the place of what the command line names.
 
         Raises:
-            ConfigurationError: an option or setting that cannot work.
+            WrongUsage: an option or setting that cannot work.
         """
-        return Client(**self.client_options())
+        from munjang.client import Client  # noqa: PLC0415 - grpc, which commands that call no server do not need
+
+        return _made(Client, self.client_options() | options)
 
     def connect_async(self, retry: RetryPolicy, batch_size: int) -> AsyncClient:
         """The same for an event loop, with its own retries and batch size."""
-        return AsyncClient(retry=retry, batch_size=batch_size, **self.client_options())
+        from munjang.client import AsyncClient  # noqa: PLC0415 - as above
+
+        return _made(AsyncClient, self.client_options() | {"retry": retry, "batch_size": batch_size})
 
     def client_options(self) -> dict[str, Any]:
         """The arguments of a client: the options first, then the settings."""
-        settings = read_settings(ClientSettings)
+        settings = found_settings()
         given = {name: value or getattr(settings, name) or None for name, value in asdict(self).items()}
         target = given.pop("target")
         return {"targets": target, "server_name": settings.server_name} | {
             name: value for name, value in given.items() if value is not None
         }
+
+
+def _made(kind: Callable[..., _Client], options: dict[str, Any]) -> _Client:
+    try:
+        return kind(**options)
+    except ConfigurationError as error:
+        raise WrongUsage(str(error), field=error.field) from error
+
+
+def found_settings() -> ClientSettings:
+    """The settings of the command line; target and registry of a running `munjang up` where no variable names them.
+
+    Raises:
+        ConfigurationError: a variable has an invalid value.
+    """
+    settings = read_settings(ClientSettings)
+    up = running.read(settings.home)
+    if up is None:
+        return settings
+    found = {"target": up.target} if "target" not in settings.model_fields_set else {}
+    found |= {} if settings.registry else {"registry": up.registry}
+    return settings.model_copy(update=found)
 
 
 def calls_server(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from munjang.cli import console, options
+from munjang.cli.lazy import completes
 from munjang.cli.texts import Texts, read_texts
 from munjang.client import Ranking
 
@@ -23,7 +24,14 @@ def rerank(
     top: Annotated[int, typer.Option("--top", "-n", help="Keep the best N only; 0 for all.", min=0)] = 0,
     raw: Annotated[bool, typer.Option("--raw", help="The model's output without its activation.")] = False,
     version: Annotated[
-        str, typer.Option("--version", "-v", help="A version number or an alias. Default: rerank.", show_default=False)
+        str,
+        typer.Option(
+            "--version",
+            "-v",
+            help="A version number or an alias. Default: rerank.",
+            show_default=False,
+            autocompletion=completes("versions"),
+        ),
     ] = "",
     as_json: options.Json = False,
     server: options.Server,

@@ -18,7 +18,10 @@ from munjang.cli import console, options
 from munjang.cli.texts import read_texts
 
 WIDEST = 12
-"""More columns than this are shown as the nearest few of each row."""
+"""More columns than this, or than the screen has room for, are shown as the nearest few of each row."""
+
+CELL, LEAST_TEXT, LONGEST_TEXT = 9, 16, 40
+"""Characters of a score with its padding, and of the texts beside the scores."""
 
 NEAREST = 3
 _COLD, _WARM = (38, 70, 140), (196, 60, 30)
@@ -69,24 +72,32 @@ def similarity(
         )
         return
     title = f"{found.function} similarity · version {found.version}"
-    console.stdout().print(heat_map(given.items, found.scores, title))
+    if len(given.items) == 1:
+        console.note(
+            "one text is compared with itself; give more texts, or search a file: `munjang search TEXT --in FILE`"
+        )
+    screen = console.stdout()
+    screen.print(heat_map(given.items, found.scores, title, screen.width))
 
 
-def heat_map(texts: Sequence[str], scores: NDArray[np.float32], title: str) -> RenderableType:
-    """The scores [n, n] of texts with themselves as something that rich prints."""
-    return _nearest(texts, scores, title) if len(texts) > WIDEST else _matrix(texts, scores, title)
+def heat_map(texts: Sequence[str], scores: NDArray[np.float32], title: str, width: int) -> RenderableType:
+    """The scores [n, n] of texts with themselves as something that rich prints in `width` characters."""
+    room = width - CELL * len(texts) - len(str(len(texts))) - 4
+    if len(texts) > WIDEST or room < LEAST_TEXT:
+        return _nearest(texts, scores, title)
+    return _matrix(texts, scores, title, min(room, LONGEST_TEXT))
 
 
-def _matrix(texts: Sequence[str], scores: NDArray[np.float32], title: str) -> Table:
+def _matrix(texts: Sequence[str], scores: NDArray[np.float32], title: str, room: int) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
-    table.add_column("")
-    table.add_column("text")
+    table.add_column("", no_wrap=True)
+    table.add_column("text", no_wrap=True, max_width=room)
     for number in range(1, len(texts) + 1):
-        table.add_column(str(number), justify="right")
+        table.add_column(str(number), justify="right", no_wrap=True)
     low, high = _range(scores)
     for number, (text, row) in enumerate(zip(texts, scores, strict=True), 1):
         cells = [Text(f" {value:.3f} ", style=_style(float(value), low, high)) for value in row]
-        table.add_row(str(number), escape(console.shorten(text, 40)), *cells)
+        table.add_row(str(number), escape(" ".join(text.split())), *cells)
     return table
 
 

@@ -31,12 +31,17 @@ class Texts:
         return f"line {index + 1} of {self.source}" if self.source else f"text {index + 1}"
 
     @contextmanager
-    def named_errors(self, start: int = 0) -> Iterator[None]:
-        """Put the place before an error that is about one text of a call whose texts began at `start`."""
+    def named_errors(self, *fields: str, start: int = 0) -> Iterator[None]:
+        """Put the place before an error that is about one of these texts; of a call whose texts began at `start`.
+
+        Args:
+            fields: of the request in which these texts were; any if none is given.
+            start: the index of the call's first text.
+        """
         try:
             yield
         except MunjangError as error:
-            if error.index is None or error.field not in {"texts", "queries", "documents"}:
+            if error.index is None or error.field not in (fields or {"texts", "queries", "documents"}):
                 raise
             msg = f"{self.name(start + error.index)}: {error}"
             raise InvalidRequest(msg, field=error.field, index=start + error.index) from error

@@ -14,7 +14,6 @@ from munjang.cli.stack.plan import Home, Plan, make_plan
 from munjang.cli.stack.signals import Signals
 from munjang.cli.stack.stack import ChildDied, Interrupted, Stack
 from munjang.client import Client
-from munjang.client.connection import DEFAULT_TARGET
 from munjang.settings import UpSettings
 
 EXAMPLE = '"밀짚모자를 쓴 남자가 드럼을 쳤다." "남자가 음악을 연주하고 있다." "남자가 바이올린을 연주하고 있다."'
@@ -45,6 +44,9 @@ def up(
     The first start publishes a small Korean model, plain and tuned, which takes about two minutes and needs no network.
     The tuned one is served. The queue is an embedded Valkey, unless MUNJANG_REDIS_URL names a Redis of yours.
 
+    While it runs, commands in other terminals use its server and registry, unless an option or MUNJANG_TARGET and
+    MUNJANG_REGISTRY name others.
+
     Examples:
       munjang up
 
@@ -61,8 +63,8 @@ def up(
             http_port=settings.http_port if http_port is None else http_port,
             worker=worker,
         )
-        place.note(plan.target)
-        with console.status_line() as tell, Stack(plan, signals, tell) as stack:
+        homes = [place.folder, settings.home.resolve()]  # a second terminal looks into the latter
+        with plan.running.noted(homes), console.status_line() as tell, Stack(plan, signals, tell) as stack:
             try:
                 stack.start_queue(settings.start_seconds)
                 stack.publish_first(model=model, wanted=bool(model))
@@ -96,11 +98,10 @@ def _client(settings: UpSettings, target: str) -> Client:
 
 def ready_message(plan: Plan) -> Text:
     """The message that `munjang up` ends its start with."""
-    target = "" if plan.target == DEFAULT_TARGET else f" --target {plan.target}"
     munjang = shell_command("munjang")
     lines = [
         ("gRPC", plan.target),
-        ("try it", f"{munjang} similarity {EXAMPLE}{target}"),
+        ("try it", f"{munjang} similarity {EXAMPLE}"),
         ("in Python", "from munjang.client import Client"),
         ("", f'with Client("{plan.target}") as client:'),
         ("", '    print(client.encode(["안녕하세요"]).vectors.shape)'),
@@ -108,8 +109,9 @@ def ready_message(plan: Plan) -> Text:
         ("queue", plan.redis_url),
         *_worker(plan),
         ("metrics", _page(plan.metrics)),
-        ("models", f"{plan.registry}   ({munjang} versions list --registry {plan.registry})"),
+        ("models", f"{plan.registry}   ({munjang} versions list)"),
         ("logs", str(plan.home.logs)),
+        ("elsewhere", f"{plan.running.export()}   # commands on this machine find it without"),
     ]
     text = Text("munjang is ready. Ctrl-C ends everything.\n", style="bold green")
     for label, line in lines:

@@ -5,23 +5,27 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from munjang.cli import console, options
-from munjang.cli.options import read_settings
+from munjang.cli.lazy import completes
 from munjang.cli.programs import shell_command
-from munjang.client import AliasInfo, VersionInfo
-from munjang.errors import InvalidOption, MunjangError, RegistryError
+from munjang.cli.serving import Serving, ask
+from munjang.cli.tables import Column, fitted
+from munjang.cli.usage import WrongUsage
+from munjang.errors import MunjangError, RegistryError
 from munjang.registry import DEFAULT, DEFAULT_OF, AliasRecord, Manifest, Registry
-from munjang.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, publish, promote, roll back, verify and remove model versions.")
 
-Name = Annotated[str, typer.Argument(help="A version number, a space id or an alias.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="A version number, a space id or an alias.", autocompletion=completes("versions")),
+]
 Alias = Annotated[str, typer.Option(help="The alias to move.")]
 OwnAlias = Annotated[
     str,
@@ -30,7 +34,24 @@ OwnAlias = Annotated[
     ),
 ]
 
+Pooling = Literal["mean", "cls", "lasttoken", "max", "mean_sqrt_len_tokens", "weightedmean"]
+"""As `munjang.publishing` has them, which needs torch to say so."""
+
 MEBIBYTE = 1 << 20
+
+COLUMNS = (
+    Column("version", right=True),
+    Column("aliases", folds=True),
+    Column("space", 1),
+    Column("published", 3),
+    Column("kind", 2),
+    Column("dimensions", 4, right=True),
+    Column("tokens", 5, right=True),
+    Column("MiB", 6, right=True),
+    Column("base model", 7, folds=True),
+    Column("metrics", 8, folds=True),
+)
+"""Of a listing, with what `_cells` puts into them."""
 
 SPACE_DIGITS = 8
 """Of a space id in a table, enough to see which versions share a space; `show` has all 32."""
@@ -44,7 +65,9 @@ def list_versions(
     as_json: options.Json = False,
     server: options.Server,
 ) -> None:
-    """List the versions of the registry, newest first; with --target also their states in that server.
+    """List the versions of the registry, newest first, and their states in a server.
+
+    The server is that of --target, MUNJANG_TARGET or a running `munjang up`; without one only the registry is read.
 
     Examples:
       munjang versions list
@@ -52,15 +75,14 @@ def list_versions(
       munjang versions list --target 127.0.0.1:50051 --json
     """
     found = _open(registry)
-    serving = None
-    if server.target:
-        with server.connect() as client:
-            serving = Serving({info.version: info for info in client.versions()}, client.aliases())
-    listing = Listing.of(found, serving)
+    listing = Listing.of(found, ask(server, found))
     if as_json:
         console.print_json(listing.json())
     else:
-        console.stdout().print(listing.table())
+        screen = console.stdout()
+        screen.print(listing.table(screen.width))
+    for number, reason in listing.broken.items():
+        console.note(f"version {number}: {reason}")
     for alias, problem in found.alias_problems().items():
         console.note(f"alias {alias}: {problem}")
 
@@ -84,17 +106,15 @@ def show(name: Name = DEFAULT, *, registry: options.RegistryUrl = "", as_json: o
 
 
 @app.command()
+@options.calls_server
 def publish(
     model: Annotated[str, typer.Argument(help="A model folder, or an id on the Hugging Face hub. A folder wins.")],
     *,
     revision: Annotated[str, typer.Option(help="A branch, tag or commit of the hub.")] = "",
     pooling: Annotated[
-        str,
-        typer.Option(
-            help="How token vectors become one vector of a text, for a folder that does not say it: mean, cls, "
-            "lasttoken, max, mean_sqrt_len_tokens or weightedmean."
-        ),
-    ] = "",
+        Pooling | None,
+        typer.Option(help="How token vectors become one vector of a text, for a folder that does not say it."),
+    ] = None,
     prompts: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=TEXT", help="Words that the model expects before a text; may be repeated."),
@@ -107,6 +127,7 @@ def publish(
     recipe: Annotated[str, typer.Option(help="How it was made, for the record.")] = "",
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
+    server: options.Server,
 ) -> None:
     """Publish a model as the next version. No alias moves unless --promote is given.
 
@@ -131,13 +152,16 @@ def publish(
         msg = f"publishing loads the model, and {error.name} is not installed: pip install 'munjang[models]'"
         raise MunjangError(msg) from error
     found = _open(registry, new=True)
+    if not found.exists():
+        console.note(f"there is no registry at {found.url} yet: it is made")
+    ask(server, found)  # says at once that the server would not see the version
     source = publishing.find_model(model, revision, tell=console.note)
     with console.progress("publishing", source.size_bytes) as advance:
         manifest = publishing.publish_source(
             found,
             source,
             publishing.Lineage(base_model=base_model, recipe=recipe),
-            options=publishing.Options(pooling, given, default_prompt, max_tokens),
+            options=publishing.Options(pooling or "", given, default_prompt, max_tokens),
             tell=console.note,
             progress=advance,
         ).manifest
@@ -163,25 +187,27 @@ def _named_prompts(given: Sequence[str]) -> dict[str, str]:
     """The prompts of --prompts by name.
 
     Raises:
-        InvalidOption: one has no name.
+        WrongUsage: one has no name.
     """
     prompts = {}
     for prompt in given:
         name, equals, text = prompt.partition("=")
         if not equals or not name.strip():
             msg = f"--prompts takes NAME=TEXT (--prompts 'query=query: '), and {prompt!r} is not that"
-            raise InvalidOption(msg, field="prompts")
+            raise WrongUsage(msg, field="prompts")
         prompts[name.strip()] = text
     return prompts
 
 
 @app.command()
+@options.calls_server
 def promote(
     name: Name,
     *,
     alias: OwnAlias = "",
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
+    server: options.Server,
 ) -> None:
     """Point an alias at a version. Servers load and check it beside the old one, then switch; no call fails.
 
@@ -191,24 +217,37 @@ def promote(
       munjang versions promote 8 --alias canary
     """
     found = _open(registry)
+    ask(server, found)
     version = found.resolve(name)
     alias = alias or DEFAULT_OF[found.manifest(version).kind]
     _print_alias(alias, found.promote(alias, version, _who()), as_json=as_json)
 
 
 @app.command()
-def rollback(*, alias: Alias = DEFAULT, registry: options.RegistryUrl = "", as_json: options.Json = False) -> None:
+@options.calls_server
+def rollback(
+    *,
+    alias: Alias = DEFAULT,
+    registry: options.RegistryUrl = "",
+    as_json: options.Json = False,
+    server: options.Server,
+) -> None:
     """Point an alias at the version that it named before. A second rollback goes forward again.
 
     Example:
       munjang versions rollback
     """
-    _print_alias(alias, _open(registry).rollback(alias, _who()), as_json=as_json)
+    found = _open(registry)
+    ask(server, found)
+    _print_alias(alias, found.rollback(alias, _who()), as_json=as_json)
 
 
 @app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Versions or aliases. Default: all.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Versions or aliases. Default: all.", autocompletion=completes("versions")),
+    ] = None,
     *,
     registry: options.RegistryUrl = "",
     as_json: options.Json = False,
@@ -236,7 +275,7 @@ def verify(
 
 @app.command()
 def remove(
-    names: Annotated[list[str], typer.Argument(help="Version numbers.")],
+    names: Annotated[list[str], typer.Argument(help="Version numbers.", autocompletion=completes("versions"))],
     *,
     force: Annotated[bool, typer.Option("--force", help="Even if an alias could roll back to it.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -265,7 +304,7 @@ def remove(
 
 def _open(url: str, *, new: bool = False) -> Registry:
     """The registry at `url` or of the settings, which must exist unless it may be `new`."""
-    registry = Registry(url or read_settings(Settings).registry_url)
+    registry = Registry(url or options.found_settings().registry_url)
     if not (new or registry.exists()):
         msg = f"there is no registry at {registry.url}: name one by --registry or MUNJANG_REGISTRY, or publish to it"
         raise RegistryError(msg)
@@ -282,14 +321,6 @@ def _who() -> str:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):  # a user id without a name, as in some containers
         return socket.gethostname()
-
-
-@dataclass(frozen=True)
-class Serving:
-    """The states of versions and aliases in a server."""
-
-    versions: Mapping[int, VersionInfo]
-    aliases: Mapping[str, AliasInfo]
 
 
 @dataclass(frozen=True)
@@ -320,54 +351,43 @@ class Listing:
             "registry": self.url,
             "registry_id": self.registry_id,
             "versions": [
-                _manifest_json(manifest, self._names(manifest.version), files=False) | self._state(manifest.version)
+                _manifest_json(manifest, self._names(manifest.version), files=False) | self._state(manifest)
                 for manifest in self.manifests
             ],
             "broken": {str(number): reason for number, reason in self.broken.items()},
             "aliases": {
                 name: record.model_dump(mode="json") | self._served(name) for name, record in self.aliases.items()
             },
+            **({"server": self.serving.json()} if self.serving else {}),
         }
 
-    def table(self) -> Table:
-        """The listing as a table."""
-        table = Table(title=f"models in {escape(self.url)}", title_justify="left")
-        for name in (
-            "version",
-            "aliases",
-            "space",
-            "published",
-            "kind",
-            "dimensions",
-            "tokens",
-            "MiB",
-            "base model",
-            "metrics",
-        ):
-            table.add_column(name, justify="right" if name in {"version", "dimensions", "tokens", "MiB"} else "left")
-        if self.serving:
-            table.add_column("state")
+    def table(self, width: int) -> Table:
+        """The listing as a table of at most `width` characters."""
+        columns = [*COLUMNS[:2], *([Column("state", folds=True)] if self.serving else []), *COLUMNS[2:]]
+        rows = []
         for manifest in self.manifests:
-            table.add_row(*_cells(manifest, self._names(manifest.version)), *self._state_cell(manifest.version))
-        for number, reason in self.broken.items():
-            table.add_row(str(number), "", "", f"[red]{escape(reason)}[/]")
-        return table
+            first, aliases, *rest = _cells(manifest, self._names(manifest.version))
+            rows.append([first, aliases, *self._state_cell(manifest), *rest])
+        nothing = [""] * (len(columns) - 2)
+        rows += [[str(number), "[red]cannot be read[/]", *nothing] for number in self.broken]
+        return fitted(columns, rows, width, f"models in {escape(self.url)}")
 
     def _names(self, version: int) -> list[str]:
         return sorted(name for name, record in self.aliases.items() if record.version == version)
 
-    def _state(self, version: int) -> dict[str, Any]:
-        if not self.serving:
-            return {}
-        info = self.serving.versions.get(version)
-        return {"state": info.state, "reason": info.reason} if info else {"state": "unknown", "reason": ""}
+    def _state(self, manifest: Manifest) -> dict[str, Any]:
+        return self.serving.state(manifest) if self.serving else {}
 
-    def _state_cell(self, version: int) -> list[str]:
-        state = self._state(version)
-        return [escape(": ".join(filter(None, (state["state"], state["reason"]))))] if state else []
+    def _state_cell(self, manifest: Manifest) -> list[str]:
+        state = self._state(manifest)
+        if not state:
+            return []
+        other = state["server_version"] not in {None, manifest.version}
+        there = f"{state['state']} as {state['server_version']}" if other else state["state"]
+        return [escape(": ".join(filter(None, (there, state["reason"]))))]
 
     def _served(self, alias: str) -> dict[str, Any]:
-        if not self.serving:
+        if not (self.serving and self.serving.same):
             return {}
         info = self.serving.aliases.get(alias)
         return {"serving": info.serving if info else 0}

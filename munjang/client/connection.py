@@ -105,6 +105,8 @@ def address(targets: str | Sequence[str]) -> Address:
     if not names:
         msg = "there is no address to call"
         raise ConfigurationError(msg, field="targets")
+    for name in names:
+        _refuse_web(name)
     if len(names) == 1:
         return _single(names[0])
     families = [_lookup(*_split(name)) for name in names]
@@ -180,6 +182,18 @@ def plain_token(where: Address, options: ConnectionOptions) -> str:
         )
         raise ConfigurationError(msg, field="token")
     return options.token
+
+
+def _refuse_web(name: str) -> None:
+    scheme, colon, rest = name.partition("://")
+    if colon and scheme.lower() in {"http", "https"}:
+        host = rest.partition("/")[0].rpartition(":")[0] or rest.partition("/")[0]
+        tls = ", and set tls" if scheme.lower() == "https" else ""
+        msg = (
+            f"{name!r} is a web address; calls are gRPC, so write HOST:PORT with the server's gRPC port, such as "
+            f"{host}:50051{tls}"
+        )
+        raise ConfigurationError(msg, field="targets")
 
 
 def _single(name: str) -> Address:

@@ -67,6 +67,37 @@ _BY_CODE: Final[dict[grpc.StatusCode, type[errors.MunjangError]]] = {
 }
 
 
+_CURES: Final = (
+    ("WRONG_VERSION_NUMBER", "tls", "it speaks no TLS; leave out tls, ca, cert and key"),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "ca",
+        "its certificate is not trusted: it has expired, or is self-signed or private: name it or its authority by ca",
+    ),
+    (
+        "Hostname Verification",
+        "server_name",
+        "its certificate is for another name than the address; call it by that name, or set server_name to it",
+    ),
+    (
+        "security handshaker",
+        "ca",
+        "the files of ca, cert and key are not the PEM certificates and key that they must be",
+    ),
+    (
+        "Expected SETTINGS frame",
+        "targets",
+        "what answers at this address is not gRPC; is it the port of HTTP? That of gRPC is 50051 by default",
+    ),
+    (
+        "last error: UNAVAILABLE: ",
+        "tls",
+        "it closed the connection at once; does it speak TLS (set tls or ca), or ask for a certificate (cert and key)?",
+    ),
+)
+"""What grpc says of a connection that failed, the option at fault, and what a person can do."""
+
+
 def from_call(call: grpc.RpcError) -> errors.MunjangError:
     """The error of a failed call of either grpc API, made from its code, details and trailing metadata."""
     failed: Any = call  # every RpcError of a call is a Call too, which the types do not say
@@ -129,6 +160,9 @@ def _without_details(code: grpc.StatusCode, message: str) -> errors.MunjangError
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
         return errors.MessageTooLarge(f"the message is larger than the transport accepts: {message}")
     if code is grpc.StatusCode.UNAVAILABLE:
+        for said, field, cure in _CURES:
+            if said in message:
+                return errors.ServerUnreachable(f"the server cannot be reached: {cure} ({message})", field=field)
         return errors.ServerUnreachable(f"the server cannot be reached: {message}")
     if code is grpc.StatusCode.CANCELLED:  # a caller who cancels gets no error made of it
         return errors.ServerUnreachable("the connection or the server ended before the call was taken up")

@@ -45,7 +45,7 @@ class Reply(Protocol):
 
 
 class Encodes(Protocol):
-    """A client of a server, or an encoder in this process."""
+    """A client of a server, or an encoder in this process; the options that Any stands for are single words."""
 
     def encode(
         self,

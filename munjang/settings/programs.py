@@ -199,8 +199,8 @@ class ClientSettings(Settings):
 
     target: str = Field(
         default="127.0.0.1:50051",
-        description="The server that the command line calls, HOST:PORT. Change it instead of writing --target each "
-        "time.",
+        description="The server that the command line calls, HOST:PORT; not set, that of a running `munjang up` goes "
+        "first. Change it instead of writing --target each time.",
     )
     token: str = Field(default="", description="The bearer token to send. Set it if the server asks for one.")
     timeout: Seconds = Field(

@@ -27,8 +27,8 @@ class Settings(BaseSettings):
     )
     registry: str = Field(
         default="",
-        description="The model registry: a folder or an fsspec URL (s3://bucket/models). Empty: <home>/registry. "
-        "Change it to share models between machines.",
+        description="The model registry: a folder or an fsspec URL (s3://bucket/models). Empty: <home>/registry; "
+        "the command line looks into that of a running `munjang up` first. Change it to share models between machines.",
     )
     cache: str = Field(
         default="",

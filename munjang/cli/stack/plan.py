@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import socket
 from contextlib import closing, contextmanager
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from munjang.cli import running
 from munjang.cli.programs import installed
+from munjang.cli.running import Running
 from munjang.errors import ConfigurationError
 from munjang.output_file import claim_folder
 
@@ -26,8 +27,8 @@ LOOPBACK = "127.0.0.1"
 LOCK = "up.lock"
 """Stands in the home of an `up`, which renames logs and deletes notes there."""
 
-OTHERS = {"cache", "registry", "runs"}
-"""What other programs of ours put into a home before the first `up`."""
+OTHERS = {"cache", "registry", "runs", running.NOTE}
+"""What other programs of ours, and an `up` in another home, put into a home before the first `up`."""
 
 _EVERYWHERE = {"": LOOPBACK, "0.0.0.0": LOOPBACK, "::": "::1"}
 
@@ -81,23 +82,11 @@ class Home:
         try:
             yield
         finally:
-            self._note.unlink(missing_ok=True)
             lock.release()
 
-    def note(self, address: str) -> None:
-        """Record which process runs here, and where, for the next one that tries."""
-        self._note.write_text(json.dumps({"pid": os.getpid(), "address": address}))
-
-    @property
-    def _note(self) -> Path:
-        return self.folder / "up.json"
-
     def _other(self) -> str:
-        try:
-            other = json.loads(self._note.read_text())
-        except (OSError, ValueError):
-            return ""
-        return f" (process {other['pid']}, at {other['address']})"
+        other = running.read(self.folder)
+        return f" (process {other.pid}, at {other.target})" if other else ""
 
 
 @dataclass(frozen=True)
@@ -143,6 +132,11 @@ class Plan:
     def web(self) -> str:
         """The HTTP address for a client on this machine, or nothing."""
         return f"{self.scheme}://{dial(self.host, self.http_port)}" if self.http_port else ""
+
+    @property
+    def running(self) -> Running:
+        """What commands in other terminals have to know; this process runs the stack."""
+        return Running(os.getpid(), str(self.home.folder), self.target, self.registry)
 
     def environment(self) -> dict[str, str]:
         """The environment variables of the programs of this stack."""

@@ -117,12 +117,18 @@ class Running:
 
 
 @pytest.fixture
-def munjang(warm_cache, tiny_registry):
+def default_home(tmp_path):
+    """The home in which commands look that name none."""
+    return tmp_path / "default home"
+
+
+@pytest.fixture
+def munjang(warm_cache, tiny_registry, default_home):
     """Start the command with arguments, and settings as keyword arguments; the tiny model is in its cache already."""
     running = []
 
     def start(*arguments, **settings):
-        settings = {"cache": warm_cache, "cache_versions": CACHE_VERSIONS} | settings
+        settings = {"home": default_home, "cache": warm_cache, "cache_versions": CACHE_VERSIONS} | settings
         environment = {f"MUNJANG_{name.upper()}": str(value) for name, value in settings.items()}
         running.append(Running(arguments, environment))
         return running[-1]

@@ -12,7 +12,7 @@ def test_a_closed_loop_writes_figures_a_table_and_a_plot(run, target, tmp_path):
     pytest.importorskip("matplotlib")
     figures, plot = tmp_path / "그림.json", tmp_path / "그림.png"
     done = run(
-        "bench", "--target", target, *QUICK, "--concurrency", "1,3", "--batch", "4", "--json", figures, "--plot", plot
+        "bench", "--target", target, *QUICK, "--concurrency", "1,3", "--batch", "4", "--save", figures, "--plot", plot
     )
     assert done.status == 0, done.err
     assert "3 callers" in done.out
@@ -31,7 +31,7 @@ def test_a_closed_loop_writes_figures_a_table_and_a_plot(run, target, tmp_path):
 def test_an_open_loop_over_a_file(run, target, tmp_path):
     corpus = tmp_path / "말뭉치.txt"
     corpus.write_text("하나\n둘\n셋\n")
-    done = run("bench", "--target", target, *QUICK, "--rate", "40", "--file", corpus, "--json", "-")
+    done = run("bench", "--target", target, *QUICK, "--rate", "40", "--file", corpus, "--json")
     record = done.json()
     assert record["texts"] == 3
     assert record["runs"][0]["mode"] == "open"
@@ -39,7 +39,7 @@ def test_an_open_loop_over_a_file(run, target, tmp_path):
 
 
 def test_refused_calls_are_counted_by_reason(run, target):
-    found = run("bench", "--target", target, *QUICK, "--batch", "2000", "--concurrency", "1", "--json", "-").json()
+    found = run("bench", "--target", target, *QUICK, "--batch", "2000", "--concurrency", "1", "--json").json()
     assert set(found["runs"][0]["failed"]) == {"TOO_MANY_TEXTS"}
 
 
@@ -65,7 +65,7 @@ def test_a_plot_without_matplotlib_is_refused_before_the_load(run, target, tmp_p
 
 
 def test_figures_that_could_not_be_written_are_refused_before_the_load(run, target, tmp_path):
-    done = run("bench", "--target", target, "--json", tmp_path / "없음" / "x.json")
+    done = run("bench", "--target", target, "--save", tmp_path / "없음" / "x.json")
     assert done.status == 1
     assert "there is no folder" in done.err
 
@@ -74,13 +74,25 @@ def test_figures_follow_a_link_and_go_into_a_pipe(run, target, tmp_path):
     real, link, pipe, read = tmp_path / "real.json", tmp_path / "link.json", tmp_path / "pipe", []
     real.write_text("old")
     link.symlink_to(real)
-    assert run("bench", "--target", target, *QUICK, "--concurrency", "1", "--json", link).status == 0
+    assert run("bench", "--target", target, *QUICK, "--concurrency", "1", "--save", link).status == 0
     assert link.is_symlink()
     assert json.loads(real.read_text())["runs"]
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
     reader.start()
-    assert run("bench", "--target", target, *QUICK, "--concurrency", "1", "--json", pipe).status == 0
+    assert run("bench", "--target", target, *QUICK, "--concurrency", "1", "--save", pipe).status == 0
     reader.join(30)
     assert json.loads(read[0])["runs"]
     assert pipe.is_fifo()
+
+
+def test_it_says_what_it_sends_and_mixes_in_no_long_texts_unasked(run, target, tmp_path):
+    quick = ["bench", "--target", target, "--duration", "0.2", "--warmup", "0", "--concurrency", "1"]
+    done = run(*quick, "--json")
+    assert "built-in Korean texts" in done.err
+    assert done.json()["mean_characters"] < 100
+    corpus = tmp_path / "말뭉치.txt"
+    corpus.write_text("하나\n둘\n")
+    assert f"sends the 2 lines of {corpus}, 2 characters in the middle" in " ".join(
+        run(*quick, "-f", corpus).err.split()
+    )

@@ -76,7 +76,7 @@ def test_a_plain_folder_is_published_with_a_pooling_and_refused_without(run, pla
 @pytest.mark.parametrize("prompt", ["query", "=text", " =text"])
 def test_a_prompt_without_a_name_is_refused(run, tiny_folder, prompt):
     done = run("versions", "publish", tiny_folder, "--prompts", prompt)
-    assert done.status == 1
+    assert done.status == 2
     assert "--prompts takes NAME=TEXT" in done.err
 
 

@@ -56,5 +56,14 @@ def test_failures_count_by_reason_and_have_no_latency():
 def test_a_run_in_which_nothing_was_answered_is_shown():
     figures, _ = run([Sample(2, 2, 9, "ENGINE_UNAVAILABLE")])
     console = Console(file=io.StringIO(), width=200)
-    console.print(table([figures], "제목"))
+    console.print(table([figures], "제목", 200))
     assert "1 ENGINE_UNAVAILABLE" in console.file.getvalue()
+
+
+def test_a_narrow_screen_keeps_the_figures_that_matter():
+    figures, _ = run([answered(5, 10)])
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table([figures], "제목", 80))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(name in console.file.getvalue() for name in ("texts/s", "p50 ms", "p99 ms", "failed", "not shown here"))

@@ -1,16 +1,17 @@
 import io
 
 import numpy as np
+from rich.cells import cell_len
 from rich.console import Console
 
 from munjang.cli.similarity import heat_map
 
 
-def printed(texts, scores, *, terminal=False):
+def printed(texts, scores, *, terminal=False, width=160):
     console = Console(
-        file=io.StringIO(), width=160, force_terminal=terminal, color_system="truecolor" if terminal else None
+        file=io.StringIO(), width=width, force_terminal=terminal, color_system="truecolor" if terminal else None
     )
-    console.print(heat_map(texts, np.array(scores, np.float32), "제목"))
+    console.print(heat_map(texts, np.array(scores, np.float32), "제목", width))
     return console.file.getvalue()
 
 
@@ -34,3 +35,12 @@ def test_many_texts_show_the_nearest_of_each_but_not_itself():
     scores = 1 - np.abs(np.arange(count)[:, None] - np.arange(count)) / count
     row = next(line for line in printed([f"글{i}" for i in range(count)], scores).splitlines() if "글0" in line)
     assert "0.950  글1" in row
+
+
+def test_a_narrow_screen_gets_a_matrix_only_where_the_texts_have_room():
+    scores = np.eye(7)
+    narrow = printed([f"아주 긴 문장 {i} " * 5 for i in range(6)], scores[:6, :6], width=80)
+    assert "nearest" not in narrow
+    assert all(cell_len(line) <= 80 for line in narrow.splitlines())
+    assert narrow.splitlines()[2].split()[-6:] == ["1.000", *["0.000"] * 5]
+    assert "nearest" in printed([f"글{i}" for i in range(7)], scores, width=80)

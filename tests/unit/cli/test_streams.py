@@ -53,7 +53,7 @@ def test_an_input_that_cannot_be_read_is_one_line():
 
 @pytest.mark.parametrize("stream", ["2>&-", "2>/dev/full"])
 def test_an_error_that_nobody_can_read_is_still_an_exit_status(stream):
-    assert shell(f"munjang encode 글 --target wrong {stream}") == (1, "", "")
+    assert shell(f"munjang encode 글 --target wrong {stream}") == (2, "", "")
 
 
 def test_with_all_streams_closed_nothing_is_written_into_what_is_opened_next(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from munjang.bulk.job import JobSpec
-from munjang.cli.main import app
+from munjang.cli.jobs import app
 from munjang.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ PAGE = (ROOT / "docs" / "jobs.md").read_text(encoding="utf-8")
 SOURCES = "\n".join(
     path.read_text(encoding="utf-8") for room in ("worker", "munjang") for path in sorted((ROOT / room).rglob("*.py"))
 )
-SUBMIT = typer.main.get_command(app).commands["jobs"].commands["submit"]  # type: ignore[attr-defined]
+SUBMIT = typer.main.get_command(app).commands["submit"]  # type: ignore[attr-defined]
 
 
 def rows(heading: str) -> list[list[str]]:

@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from munjang.cli.running import Running
 from munjang.cli.stack.plan import Home
 from munjang.errors import ConfigurationError
 from munjang.output_file import FolderTaken
@@ -9,10 +10,10 @@ from munjang.output_file import FolderTaken
 
 def test_a_home_is_used_by_one_at_a_time_and_says_by_whom(tmp_path):
     home = Home(tmp_path / "집")
-    with home.claimed():
-        home.note("127.0.0.1:50051")
-        with pytest.raises(ConfigurationError, match=rf"process {os.getpid()}, at 127.0.0.1:50051"), home.claimed():
-            pass
+    running = Running(os.getpid(), str(home.folder), "127.0.0.1:50051", "memory://r")
+    taken = pytest.raises(ConfigurationError, match=rf"process {os.getpid()}, at 127.0.0.1:50051")
+    with home.claimed(), running.noted([home.folder]), taken, home.claimed():
+        pass
     with home.claimed():
         assert home.redis.is_dir()
 
@@ -43,7 +44,7 @@ def test_a_folder_of_somebody_else_is_no_home_and_stays_as_it_is(tmp_path, found
 
 
 def test_a_home_that_other_programs_of_ours_began_is_taken(tmp_path):
-    for name in ("registry", "cache", "runs", "lost+found"):
+    for name in ("registry", "cache", "runs", "running.json", "lost+found"):
         (tmp_path / name).mkdir()
     with Home(tmp_path).claimed():
         assert (tmp_path / "logs").is_dir()

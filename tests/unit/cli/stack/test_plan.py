@@ -51,7 +51,7 @@ def test_the_message_has_what_a_person_needs(home):
     shown = ready_message(plan).plain
     for needed in (
         'munjang similarity "밀짚모자를 쓴 남자가 드럼을 쳤다."',
-        f"--target {plan.target}",
+        f"export MUNJANG_HOME={home.folder} MUNJANG_TARGET={plan.target} MUNJANG_REGISTRY={home.folder}/registry",
         "from munjang.client import Client",
         f"rq enqueue --url {plan.redis_url} --queue munjang {EMBED_FILE} INPUT OUTPUT   # absolute paths",
         f"http://127.0.0.1:{plan.metrics[1]}/metrics",
