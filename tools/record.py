@@ -55,7 +55,7 @@ def record() -> list[tuple[float, str]]:
     environment = os.environ | {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     environment |= {"COLUMNS": str(COLUMNS), "PYTHONUNBUFFERED": "1"}
     begun = time.monotonic()
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - our own command
         COMMAND, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         found = [(time.monotonic() - begun, HERE.sub("munjang", line.rstrip("\n"))) for line in process.stdout or ()]
@@ -88,13 +88,12 @@ def drawing(lines: list[tuple[float, str]]) -> str:
     shown = [f'class="line" style="--at:{second}"' for second in times]
 
     def text(match: re.Match[str]) -> str:
-        row = int(match[1])
-        return f"<g {shown[row]}>{match[0]}</g>" if row < len(shown) else ""
+        return f"<g {shown[int(match[1])]}>{match[0]}</g>" if match[2].strip() else ""
 
     def background(match: re.Match[str]) -> str:
         return f"<rect {shown[round(float(match[2]) / ROW)]} {match[1]}"
 
-    svg = re.sub(r'<text [^>]*clip-path="url\(#demo-line-(\d+)\)"[^>]*>[^<]*</text>', text, svg)
+    svg = re.sub(r'<text [^>]*clip-path="url\(#demo-line-(\d+)\)"[^>]*>([^<]*)</text>', text, svg)
     return re.sub(r'<rect (fill="[^"]*" x="[^"]*" y="([^"]*)")', background, svg)
 
 

@@ -9,7 +9,7 @@ CEILING = "nothing (client and gRPC alone)"
 
 
 def bars(served: dict[str, Any]) -> dict[str, float]:
-    """Sentences a second for CALLERS callers of one sentence a call, by server, the fastest first; empty if not measured."""
+    """Sentences a second for CALLERS callers of one sentence a call, the fastest server first; empty if unmeasured."""
     case = _case(served)
     rows = case["servers"].items() if case else ()
     rates = {name: row["texts_per_second"]["median"] for name, row in rows if "p50" in row and name != CEILING}
@@ -20,14 +20,15 @@ def sentences(figures: dict[str, Any]) -> str:
     """Three sentences about what was measured through a server; empty if that was not."""
     served = figures.get("served", {"failed": ""})
     rates = {} if "failed" in served else bars(served)
-    if "munjang" not in rates or len(rates) < 2:  # noqa: PLR2004 - it and another one
+    if "munjang" not in rates or len(rates) < 2:
         return ""
     row = _case(served)["servers"]["munjang"]
     best = next(name for name in rates if name != "munjang")
     return (
-        f"On {served['machine']['cores']} processor cores, munjang answers {rates['munjang']:,.0f} sentences a second to "
-        f"{CALLERS} callers, each of whom sends one sentence and waits for its vector. The best other server here, {best}, "
-        f"answers {rates[best]:,.0f} on the same machine. With munjang, half of the callers have their vector within "
+        f"On {served['machine']['cores']} processor cores, munjang answers {rates['munjang']:,.0f} sentences a second "
+        f"to {CALLERS} callers, each of whom sends one sentence and waits for its vector. "
+        f"The best other server here, {best}, answers {rates[best]:,.0f} on the same machine. "
+        "With munjang, half of the callers have their vector within "
         f"{row['p50']['median']:,.0f} ms, and 99 of 100 within {row['p99']['median']:,.0f} ms."
     )
 

@@ -46,7 +46,10 @@ def write(figures: dict[str, Any], out: Path) -> None:
 def render(figures: dict[str, Any], drawn: dict[str, str]) -> str:
     """The page; `drawn` are the plots' file names by section."""
     pictures = {name: f"bench/{file}" for name, file in drawn.items()}
-    told = [lead.sentences(figures), f"![Sentences a second by server]({pictures['lead']})" if "lead" in pictures else ""]
+    told = [
+        lead.sentences(figures),
+        f"![Sentences a second by server]({pictures['lead']})" if "lead" in pictures else "",
+    ]
     intro = "\n\n".join(filter(None, [TITLE, *told, INTRO]))
     return assemble(intro, TITLES, figures, page_sections, promises(figures), pictures)
 

@@ -16,8 +16,8 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[3]
 TOO_WIDE = """() => {
-  const width = document.documentElement.clientWidth;
-  const found = document.documentElement.scrollWidth > width ? [`the page is ${document.documentElement.scrollWidth}`] : [];
+  const root = document.documentElement, width = root.clientWidth;
+  const found = root.scrollWidth > width ? [`the page is ${root.scrollWidth}`] : [];
   for (const each of document.querySelectorAll(".md-content :is(pre, pre > code, img, .md-typeset__scrollwrap)")) {
     const cut = each.scrollWidth > each.clientWidth + 1 && !(PHONE && each.matches(".md-typeset__scrollwrap"));
     if (cut || each.getBoundingClientRect().right > width + 1)
