@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from munjang.client import Client
+from munjang.publishing import publish_model
+from munjang.registry import Registry
 from munjang.testing_models import tiny_model
 from tests.ports import free_port
 
@@ -33,6 +35,8 @@ def blocks(page):
 @pytest.fixture
 def call(munjang, home, tmp_path):
     """Run a program in the folder of its page, against a `munjang up` on free ports; returns what it says."""
+    registry = Registry(str(home / "registry"))  # with two versions, as the starter's
+    registry.promote("stable", publish_model(registry, tiny_model(tmp_path / "second", seed=3)).version, "tests")
     web = free_port()
     up = munjang("up", "--home", home, "--port", "0", "--http-port", web)
     up.wait_for("munjang is ready")
@@ -60,10 +64,10 @@ def call(munjang, home, tmp_path):
 
 
 EXPECTED = {
-    "README.md": (r"\(3, 32\) made by version 1", r"32 numbers, by version 1", r'"embedding"', "succeeded"),
+    "README.md": (r"\(3, 32\) made by version 2", r"32 numbers, by version 2", r'"embedding"', "succeeded"),
     "docs/index.md": (r"\[\[",),
-    "docs/quickstart.md": (r"\(2, 32\) float32 made by version 1", r"munjang\.v1\.EmbeddingService/Encode"),
-    "docs/build-a-search.md": (r"reused +3\b", r"embedded +1\b", r"deleted +1\b", r"\(version 1\)"),
+    "docs/quickstart.md": (r"\(2, 32\) float32 made by version 2", r"munjang\.v1\.EmbeddingService/Encode"),
+    "docs/build-a-search.md": (r"reused +3\b", r"embedded +1\b", r"deleted +1\b", r"\(version 2\)"),
 }
 
 
