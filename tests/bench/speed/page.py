@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.bench.speed import page_sections, plots
+from tests.bench.speed import lead, page_sections, plots
 from tests.bench.speed.promises import promises
 
 if TYPE_CHECKING:
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
     from tests.bench.speed.promises import Promise
 
-INTRO = """# Benchmarks
-
-Written by `make bench`; the same figures as JSON: [bench/speed.json](bench/speed.json), the batcher alone:
+TITLE = "# Benchmarks"
+INTRO = """Written by `make bench`; the same figures as JSON: [bench/speed.json](bench/speed.json), the batcher alone:
 [bench/batching.md](bench/batching.md). Contestants run turn and turn about in one run; figures are medians of the
 rounds with the lowest and the highest in brackets, and ratios are medians of the ratios within a round, because a
 machine's speed changes from minute to minute. Compare figures within one section only.
@@ -48,7 +47,12 @@ def write(figures: dict[str, Any], out: Path) -> None:
 def render(figures: dict[str, Any], drawn: dict[str, str]) -> str:
     """The page; `drawn` are the plots' file names by section."""
     pictures = {name: f"bench/{file}" for name, file in drawn.items()}
-    return assemble(INTRO, TITLES, figures, page_sections, promises(figures), pictures)
+    told = [
+        lead.sentences(figures),
+        f"![Sentences a second by server]({pictures['lead']})" if "lead" in pictures else "",
+    ]
+    intro = "\n\n".join(filter(None, [TITLE, *told, INTRO]))
+    return assemble(intro, TITLES, figures, page_sections, promises(figures), pictures)
 
 
 def assemble(

@@ -10,6 +10,8 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
+from tests.bench.speed import lead
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -22,7 +24,10 @@ def draw(figures: dict[str, Any], folder: Path) -> dict[str, str]:
         "overhead": ("speed-call.svg", _call),
         "linear": ("speed-linear.svg", _linear),
     }
-    return save(makers, figures, folder)
+    drawn = save(makers, figures, folder)
+    if "served" in drawn and lead.bars(figures["served"]):
+        drawn |= {"lead": save({"served": ("speed-chart.svg", _bars)}, figures, folder)["served"]}
+    return drawn
 
 
 def save(
@@ -42,6 +47,19 @@ def save(
             plt.close(figure)
             drawn[section] = file
     return drawn
+
+
+def _bars(found: dict[str, Any]) -> Any:
+    """Sentences a second by server, as bars with their figures beside them."""
+    rates = dict(reversed(lead.bars(found).items()))
+    figure, axes = plt.subplots(figsize=(8, 0.5 + 0.4 * len(rates)), layout="constrained")
+    colours = ["#00897b" if name == "munjang" else "#b0bec5" for name in rates]
+    drawn = axes.barh(list(rates), list(rates.values()), color=colours)
+    axes.bar_label(drawn, [f"{rate:,.0f}" for rate in rates.values()], padding=4)
+    axes.set_title(f"sentences a second, {lead.CALLERS} callers", loc="left", fontsize=11)
+    axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
+    axes.tick_params(left=False, bottom=False, labelbottom=False)
+    return figure
 
 
 def _served(found: dict[str, Any]) -> Any:

@@ -52,6 +52,10 @@ def test_the_page_has_the_servers_the_ratios_the_machine_and_what_is_missing(tmp
     text = (tmp_path / "benchmarks.md").read_text()
     assert "| Infinity, torch | 60 | 5.00 | 1.5 [1–2] |" in text
     assert "| munjang in process | 310 | 0.97 | – |" in text
+    assert text.startswith("# Benchmarks\n\nOn 2 processor cores, munjang answers 300 sentences a second to 64 callers")
+    assert "The best other server here, Infinity, torch, answers 60 on the same machine" in text
+    assert "![Sentences a second by server](bench/speed-chart.svg)" in text
+    assert (tmp_path / "bench" / "speed-chart.svg").stat().st_size > 1000
     assert "a processor, 2 cores" in text
     assert "commit abc1234" in text
     assert "- Not measured: mosec: pip / failed" in text

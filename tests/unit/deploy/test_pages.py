@@ -17,7 +17,8 @@ from munjang.settings import ClientSettings, ServerSettings, TrainerSettings, Up
 from munjang_trainer.cli import app as trainer_app
 
 ROOT = Path(__file__).resolve().parents[3]
-OTHERS = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "deploy/README.md")]
+NAMES = ("README.md", "README.ko.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "deploy/README.md")
+OTHERS = [ROOT / name for name in NAMES]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), *OTHERS]
 LOOKED_AT_ELSEWHERE = {"operations.md", "benchmarks.md"}
 """The one has a test of its own; the other names what was measured."""
