@@ -61,7 +61,7 @@ def demo(
     With --rollover a corpus is re-embedded with another model while the first one serves; both are searched, the new
     one is promoted, callers who pin the old one still get it, and it is retired. Exit status 1 if a promise is broken.
 
-    Takes about two minutes, most of it for making the first model, and leaves nothing behind.
+    Takes about three minutes, most of it for making the first models, and leaves nothing behind.
 
     Examples:
       munjang demo
@@ -90,9 +90,10 @@ def _plan(home: Home, *, rollover: bool) -> Plan:
 
 
 def _tour(out: Console, stack: Stack, tell: Callable[[str], None]) -> None:
-    _head(out, "1. A registry with a first model, and a server")
-    with _started(out, stack, tell) as client:
+    _head(out, "1. A registry with first models, and a server")
+    with _started(out, stack, tell, adapter=True) as client:
         _encode(out, client)
+        _head(out, "3. Which sentences are alike")
         _compare(out, client)
         _swap(out, stack, client, Registry(stack.plan.registry))
 
@@ -101,16 +102,18 @@ def _rollover(out: Console, stack: Stack, tell: Callable[[str], None]) -> None:
     from munjang.client.jobs import JobQueue  # noqa: PLC0415 - redis and rq, which the tour does not need
 
     stack.start_queue(SWAP_SECONDS)
-    with _started(out, stack, tell) as client, closing(JobQueue(stack.plan.redis_url)) as queue:
+    with _started(out, stack, tell, adapter=False) as client, closing(JobQueue(stack.plan.redis_url)) as queue:
         Drill(out, stack, client, queue).run()
 
 
 @contextmanager
-def _started(out: Console, stack: Stack, tell: Callable[[str], None]) -> Iterator[Client]:
-    """Publish a first model and start the programs; yields a client of the server, which is ready."""
+def _started(out: Console, stack: Stack, tell: Callable[[str], None], *, adapter: bool) -> Iterator[Client]:
+    """Publish first models and start the programs; yields a client of the server, which is ready and has the first."""
     with Client(stack.plan.target) as client:
         with _timed(out, "ready"):
-            stack.publish_first(model="", wanted=False)
+            stack.publish_first(model="", wanted=False, adapter=adapter)
+            registry = Registry(stack.plan.registry)
+            registry.promote(DEFAULT, registry.versions()[0], "munjang demo")
             stack.start_programs()
             stack.wait_ready(client, SWAP_SECONDS)
             tell("")
@@ -125,7 +128,6 @@ def _encode(out: Console, client: Client) -> None:
 
 
 def _compare(out: Console, client: Client) -> None:
-    _head(out, "3. Which sentences are alike")
     found = client.similarity(SENTENCES)
     out.print(heat_map(SENTENCES, found.scores, f"{found.function} similarity · version {found.version}"))
 
@@ -135,11 +137,12 @@ def _swap(out: Console, stack: Stack, client: Client, registry: Registry) -> Non
     old = registry.resolve(DEFAULT)
     with Callers(client, SENTENCES) as callers:
         _wait(stack, callers, old)
-        new = _publish_copy(registry, old)
-        out.print(f"published version {new}; the callers go on with version {old}")
+        new = _second(registry, old)
+        out.print(f"version {new} is published; the callers go on with version {old}")
         with _timed(out, f"promoted: all calls are answered by version {new}"):
             registry.promote(DEFAULT, new, "munjang demo")
             _wait(stack, callers, new)
+        _compare(out, client)
         pinned = client.encode(SENTENCES, version=old)
         out.print(f"a call that pins version {pinned.version} is still answered by it")
         with _timed(out, f"rolled back: all calls are answered by version {old}"):
@@ -156,8 +159,10 @@ def _swap(out: Console, stack: Stack, client: Client, registry: Registry) -> Non
         raise MunjangError(msg)
 
 
-def _publish_copy(registry: Registry, version: int) -> int:
-    """The same model again, as another version, with another note on how it was made."""
+def _second(registry: Registry, version: int) -> int:
+    """The tuned starter; of a model of yours, the same again with another note on how it was made."""
+    if others := [other for other in registry.versions() if other != version]:
+        return others[-1]
     manifest = registry.manifest(version)
     folder = registry.local_folder(version)
     assert folder is not None  # noqa: S101 - the demonstration's registry is a folder

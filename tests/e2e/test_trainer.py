@@ -1,11 +1,14 @@
-"""The tiny recipe from data to a served version; a worse one is refused, forced in, and rolled back under calls."""
+"""A tiny recipe from data to a served version; a worse one is refused, forced in, and rolled back under calls."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -17,13 +20,15 @@ pytestmark = pytest.mark.timeout(900)  # trained, published and converted severa
 SECONDS = 240
 
 
+RECIPE = Path(__file__).with_name("tiny_korean.yaml")
+GUIDE = Path(__file__).parents[2] / "docs" / "training.md"
 TRAINER = [sys.executable, "-m", "munjang_trainer"]
 MUNJANG = [sys.executable, "-c", "from munjang.cli.main import run; run()"]
 
 
-def program(start, *arguments):
+def program(start, *arguments, **options):
     command = [*start, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, **options)
 
 
 class Caller(threading.Thread):
@@ -71,7 +76,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first(place, shared_data):
     """The tiny recipe, run from data to the alias."""
-    command = ["run", "tiny", "--data", shared_data, "--output", place / "first", "--registry", place / "registry"]
+    command = ["run", RECIPE, "--data", shared_data, "--output", place / "first", "--registry", place / "registry"]
     done = program(TRAINER, *command, "--promote")
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
     assert "version 1 published; stable names it now" in done.stdout
@@ -88,7 +93,7 @@ def worse(place, shared_data, first):
     overrides = [f"data.sources.sts.files=[{place / 'turned.tsv'}]", "stages.0.steps=1", "stages.1.learning_rate=0.01"]
     overrides += ["stages.1.steps=40", "stages.1.evaluate_every=0", "stages.1.save_every=0"]
     options = [part for override in overrides for part in ("--set", override)]
-    command = ["run", "tiny", "--data", shared_data, "--output", place / "worse", "--registry", place / "registry"]
+    command = ["run", RECIPE, "--data", shared_data, "--output", place / "worse", "--registry", place / "registry"]
     done = program(TRAINER, *command, *options, "--promote")
     assert done.returncode == 1, done.stdout
     assert "the gate refuses this model" in done.stderr
@@ -160,3 +165,34 @@ def test_a_worse_model_is_refused_and_forced_in_is_rolled_back_under_calls(worse
     assert caller.errors == []
     assert first.manifest(2).provenance["gate"] == "refused, published by force"
     assert server.stop() == 0
+
+
+def elsewhere(folder):
+    """A folder far from a clone, in which our packages are found and nothing else of ours is."""
+    folder.mkdir()
+    root = Path(__file__).parents[2]
+    places = [str(root), *(str(root / part) for part in ("server", "worker", "trainer"))]
+    path = os.pathsep.join([*places, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"cwd": folder, "env": os.environ | {"PYTHONPATH": path}}
+
+
+def test_the_shipped_recipe_needs_no_file_that_does_not_ship(tmp_path):
+    place = elsewhere(tmp_path / "empty")
+    done = program(TRAINER, "run", "tiny", "--output", "run", "--registry", "registry", "--promote", **place)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
+    manifest = Registry(str(tmp_path / "empty" / "registry")).verify(1)
+    assert "requests-held-out.ndcg@10" in manifest.metrics
+
+
+def test_the_five_minutes_of_the_guide_make_a_version_of_a_csv(tmp_path):
+    place = elsewhere(tmp_path / "mine")
+    blocks = dict(re.findall(r"```(csv|yaml)\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL))
+    header, *rows = blocks["csv"].splitlines()
+    shipped = [f"{number}번 상품은 언제 오나요?,{number}번 상품은 {number}일 안에 도착합니다." for number in range(60)]
+    (tmp_path / "mine" / "questions.csv").write_text("\n".join([header, *rows, *shipped]) + "\n", "utf-8")
+    (tmp_path / "mine" / "mine.yaml").write_text(blocks["yaml"], "utf-8")
+    small = ["model.base=random", "model.random={}", "model.prompts={query: '질문: ', passage: '글: '}"]
+    options = [part for override in small for part in ("--set", override)]
+    done = program(TRAINER, "run", "mine.yaml", "--output", "run", "--registry", "registry", *options, **place)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
+    assert "questions-held-out.ndcg@10" in Registry(str(tmp_path / "mine" / "registry")).manifest(1).metrics

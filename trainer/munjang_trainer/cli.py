@@ -14,6 +14,7 @@ from rich.markup import escape
 from munjang.errors import MunjangError
 from munjang.output_file import FolderTaken
 from munjang.settings import unknown_variables
+from munjang_trainer.commands.adapter import adapter
 from munjang_trainer.commands.evaluate import evaluate
 from munjang_trainer.commands.prepare import prepare
 from munjang_trainer.commands.starter import starter
@@ -34,6 +35,7 @@ app.command()(train)
 app.command()(crossvalidate)
 app.command()(evaluate)
 app.command()(publish)
+app.command()(adapter)
 app.command("run")(run_recipe)
 
 

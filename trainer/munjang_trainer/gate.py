@@ -20,14 +20,13 @@ from munjang.registry.publish import model_files
 from munjang.registry.store import Registry
 from munjang_trainer.evaluation.models import VERSION_PREFIX
 from munjang_trainer.evaluation.results import Comparison, Results
-from munjang_trainer.training.stage import MODEL
+from munjang_trainer.output_files import MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from munjang.settings import TrainerSettings
     from munjang_trainer.recipe.schema import GateConfig, Recipe
-    from munjang_trainer.training.run import TrainingRecord
 
 
 GATE_FILE = "gate.json"
@@ -51,8 +50,8 @@ class GateResult(BaseModel):
 
     reasons: list[str]
     compared_with: int
-    results: Results | None
-    comparison: Comparison | None
+    results: Results | None = None
+    comparison: Comparison | None = None
 
     @property
     def passed(self) -> bool:
@@ -67,7 +66,7 @@ class GateResult(BaseModel):
             raise GateRefused(msg)
 
 
-def check_run(run: Path, recipe: Recipe, record: TrainingRecord, settings: TrainerSettings) -> GateResult:
+def check_run(run: Path, recipe: Recipe, trained: Mapping[str, float], settings: TrainerSettings) -> GateResult:
     """Measure a run's model in a fresh process, and the serving version beside it, and check everything.
 
     Raises:
@@ -91,8 +90,8 @@ def check_run(run: Path, recipe: Recipe, record: TrainingRecord, settings: Train
             results = Results.model_validate_json(_evaluate([str(model)], run, recipe, settings))
     except ModelLoadFailed as error:
         return GateResult(reasons=[str(error)], compared_with=serving, results=None, comparison=None)
-    reasons = check_reproduced(results, record.metrics, recipe.gate.tolerance)
-    reasons += check_minimum(results, recipe.gate.minimum)
+    reasons = check_reproduced(results, trained, recipe.gate.tolerance)
+    reasons += check_limits(results, recipe.gate)
     if comparison:
         reasons += check_not_worse(comparison, recipe.gate)
         reasons += [] if recipe.gate.allow_dimension_change else check_dimensions(comparison)
@@ -162,13 +161,18 @@ def check_reproduced(results: Results, trained: Mapping[str, float], tolerance: 
     return reasons
 
 
-def check_minimum(results: Results, minimum: Mapping[str, float]) -> list[str]:
-    """Every required minimum is reached."""
+def check_limits(results: Results, part: GateConfig) -> list[str]:
+    """Every required minimum is reached, and no maximum exceeded."""
     fresh = results.flat()
-    return [
+    reasons = [
         f"{name} is {fresh.get(name, math.nan):.4f}, and at least {least:.4f} is demanded"
-        for name, least in minimum.items()
+        for name, least in part.minimum.items()
         if not fresh.get(name, math.nan) >= least
+    ]
+    return reasons + [
+        f"{name} is {fresh.get(name, math.nan):.4f}, and at most {most:.4f} is allowed"
+        for name, most in part.maximum.items()
+        if not fresh.get(name, math.nan) <= most
     ]
 
 
@@ -181,16 +185,17 @@ def check_dimensions(comparison: Comparison) -> list[str]:
 
 
 def check_not_worse(comparison: Comparison, part: GateConfig) -> list[str]:
-    """No metric is below the serving version's by more than the margin with its whole interval."""
+    """No metric is below the serving version's by more than its margin with its whole interval."""
     reasons: list[str] = []
-    for name, change in comparison.differences.items():
-        if part.metrics and name not in part.metrics:
-            continue
-        if change.high < -part.margin:
+    margins = dict.fromkeys(part.metrics or comparison.second.main(), part.margin) | part.margins
+    for name, margin in margins.items():
+        change = comparison.differences.get(name)
+        if change is None:
+            reasons.append(f"{name} is to be compared, but is no metric of a set")
+        elif change.high < -margin:
             reasons.append(
                 f"{name} is {-change.value:.4f} below that of {comparison.first.model}: the {part.confidence:.0%}"
                 f" interval of the difference, {change.low:+.4f} to {change.high:+.4f}, lies wholly below the margin"
-                f" of {-part.margin:+.4f}"
+                f" of {-margin:+.4f}"
             )
-    missing = set(part.metrics) - set(comparison.differences)
-    return reasons + [f"{name} is to be compared, but is not the main metric of a set" for name in sorted(missing)]
+    return reasons

@@ -10,10 +10,12 @@ import yaml
 
 from munjang.errors import ConfigurationError
 from munjang_trainer.data.prepare import read_report
+from munjang_trainer.evaluation.metrics import MAIN_METRIC
 from munjang_trainer.model.base import RANDOM, full_base_name, load_model
-from munjang_trainer.output_files import write_atomically
+from munjang_trainer.output_files import MODEL, write_atomically
+from munjang_trainer.recipe.schema import TransformConfig
 from munjang_trainer.training.callbacks import read_journal
-from munjang_trainer.training.stage import JOURNAL, MODEL
+from munjang_trainer.training.stage import JOURNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,14 +36,22 @@ CITED_LOSSES = {
     "cached-mnrl": "gao-2021-scaling",
     "cosent": "su-2022-cosent",
     "distill": "kim-2023-embeddistill",
+    "gist": "solatorio-2024-gistembed",
+    "margin-mse": "hofstatter-2020-improving",
 }
 
 METRIC_NAMES = {
     "cosine_spearman": "Spearman of cosines",
     "cosine_pearson": "Pearson of cosines",
     "accuracy": "accuracy",
-    "mrr": "MRR",
+    "ndcg@10": "nDCG@10",
+    "recall@1": "recall@1",
+    "recall@10": "recall@10",
+    "mrr@10": "MRR@10",
 }
+TASKS = {"sts": "semantic-similarity", "triplets": "triplet", "groups": "information-retrieval"}
+TASKS["retrieval"] = "information-retrieval"
+"""The task of a set's kind, as model hubs name it."""
 
 
 def write_card(path: Path, run: Path, recipe: Recipe, record: TrainingRecord, verdict: GateResult) -> None:
@@ -87,7 +97,7 @@ def _index(verdict: GateResult) -> list[dict[str, object]]:
     sets = verdict.results.sets if verdict.results else {}
     return [
         {
-            "task": {"type": "semantic-similarity"},
+            "task": {"type": TASKS[result.kind]},
             "dataset": {"name": name, "type": name},
             "metrics": [
                 {"type": figure, "value": round(result.figures[figure], 4), "name": label}
@@ -133,6 +143,7 @@ ABOUT = {
     "sts": "rank and linear correlation of similarities with people's scores",
     "triplets": "share of triplets whose positive is nearer to the anchor than the contradiction",
     "groups": "searching the paraphrases of each text among all texts of the set",
+    "retrieval": "searching the documents that answer each query, with the prompts of their roles",
 }
 
 
@@ -163,7 +174,7 @@ def _one_set(name: str, result: SetResult) -> str:
 
 
 def _against(comparison: Comparison) -> str:
-    first, second = comparison.first.main(), comparison.second.main()
+    first, second = comparison.first.flat(), comparison.second.flat()
     rows = [
         [name, first[name], second[name], f"{change.value:+.4f}", f"{change.low:+.4f} to {change.high:+.4f}"]
         for name, change in comparison.differences.items()
@@ -205,6 +216,10 @@ def _training_values(recipe: Recipe, record: TrainingRecord) -> str:
     steps = {stage.name: stage for stage in record.stages}
     for stage in recipe.stages:
         done = steps[stage.name]
+        if isinstance(stage, TransformConfig):
+            change = stage.model_dump(mode="json", exclude={"name"}, exclude_none=True, by_alias=True)
+            parts.append(f"### Stage {stage.name}, without training\n\n- `{json.dumps(change)}`")
+            continue
         kept = f", weights of step {done.kept_step} kept" if done.kept_step != done.steps else ""
         parts.append(f"### Stage {stage.name}: {done.steps} steps{kept}\n\n{_values(stage)}")
     return "\n\n".join(parts) + "\n"
@@ -259,7 +274,7 @@ def _has_figures(entry: Mapping[str, Any]) -> bool:
 
 
 def _is_main(key: str) -> bool:
-    return key.startswith("eval_") and key.endswith((".cosine_spearman", ".accuracy", ".mrr"))
+    return key.startswith("eval_") and key.endswith(tuple(f".{metric}" for metric in MAIN_METRIC.values()))
 
 
 def _usage(recipe: Recipe) -> str:
@@ -294,7 +309,7 @@ def _used(recipe: Recipe) -> Iterable[str]:
     for part, key in CITED_DATA.items():
         if any(part in origin for origin in origins):
             yield key
-    for stage in recipe.stages:
+    for stage in recipe.trainings:
         yield from (CITED_LOSSES[part.loss] for part in stage.datasets.values() if part.loss in CITED_LOSSES)
         if stage.matryoshka:
             yield "kusupati-2022-matryoshka"

@@ -16,6 +16,9 @@ from munjang.output_file import claim_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
+MODEL = "model"
+"""The folder of a run, and of each of its stages, that holds the finished model."""
+
 RUN_MARKER = ".munjang-run"
 """The marker file in the folder of a training run."""
 

@@ -12,11 +12,10 @@ from munjang.registry.store import Registry
 from munjang_trainer.gate import GATE_FILE, check_run
 from munjang_trainer.model.base import full_base_name
 from munjang_trainer.model_card import write_card
-from munjang_trainer.output_files import folder_sha256, write_atomically
+from munjang_trainer.output_files import MODEL, folder_sha256, write_atomically
 from munjang_trainer.recipe.load import load_recipe
 from munjang_trainer.starter.publish import find_version
 from munjang_trainer.training.run import RECIPE, RECORD, read_record
-from munjang_trainer.training.stage import MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +72,7 @@ def publish_run(
     recipe = load_recipe(str(run / RECIPE))
     registry = Registry(settings.registry_url)
     tell("measuring the saved model in a fresh process")
-    verdict = check_run(run, recipe, record, settings)
+    verdict = check_run(run, recipe, record.metrics, settings)
     write_atomically(run / GATE_FILE, verdict.model_dump_json(indent=2))
     if not force:
         verdict.refuse()
@@ -97,7 +96,7 @@ def lineage_of(recipe: Recipe, record: TrainingRecord, verdict: GateResult, cont
         metrics=metrics,
         languages=recipe.publish.languages,
         data_fingerprint=record.data_fingerprint,
-        matryoshka_dimensions=recipe.stages[-1].matryoshka,
+        matryoshka_dimensions=recipe.trainings[-1].matryoshka if recipe.trainings else (),
         libraries=record.libraries,
         provenance={
             "seed": str(record.seed),

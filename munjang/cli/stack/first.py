@@ -1,4 +1,4 @@
-"""The first model of a registry: runs `munjang train starter` as a child and shows its progress."""
+"""The first models of a registry: runs `munjang train starter` as a child and shows its progress."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ def needed(url: str) -> bool:
     return False
 
 
-def command(*, promote: bool) -> list[str]:
-    """The command line; with `promote` the model is served even if another one was."""
-    return [sys.executable, "-P", "-m", "munjang_trainer", "starter", *(["--promote"] if promote else [])]
+def command(*, promote: bool, adapter: bool) -> list[str]:
+    """The command line; with `promote` the model is served even if another one was, with `adapter` it is tuned."""
+    options = [*(["--promote"] if promote else []), *([] if adapter else ["--no-adapter"])]
+    return [sys.executable, "-P", "-m", "munjang_trainer", "starter", *options]
 
 
 def relay(child: ChildProcess, tell: Callable[[str], None]) -> None:

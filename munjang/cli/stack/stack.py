@@ -83,21 +83,22 @@ class Stack:
         self._start("valkey", command)
         self.wait("Valkey", seconds, lambda: valkey.ready(self.plan.redis_port))
 
-    def publish_first(self, *, model: str, wanted: bool) -> None:
-        """Publish a first model if the registry is empty, or in any case if `wanted`.
+    def publish_first(self, *, model: str, wanted: bool, adapter: bool = True) -> None:
+        """Publish first models if the registry is empty, or in any case if `wanted`.
 
         Args:
             model: a folder or hub id; empty leaves it to the setting, and that to the starter model.
             wanted: publish it and point `stable` at it even if there are other versions.
+            adapter: publish the tuned starter as well.
 
         Raises:
             MunjangError: it could not be published.
         """
         if not (wanted or first.needed(self.plan.registry)):
             return
-        self._tell("publishing the first model (once, about a minute)")
+        self._tell("publishing the first model (once, about two minutes)")
         named = {"MUNJANG_MODEL": model} if model else {}
-        command = first.command(promote=wanted)
+        command = first.command(promote=wanted, adapter=adapter)
         child = self._start("starter", command, extra=named, once=True)
         relay = threading.Thread(
             target=first.relay, args=(child, lambda line: self._tell(f"publishing the first model: {line}"))

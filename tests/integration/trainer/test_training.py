@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 
+from munjang_trainer.starter.adapter import merge_adapter, read_metrics
 from munjang_trainer.training.callbacks import read_journal
 from munjang_trainer.training.checkpoints import complete_checkpoints
 from munjang_trainer.training.run import read_record
@@ -68,7 +69,7 @@ def test_a_run_leaves_model_record_journal_curves_and_events(train):
         ("scored", 20, 20),
     ]
     assert record.metrics["dev.cosine_spearman"] > 0.3
-    assert "groups-held-out.mrr" in record.metrics
+    assert "groups-held-out.ndcg@10" in record.metrics
     assert record.libraries["torch"]
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert list((run / "tensorboard" / "scored").glob("events.*"))
@@ -133,7 +134,7 @@ def test_the_best_weights_are_kept_and_training_stops_early(train):
 def test_hard_negatives_are_mined_among_other_groups_only(train):
     mining = {"negatives": 2, "nearest": 40, "relative_margin": 0.0}
     run = train("mined", stages=[stage("one", steps=5, groups={"loss": "mnrl", "mine": mining})])
-    rows = pq.read_table(run / "stages" / "one" / "material-groups.parquet").to_pylist()
+    rows = pq.read_table(run / "stages" / "one" / "mined-groups.parquet").to_pylist()
     assert set(rows[0]) == {"anchor", "positive", "negative_1", "negative_2"}
     pairs = pq.read_table(run / "data" / "groups.parquet").to_pylist()
     group_of = {row[side]: row["group"] for row in pairs for side in ("anchor", "positive")}
@@ -209,6 +210,52 @@ def test_low_rank_training_ends_in_a_plain_model(train):
         }
     assert changed
     assert all("query" in name or "value" in name for name in changed)
+
+
+def test_roles_documents_guides_and_teachers_train_and_a_resumed_run_is_measured_the_same(train):
+    taught = {"teacher": {"base": "start"}}
+    roles = {"anchor": "query", "positive": "document", "negative": "document"}
+    sources = recipe()["data"]["sources"] | {"documents": {"kind": "documents", "of": ["groups", "sts"], "rows": 80}}
+    start = recipe()["model"] | {"prompts": {"query": "질문: ", "document": "글: "}}
+    parts = {
+        "nli": {"loss": "margin-mse", **taught},
+        "groups": {"loss": "gist", "mini_batch": 8, "roles": roles, **taught},
+        "documents": {"loss": "distill-ranking", "contrast": 0.5, **taught},
+    }
+    stages = [
+        {"name": "centred", "centre": {"share": 0.5}},
+        stage("taught", steps=12, **parts) | {"mixing": "round-robin", "matryoshka": [8]},
+        {"name": "merged", "merge": {"with": "base", "share": 0.5}},
+    ]
+    data = recipe()["data"] | {"sources": sources}
+    run = train("taught-by-roles", model=start, data=data, stages=stages)
+    assert [entry.steps for entry in read_record(run).stages] == [0, 12, 0]
+    tuned, base, merged = (weights(run, part) for part in ("stages/taught/model", "start", "model"))
+    half = {name: (tuned[name] + base[name]) / 2 for name in tuned}
+    assert distance(merged, half) < 1e-4 < distance(merged, base)
+    labels = pq.read_table(run / "stages" / "taught" / "material-documents.parquet")["label"][0].as_py()
+    teacher = SentenceTransformer(str(run / "start"), device="cpu")
+    row = pq.read_table(run / "data" / "documents.parquet").to_pylist()[0]
+    expected = [
+        teacher.encode(row["anchor"], prompt_name="query"),
+        teacher.encode(row["positive"], prompt_name="document"),
+    ]
+    np.testing.assert_allclose(labels[:2], expected, atol=1e-4)
+
+
+def test_what_low_rank_training_changed_fits_into_a_small_file(train, forge, tmp_path):
+    start = recipe()["model"] | {"lora": {"rank": 2, "alpha": 4, "last_layers": 1}}
+    run = train(
+        "adapter", model=start, stages=[{"name": "centred", "centre": {}}, stage("one", steps=10, **CONTRASTIVE)]
+    )
+    file = tmp_path / "adapter.safetensors"
+    assert forge.run("adapter", str(run), "--rank", "2", "--output", str(file)) == 0
+    assert {name.rpartition(".")[2] for name in load_file(file)} == {"up", "down", "add"}
+    assert all("layer.1." in name for name in load_file(file))
+    shutil.copytree(run / "start", tmp_path / "merged")
+    merge_adapter(tmp_path / "merged", file)
+    assert distance(load_file(tmp_path / "merged" / "model.safetensors"), weights(run, "model")) < 1e-2
+    assert read_metrics(file) == read_record(run).metrics
 
 
 @pytest.mark.parametrize("mixing", ["proportional", "round-robin"])

@@ -36,10 +36,12 @@ def evaluate(
     sts: Annotated[Files, typer.Option(help="A scored-pairs file (TSV, or KLUE-STS's JSON).")] = None,
     nli: Annotated[Files, typer.Option(help="An inference file; measures accuracy on its triplets.")] = None,
     groups: Annotated[Files, typer.Option(help="A file of paraphrase groups; measures retrieval.")] = None,
+    squad: Annotated[Files, typer.Option(help="Questions and paragraphs as SQuAD's JSON: KorQuAD, KLUE-MRC.")] = None,
+    beir: Annotated[Files, typer.Option(help="A folder in BEIR's layout: corpus, queries, qrels.")] = None,
     encoding: Annotated[str, typer.Option(help="Of these files: utf-8, cp949, utf-16…")] = "utf-8",
     prepared: Annotated[Path | None, typer.Option(help="A run's folder: the sets that it prepared.")] = None,
     data: Annotated[str, typer.Option(help="The folder of relative file names and of the standard sets.")] = "",
-    prompt: Annotated[str, typer.Option(help="The prompt's name. Default: the model's default prompt.")] = "",
+    prompt: Annotated[str, typer.Option(help="The prompt of texts without a role. Default: the model's.")] = "",
     dimensions: Annotated[str, typer.Option(help="Shorter dimensions to measure too, such as 256,128.")] = "",
     precisions: Annotated[str, typer.Option(help="Number formats to measure too; empty: none.")] = ",".join(Precision),
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 1000,
@@ -49,9 +51,10 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results there.")] = None,
     plot_file: Annotated[Path | None, typer.Option("--plot", help="Draw the results there, as PNG.")] = None,
 ) -> None:
-    """Measure a model on Korean sets: correlation with people's scores, triplet accuracy, retrieval, speed, size.
+    """Measure a model on Korean sets: retrieval, correlation with people's scores, triplet accuracy, speed, size.
 
-    Without files, the standard sets in the data folder are used: KorSTS dev and test, KLUE-STS.
+    Queries and documents get the prompts of their roles. Without files, the standard sets in the data folder are used:
+    KorSTS dev and test, KLUE-STS, ParaKQC, KorQuAD and KLUE-MRC.
 
     Examples:
       munjang train evaluate stable --data ../shared/data
@@ -61,7 +64,8 @@ def evaluate(
     from munjang_trainer.evaluation.evaluate import EvaluationOptions, compare  # noqa: PLC0415 - model libraries are slow to import
 
     settings = settings_with(registry=registry, compute_type=compute_type)
-    files = {"sts": sts or [], "nli": nli or [], "groups": groups or []}
+    named = {"sts": sts, "nli": nli, "groups": groups, "squad": squad, "beir": beir}
+    files = {kind: listed for kind, listed in named.items() if listed}
     tables = _tables(data or settings.data, files, encoding, prepared)
     cuts = _parts(dimensions, int, "dimensions")
     formats = _parts(precisions, Precision, "precisions")
@@ -102,12 +106,13 @@ def _measure(name: str, settings: TrainerSettings, tables: dict[str, Table], sco
 def _tables(folder: str, files: dict[str, list[str]], encoding: str, prepared: Path | None) -> dict[str, Table]:
     from munjang_trainer.evaluation.sets import named_sets, prepared_sets, standard_sets  # noqa: PLC0415 - pyarrow is slow
 
-    tables = named_sets(folder, **files, encoding=encoding)
+    tables = named_sets(folder, files, encoding)
     if prepared:
         tables |= prepared_sets(prepared)
     tables = tables or standard_sets(folder)
     if not tables:
-        msg = f"no set to evaluate on in {folder or 'this folder'}: name files (--sts, --nli, --groups) or --data"
+        named = "--sts, --nli, --groups, --squad, --beir"
+        msg = f"no set to evaluate on in {folder or 'this folder'}: name files ({named}) or --data"
         raise ConfigurationError(msg, field="data")
     return tables
 
@@ -140,7 +145,7 @@ def show(console: Console, results: Results) -> None:
         for column in columns:
             grid.add_column(column.replace("_", " "), justify="right")
         for form, values in figures.items():
-            grid.add_row(form or "float32", *(f"{values[column]:.4f}" for column in columns if column in values))
+            grid.add_row(form or "float32", *(f"{values[column]:.4f}" for column in columns))
         console.print(grid)
         low, high = result.interval.low, result.interval.high
         console.print(f"{result.main.replace('_', ' ')} {result.interval.value:.4f}, interval {low:.4f} to {high:.4f}")
@@ -152,7 +157,7 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
     grid = Grid(title=f"{comparison.second.model} against {comparison.first.model}", title_justify="left")
     for column in ("figure", "first", "second", "difference", f"{comparison.confidence:.0%} interval"):
         grid.add_column(column, justify="left" if column == "figure" else "right")
-    first, second = comparison.first.main(), comparison.second.main()
+    first, second = comparison.first.flat(), comparison.second.flat()
     for name, change in comparison.differences.items():
         style = "green" if change.low > 0 else "red" if change.high < 0 else ""
         interval = f"{change.low:+.4f} to {change.high:+.4f}"

@@ -33,6 +33,7 @@ def prepare(
     data: Annotated[str, typer.Option(help="The folder of relative file names. Default: as the recipe says.")] = "",
     seed: Annotated[int, typer.Option(help="The seed of every random choice, if no recipe sets one.")] = 42,
     leaks: Annotated[str, typer.Option(help="fail, drop or allow. Default: as the recipe says, or fail.")] = "",
+    hashes: Annotated[Path | None, typer.Option(help="Write the hashes of all evaluation texts there.")] = None,
     tokenizer: Annotated[str, typer.Option(help="A model folder or hub id whose tokens the report counts.")] = "",
 ) -> None:
     """Make training data: triplets, pairs and scored pairs as Parquet, with a report and a leak check.
@@ -44,6 +45,7 @@ def prepare(
       --evaluate korsts/sts-dev.tsv --output triples
     """
     from munjang_trainer.data.prepare import prepare as run  # noqa: PLC0415 - pyarrow is slow to import; --help must not pay
+    from munjang_trainer.data.prepare import write_hashes  # noqa: PLC0415 - the same
 
     if recipe:
         part, name, seed = _of_recipe(recipe, data, leaks)
@@ -55,6 +57,8 @@ def prepare(
     with console.status("reading and checking the data"):
         report = run(part, seed, folder, _token_counter(tokenizer))
     show(console, report, folder)
+    if hashes:
+        console.print(f"{write_hashes(folder, hashes):,} hashes written to {hashes}", soft_wrap=True)
 
 
 def show(console: Console, report: DataReport, folder: Path) -> None:

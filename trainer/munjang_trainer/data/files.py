@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -16,10 +16,20 @@ from munjang.delimited import BufferedLines, Malformed, column_names
 from munjang.delimited import read_records as read_delimited
 from munjang.encodings import SAMPLE_BYTES, likely_encoding, stored_path
 from munjang.errors import ConfigurationError
+from munjang.normalization import nfc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
+
+
+SHIPPED_SCHEME = "shipped://"
+SHIPPED_DATA = Path(__file__).parents[1] / "recipes" / "data"
+
+
+def clean(text: str) -> str:
+    """A text without white space around it, composed (NFC) as the encoder composes what it is given."""
+    return nfc(text.strip())
 
 
 @dataclass
@@ -35,7 +45,12 @@ class RowCounts:
 
 
 def resolve_address(folder: str, file: str) -> str:
-    """The address of a file: as it stands if absolute or a URL, else below the folder; local names as on the disk."""
+    """The address of a file: as it stands if absolute or a URL, else below the folder; local names as on the disk.
+
+    `shipped://NAME` is a file of our own making that comes with munjang.
+    """
+    if file.startswith(SHIPPED_SCHEME):
+        return str(SHIPPED_DATA / file.removeprefix(SHIPPED_SCHEME))
     absolute = "://" in file or file.startswith("/") or not folder
     address = file if absolute else f"{folder.rstrip('/')}/{file}"
     return address if "://" in address else stored_path(address)
@@ -79,7 +94,7 @@ def read_table(
     Raises:
         ConfigurationError: the file cannot be read, has another encoding, or no such column.
     """
-    suffix = _suffix(address)
+    suffix = suffix_of(address)
     if suffix == ".parquet":
         yield from _read_parquet(address, columns, counts)
         return
@@ -99,19 +114,27 @@ def read_table(
 
 
 def read_records(address: str, encoding: str = "utf-8") -> Iterator[Mapping[str, Any]]:
-    """The objects of a JSON list, or of a file of JSON lines.
+    """The objects of a JSON list, of the list `data` in a JSON object, of JSON lines or of Parquet.
 
     Raises:
-        ConfigurationError: it is neither, or cannot be read.
+        ConfigurationError: it is none of them, or cannot be read.
     """
+    if suffix_of(address) == ".parquet":
+        yield from _parquet_records(address)
+        return
     try:
-        if _suffix(address) == ".jsonl":
+        if suffix_of(address) == ".jsonl":
             yield from (json.loads(line) for line in read_lines(address, encoding) if line)
             return
-        yield from json.loads("\n".join(read_lines(address, encoding)))
+        content = json.loads("\n".join(read_lines(address, encoding)))
     except json.JSONDecodeError as error:
         msg = f"{address} is not JSON: {error}"
         raise ConfigurationError(msg, field="data") from error
+    rows = content.get("data") if isinstance(content, dict) else content
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        msg = f"{address} holds no list of objects"
+        raise ConfigurationError(msg, field="data")
+    yield from rows
 
 
 @contextmanager
@@ -138,7 +161,8 @@ def _likely_encoding(address: str) -> str:
         return likely_encoding(file.read(SAMPLE_BYTES))
 
 
-def _suffix(address: str) -> str:
+def suffix_of(address: str) -> str:
+    """The ending of a file's name without that of its compression: `.tsv` for `a.tsv.gz`."""
     path = PurePosixPath(address.partition("?")[0])
     return PurePosixPath(path.stem).suffix if path.suffix in {".gz", ".zst", ".xz", ".bz2"} else path.suffix
 
@@ -154,13 +178,18 @@ def _position(address: str, header: Sequence[str], column: str) -> int:
 
 
 def _read_parquet(address: str, columns: tuple[str, ...], counts: RowCounts) -> Iterator[tuple[str, ...]]:
+    for row in _parquet_records(address, columns):
+        counts.read += 1
+        yield tuple("" if row[column] is None else str(row[column]) for column in columns)
+
+
+def _parquet_records(address: str, columns: tuple[str, ...] = ()) -> Iterator[Mapping[str, Any]]:
+    """The rows of a Parquet file, with these columns or, if none is named, all of them."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - only this format needs it
 
     with fsspec.open(address, "rb") as file:
         parquet = pq.ParquetFile(file)
         for column in columns:
             _position(address, parquet.schema_arrow.names, column)
-        for batch in parquet.iter_batches(columns=list(columns)):
-            for row in batch.to_pylist():
-                counts.read += 1
-                yield tuple("" if row[column] is None else str(row[column]) for column in columns)
+        for batch in parquet.iter_batches(columns=list(columns) or None):
+            yield from batch.to_pylist()

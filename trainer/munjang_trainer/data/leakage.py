@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import unicodedata
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
@@ -101,23 +103,43 @@ class Leak(BaseModel):
     examples: list[str]
 
 
-def find_leaks(sources: Mapping[str, Table], evaluation: Mapping[str, Table]) -> list[Leak]:
-    """Every pair of a training source and an evaluation set that have texts in common."""
-    leaks: list[Leak] = []
-    for name, known in evaluation.items():
-        keys = _keys(known)
-        for source, table in sources.items():
-            leak = _compare(source, table, name, keys)
-            if leak.rows:
-                leaks.append(leak)
-    return leaks
+def text_hash(text: str) -> str:
+    """The hash by which a text is known where it may not be kept: the sha256 of its `match_key`, hexadecimal."""
+    return hashlib.sha256(match_key(text).encode()).hexdigest()
 
 
-def without_leaks(table: Table, evaluation: Mapping[str, Table]) -> Table:
-    """The rows of a table that have no text in common with any evaluation set."""
-    keys = set().union(*(_keys(known) for known in evaluation.values()))
-    positions = table.text_columns
-    return Table(table.kind, [row for row in table.rows if not any(match_key(row[i]) in keys for i in positions)])
+class Known:
+    """The texts of evaluation sets, by set: as they are, or as hashes."""
+
+    def __init__(self, evaluation: Mapping[str, Table], hashes: Mapping[str, frozenset[str]]) -> None:
+        """Take tables, and sets of `text_hash`; the name of a set is in one of both."""
+        self._keys = {name: _keys(table) for name, table in evaluation.items()}
+        self._hashes = hashes
+
+    def leaks(self, sources: Mapping[str, Table]) -> list[Leak]:
+        """Every pair of a training source and an evaluation set that have texts in common."""
+        names = [*self._keys, *self._hashes]
+        found = (
+            _compare(source, table, name, partial(self._holds, name))
+            for name in names
+            for source, table in sources.items()
+        )
+        return [leak for leak in found if leak.rows]
+
+    def without(self, table: Table) -> Table:
+        """The rows of a table that have no text in common with any evaluation set."""
+        names = [*self._keys, *self._hashes]
+        positions = table.text_columns
+
+        def known(row: Sequence[str]) -> bool:
+            return any(self._holds(name, row[position]) for position in positions for name in names)
+
+        return Table(table.kind, [row for row in table.rows if not known(row)])
+
+    def _holds(self, name: str, text: str) -> bool:
+        if name in self._hashes:
+            return text_hash(text) in self._hashes[name]
+        return match_key(text) in self._keys[name]
 
 
 def refuse(leaks: list[Leak]) -> None:
@@ -140,12 +162,12 @@ def _keys(table: Table) -> set[str]:
     return {match_key(text) for text in table.texts()} - {""}
 
 
-def _compare(source: str, table: Table, evaluation: str, keys: set[str]) -> Leak:
+def _compare(source: str, table: Table, evaluation: str, holds: Callable[[str], bool]) -> Leak:
     shared: dict[str, str] = {}
     rows = whole = 0
     for row in table.rows:
         texts = [row[position] for position in table.text_columns]
-        common = [text for text in texts if match_key(text) in keys]
+        common = [text for text in texts if holds(text)]
         rows += bool(common)
         whole += len(common) == len(texts)
         for text in common:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from munjang.errors import ConfigurationError
-from munjang_trainer.data.files import RowCounts, file_exists, file_state, resolve_address
-from munjang_trainer.data.leakage import Leak, find_leaks, refuse, without_leaks
+from munjang_trainer.data.documents import make_documents
+from munjang_trainer.data.files import RowCounts, file_exists, file_state, read_lines, resolve_address
+from munjang_trainer.data.leakage import Known, Leak, refuse, text_hash
 from munjang_trainer.data.sources import load_evaluation_source, load_source
 from munjang_trainer.data.table import read_table_file
 from munjang_trainer.output_files import DATA_MARKER, claim_output, write_atomically
+from munjang_trainer.recipe.schema import DocumentsSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -100,6 +104,7 @@ def _spreads(table: Table, lengths: TokenCounter) -> dict[str, Spread]:
 
 
 REPORT = "report.json"
+HASH = re.compile(r"[0-9a-f]{64}")
 HELD_OUT = "-held-out"
 
 _log = logging.getLogger(__name__)
@@ -151,6 +156,21 @@ def read_evaluation(folder: Path) -> dict[str, Table]:
     return {name: read_table_file(folder / "evaluation" / f"{name}.parquet") for name in report.evaluation}
 
 
+def write_hashes(folder: Path, target: Path) -> int:
+    """Write the hashes of all texts of a prepared folder's evaluation sets, one per line; returns how many."""
+    hashes = {text_hash(text) for table in read_evaluation(folder).values() for text in table.texts() if text}
+    write_atomically(target, "".join(f"{line}\n" for line in sorted(hashes)))
+    return len(hashes)
+
+
+def _read_hashes(data: DataConfig, file: str) -> frozenset[str]:
+    lines = frozenset(line.strip() for line in read_lines(resolve_address(data.folder, file)) if line.strip())
+    if wrong := next((line for line in lines if not HASH.fullmatch(line)), None):
+        msg = f"{file} holds {wrong[:80]!r}, which is no sha256 in hexadecimal"
+        raise ConfigurationError(msg, field="data.hashes")
+    return lines
+
+
 def _need(folder: Path) -> DataReport:
     report = read_report(folder)
     if report is None:
@@ -162,25 +182,30 @@ def _need(folder: Path) -> DataReport:
 def _states(data: DataConfig) -> dict[str, str]:
     """A value that changes if one of the files does."""
     used = [*data.sources.values(), *(evaluated.source for evaluated in data.evaluation.values())]
-    return {file: file_state(resolve_address(data.folder, file)) for source in used for file in source.files}
+    files = [*(file for source in used for file in source.files), *data.hashes]
+    return {file: file_state(resolve_address(data.folder, file)) for file in files}
 
 
 def _prepare(data: DataConfig, seed: int, output: Path, lengths: TokenCounter | None) -> DataReport:
-    loaded = {name: load_source(source, data.folder, seed) for name, source in data.sources.items()}
+    read = {name: s for name, s in data.sources.items() if not isinstance(s, DocumentsSource)}
+    loaded = {name: load_source(source, data.folder, seed) for name, source in read.items()}
     trained = {name: found.train for name, found in loaded.items()}
     counts_by_name = {name: found.counts for name, found in loaded.items()}
     judged, missing = _evaluation(data, seed, counts_by_name)
     for name, found in loaded.items():
         if found.held_out.rows:
             judged[name + HELD_OUT] = found.held_out
-    found_leaks = find_leaks(trained, judged)
+    known = Known(judged, {PurePosixPath(file).stem: _read_hashes(data, file) for file in data.hashes})
+    found_leaks = known.leaks(trained)
     if data.leaks == "fail":
         refuse(found_leaks)
     for leak in found_leaks if data.leaks == "drop" else ():
-        clean = without_leaks(trained[leak.source], judged)
+        clean = known.without(trained[leak.source])
         dropped = len(trained[leak.source].rows) - len(clean.rows)
         counts_by_name[leak.source].dropped["text of an evaluation set"] += dropped
         trained[leak.source] = clean
+    made = {name: s for name, s in data.sources.items() if isinstance(s, DocumentsSource)}
+    trained |= {name: make_documents([trained[other] for other in s.of], s, seed) for name, s in made.items()}
     for name, rows in trained.items():
         if not rows.rows:
             msg = f"source {name!r} gives no row to train on"

@@ -1,4 +1,4 @@
-"""Sources of a recipe become tables: KorNLI triplets, scored pairs, paraphrase groups, pairs, ready triplets.
+"""Sources of a recipe become tables: KorNLI triplets, scored pairs, paraphrase groups, pairs, triplets, judgements.
 
 The triplets of inference pairs follow the recipe that ko-sroberta-nli was trained with (source:
 github.com/jhgan00/ko-sentence-transformers, data_util.py, after sentence-transformers' training_nli_v2.py). Each file
@@ -14,16 +14,25 @@ from itertools import combinations, islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, assert_never
 
-from munjang.normalization import nfc
-from munjang_trainer.data.files import RowCounts, read_lines, read_records, read_table, resolve_address
+from munjang_trainer.data.files import RowCounts, clean, read_lines, read_records, read_table, resolve_address
 from munjang_trainer.data.leakage import split
+from munjang_trainer.data.retrieval import read_beir, read_squad
 from munjang_trainer.data.table import Table
-from munjang_trainer.recipe.schema import GroupsSource, NliSource, PairsSource, StsSource, TripletsSource
+from munjang_trainer.recipe.schema import (
+    BeirSource,
+    GroupsSource,
+    NliSource,
+    PairsSource,
+    SquadSource,
+    StsSource,
+    TripletsSource,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from munjang_trainer.recipe.schema import Source
+    from munjang_trainer.data.retrieval import Judgement
+    from munjang_trainer.recipe.schema import FileSource
 
 NLI_COLUMNS = ("sentence1", "sentence2", "gold_label")
 Pair: TypeAlias = tuple[str, str, str]
@@ -63,7 +72,7 @@ class Loaded(NamedTuple):
     counts: RowCounts
 
 
-def load_source(source: Source, folder: str, seed: int) -> Loaded:
+def load_source(source: FileSource, folder: str, seed: int) -> Loaded:
     """Read a source's files, hold out what it says, and make tables of both sides.
 
     Raises:
@@ -91,16 +100,26 @@ def load_source(source: Source, folder: str, seed: int) -> Loaded:
             alike = [row for address in addresses for row in read_pairs(address, source, counts)]
             sides = split(alike, lambda row: row[:2], source.hold_out, seed)
             return Loaded(Table("pairs", list(sides[0])), _pairs_as_groups(sides[1]), counts)
+        case BeirSource() | SquadSource():
+            judged = _read_judgements(source, addresses, counts)
+            answers = [row for row in judged if row.query_id and row.relevance > 0]
+            parts = split(answers, lambda row: (row.query, row.document), source.hold_out, seed)
+            trained = [(row.query, row.document, row.document_id) for row in parts[0]]
+            return Loaded(Table("pairs", list(trained)), Table("retrieval", list(parts[1])), counts)
         case _:
             assert_never(source)
 
 
-def load_evaluation_source(source: Source, folder: str, seed: int) -> tuple[Table, RowCounts]:
+def load_evaluation_source(source: FileSource, folder: str, seed: int) -> tuple[Table, RowCounts]:
     """Read a source for evaluation: all of it, in the form that its held-out part would have."""
     if isinstance(source, GroupsSource):
         counts = RowCounts()
         addresses = [resolve_address(folder, file) for file in source.files]
         return _group_table(group for address in addresses for group in read_groups(address, source, counts)), counts
+    if isinstance(source, BeirSource | SquadSource):
+        counts = RowCounts()
+        addresses = [resolve_address(folder, file) for file in source.files]
+        return Table("retrieval", list(_read_judgements(source, addresses, counts))), counts
     loaded = load_source(source.model_copy(update={"hold_out": None}), folder, seed)
     table = _pairs_as_groups(loaded.train.rows) if isinstance(source, PairsSource) else loaded.train
     return table, loaded.counts
@@ -214,11 +233,6 @@ def read_pairs(address: str, source: PairsSource, counts: RowCounts) -> Iterator
             yield anchor, positive, _group_name(address, number)
 
 
-def clean(text: str) -> str:
-    """A text without white space around it, composed (NFC) as the encoder composes what it is given."""
-    return nfc(text.strip())
-
-
 def _nli_tables(source: NliSource, addresses: list[str], seed: int, counts: RowCounts) -> tuple[Table, Table]:
     trained: list[Triplet] = []
     held_out: list[Triplet] = []
@@ -230,11 +244,18 @@ def _nli_tables(source: NliSource, addresses: list[str], seed: int, counts: RowC
     return Table("triplets", list(trained)), Table("triplets", list(held_out))
 
 
-def _read_triplets(address: str, source: TripletsSource, counts: RowCounts) -> Iterator[Triplet]:
+def _read_judgements(source: BeirSource | SquadSource, addresses: list[str], counts: RowCounts) -> list[Judgement]:
+    if isinstance(source, BeirSource):
+        corpus, queries, qrels = addresses
+        return list(read_beir(corpus, queries, qrels, counts, source.encoding))
+    return [row for address in addresses for row in read_squad(address, counts, source.encoding)]
+
+
+def _read_triplets(address: str, source: TripletsSource, counts: RowCounts) -> Iterator[tuple[str, ...]]:
     for row in read_table(address, source.columns, counts, source.encoding):
-        triplet = Triplet(*map(clean, row))
-        if all(triplet):
-            yield triplet
+        texts = tuple(map(clean, row))
+        if all(texts):
+            yield texts
         else:
             counts.drop("empty text")
 

@@ -15,7 +15,7 @@ from munjang.encoder.postprocess import OutputOptions, finish
 from munjang.encoder.prompting import prompting
 from munjang.errors import ConfigurationError
 from munjang.vectors import Precision, pack, unpack
-from munjang_trainer.evaluation.metrics import MAIN_METRIC, compute_metrics, difference, interval
+from munjang_trainer.evaluation.metrics import MAIN_METRIC, compute_samples, difference, figures_of, interval
 from munjang_trainer.evaluation.results import Comparison, Results, SetResult, Size, Speed
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from munjang.encoder.contract import Prompting
+    from munjang.kinds import Role
     from munjang_trainer.data.table import Table
     from munjang_trainer.evaluation.metrics import Sample
     from munjang_trainer.evaluation.models import LoadedModel
@@ -80,7 +80,8 @@ class EvaluationOptions(NamedTuple):
     """What is measured besides the plain metrics, and at which confidence.
 
     Attributes:
-        prompt: the prompt's name; a model without it uses its default prompt.
+        prompt: the name of the prompt of texts that have no role; a model without it uses its default prompt. Queries
+            and documents have the prompts of their roles.
         dimensions: Matryoshka cuts; those that a model does not have are left out.
         precisions: number formats.
         resamples, confidence, seed: of the bootstrap.
@@ -97,10 +98,10 @@ class EvaluationOptions(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Results, and each set's main metric by row, to compare with another model's."""
+    """Results, and each set's metrics by row (of the plain vectors), to compare with another model's."""
 
     results: Results
-    samples: dict[str, Sample]
+    samples: dict[str, dict[str, Sample]]
 
 
 def evaluate_model(
@@ -111,21 +112,21 @@ def evaluate_model(
 ) -> Evaluation:
     """Evaluate a model; `progress` gets the number of texts encoded and of all texts."""
     prompt = scope.prompt if scope.prompt in loaded.encoder.info.prompts else ""
-    texts = list(dict.fromkeys(text for table in tables.values() for text in table.texts()))
-    how = prompting(loaded.encoder.info, prompt_name=prompt)
-    raw, speed = _encode(loaded, texts, how, scope.budget, progress)
+    texts = list(dict.fromkeys(text for table in tables.values() for text in table.texts_by_role()))
+    raw, speed = _encode(loaded, texts, prompt, scope.budget, progress)
     finite = bool(np.isfinite(raw).all())
     row_of = {text: row for row, text in enumerate(texts)}
     cuts = tuple(cut for cut in scope.dimensions if cut < raw.shape[1])
     forms = vector_formats(cuts, scope.precisions, loaded.int8_scale)
     sets: dict[str, SetResult] = {}
-    samples: dict[str, Sample] = {}
+    samples: dict[str, dict[str, Sample]] = {}
     for name, table in tables.items() if finite else ():
         figures, samples[name] = _judge(table, raw, row_of, forms, loaded.int8_scale)
-        spread = interval(samples[name], resamples=scope.resamples, confidence=scope.confidence, seed=scope.seed)
+        main = samples[name][MAIN_METRIC[table.kind]]
+        spread = interval(main, resamples=scope.resamples, confidence=scope.confidence, seed=scope.seed)
         sets[name] = SetResult(
             kind=table.kind,
-            rows=len(table.rows),
+            rows=len(main.values),
             sha256=table.fingerprint(),
             main=MAIN_METRIC[table.kind],
             interval=spread,
@@ -137,35 +138,48 @@ def evaluate_model(
 
 
 def _judge(
-    table: Table, raw: NDArray[np.float32], row_of: Mapping[str, int], forms: Iterable[VectorFormat], int8_scale: float
-) -> tuple[dict[str, float], Sample]:
-    """The metrics of one set in all forms, and the sample of the first form."""
+    table: Table,
+    raw: NDArray[np.float32],
+    row_of: Mapping[tuple[Role | None, str], int],
+    forms: Iterable[VectorFormat],
+    int8_scale: float,
+) -> tuple[dict[str, float], dict[str, Sample]]:
+    """The metrics of one set in all forms, and the samples of the first form."""
     figures: dict[str, float] = {}
-    samples: list[Sample] = []
+    samples: list[dict[str, Sample]] = []
     for form in forms:
 
-        def vectors_of(texts: Sequence[str], form: VectorFormat = form) -> NDArray[np.float32]:
-            return form.apply(raw[[row_of[text] for text in texts]], int8_scale)
+        def vectors_of(texts: Sequence[str], role: Role | None, form: VectorFormat = form) -> NDArray[np.float32]:
+            return form.apply(raw[[row_of[role, text] for text in texts]], int8_scale)
 
-        found, sample = compute_metrics(table, vectors_of)
+        samples.append(compute_samples(table, vectors_of))
+        found = figures_of(samples[-1])
         figures |= {f"{form.name}.{name}" if form.name else name: value for name, value in found.items()}
-        samples.append(sample)
     return figures, samples[0]
 
 
 def _encode(
-    loaded: LoadedModel, texts: list[str], how: Prompting, budget: int, progress: Callable[[int, int], None] | None
+    loaded: LoadedModel,
+    texts: Sequence[tuple[Role | None, str]],
+    prompt: str,
+    budget: int,
+    progress: Callable[[int, int], None] | None,
 ) -> tuple[NDArray[np.float32], Speed]:
     encoder = loaded.encoder
     rows = np.empty((len(texts), encoder.info.dimensions), np.float32)
-    tokens = 0
+    tokens = done = 0
     began = time.perf_counter()
-    for start in range(0, len(texts), TEXTS_AT_ONCE):
-        chunk = encoder.tokenize(texts[start : start + TEXTS_AT_ONCE], how)
-        tokens += sum(map(len, chunk))
-        rows[start : start + len(chunk)] = forward_all(encoder, chunk, budget=budget)
-        if progress is not None:
-            progress(start + len(chunk), len(texts))
+    for role in dict.fromkeys(role for role, _ in texts):
+        how = prompting(encoder.info, prompt_name="" if role else prompt, role=role)
+        places = [place for place, (other, _) in enumerate(texts) if other == role]
+        for start in range(0, len(places), TEXTS_AT_ONCE):
+            part = places[start : start + TEXTS_AT_ONCE]
+            chunk = encoder.tokenize([texts[place][1] for place in part], how)
+            tokens += sum(map(len, chunk))
+            rows[part] = forward_all(encoder, chunk, budget=budget)
+            done += len(part)
+            if progress is not None:
+                progress(done, len(texts))
     seconds = max(time.perf_counter() - began, 1e-9)
     return rows, Speed(
         texts=len(texts),
@@ -207,7 +221,8 @@ def compare(first: Evaluation, second: Evaluation, scope: EvaluationOptions) -> 
         if other.sha256 != result.sha256:
             msg = f"the two models were measured on different contents of {name!r}"
             raise ConfigurationError(msg, field="evaluation")
-        pair = first.samples[name], second.samples[name]
-        change = difference(*pair, resamples=scope.resamples, confidence=scope.confidence, seed=scope.seed)
-        differences[f"{name}.{result.main}"] = change
+        for metric, sample in second.samples[name].items():
+            pair = first.samples[name][metric], sample
+            change = difference(*pair, resamples=scope.resamples, confidence=scope.confidence, seed=scope.seed)
+            differences[f"{name}.{metric}"] = change
     return Comparison(first=first.results, second=second.results, differences=differences, confidence=scope.confidence)

@@ -7,61 +7,77 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from munjang.encoder.postprocess import normalized
 from munjang.encoder.similarity import pairwise
+from munjang.kinds import Role
+from munjang_trainer.evaluation.retrieval import groups_as_judgements, judgements_of, measure, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from munjang_trainer.data.table import Kind, Table
 
-    Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+    Encode = Callable[[Sequence[str], Role | None], NDArray[np.float32]]
 
 
-MAIN_METRIC: dict[Kind, str] = {"sts": "cosine_spearman", "triplets": "accuracy", "groups": "mrr"}
+MAIN_METRIC: dict[Kind, str] = {
+    "sts": "cosine_spearman",
+    "triplets": "accuracy",
+    "groups": "ndcg@10",
+    "retrieval": "ndcg@10",
+}
 """The main metric of each kind of set."""
+
+RELATED = 0.8
+"""A pair with this score or more is related: 4 of 5 in KorSTS."""
 
 SimilarityFunction = Literal["cosine", "dot"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A set's main metric by row, so it can be computed again on other draws of the same rows.
+    """A metric by row, so it can be computed again on other draws of the same rows.
 
     Attributes:
         values: the model's score of each row, float64 [n].
         labels: the human score of each row, float64 [n]; None if the metric is the mean of the values.
+        ranked: whether the metric of scores and labels is their rank correlation, not their linear one.
     """
 
     values: NDArray[np.float64]
     labels: NDArray[np.float64] | None = None
+    ranked: bool = True
 
     def figure(self, rows: NDArray[np.int64] | slice = slice(None)) -> float:
         """The metric on some of the rows."""
         if self.labels is None:
             return float(self.values[rows].mean())
-        return spearman(self.values[rows], self.labels[rows])
+        return (spearman if self.ranked else _pearson)(self.values[rows], self.labels[rows])
 
 
-def compute_metrics(table: Table, vector_of: Encode) -> tuple[dict[str, float], Sample]:
-    """All metrics of one set for one form of the vectors, and its main metric by row.
+def compute_samples(table: Table, vectors_of: Encode) -> dict[str, Sample]:
+    """All metrics of one set for one form of the vectors, each by row.
 
     Args:
-        table: scored pairs, triplets or groups.
-        vector_of: gives vectors float32 [n, d] of texts.
+        table: scored pairs, triplets, groups or judgements.
+        vectors_of: gives vectors float32 [n, d] of texts that have a role, or none (None).
     """
     match table.kind:
         case "sts":
-            return _scored(table, vector_of)
+            return _scored(table, vectors_of)
         case "triplets":
-            return _triplets(table, vector_of)
-        case "groups":
-            return _groups(table, vector_of)
+            return _triplets(table, vectors_of)
+        case "groups" | "retrieval":
+            return _ranked(table, vectors_of)
         case _:
             msg = f"{table.kind} are to train on, not to evaluate on"
             raise ValueError(msg)
+
+
+def figures_of(samples: Mapping[str, Sample]) -> dict[str, float]:
+    """The metrics on all rows, by name."""
+    return {name: sample.figure() for name, sample in samples.items()}
 
 
 def spearman(values: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
@@ -69,30 +85,41 @@ def spearman(values: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
     return _pearson(_ranks(values), _ranks(labels))
 
 
-def _scored(table: Table, vector_of: Encode) -> tuple[dict[str, float], Sample]:
-    left, right = vector_of(table.column("sentence1")), vector_of(table.column("sentence2"))
+def _scored(table: Table, vectors_of: Encode) -> dict[str, Sample]:
+    """Correlations; and the mean cosine of related pairs and of random ones, which says what a cosine means here."""
+    left, right = (vectors_of(table.column(name), None) for name in ("sentence1", "sentence2"))
     labels = np.array(table.column("score"), np.float64)
-    figures: dict[str, float] = {}
+    samples: dict[str, Sample] = {}
     functions: tuple[SimilarityFunction, ...] = ("cosine", "dot")
     for function in functions:
         values = pairwise(left, right, function).astype(np.float64)
-        figures[f"{function}_spearman"] = spearman(values, labels)
-        figures[f"{function}_pearson"] = _pearson(values, labels)
-    return figures, Sample(pairwise(left, right, "cosine").astype(np.float64), labels)
+        samples[f"{function}_spearman"] = Sample(values, labels)
+        samples[f"{function}_pearson"] = Sample(values, labels, ranked=False)
+    related = labels >= RELATED
+    if related.any():
+        samples["related_cosine"] = Sample(samples["cosine_spearman"].values[related])
+    drawn = np.random.default_rng(0).permutation(len(right))
+    samples["random_cosine"] = Sample(pairwise(left, right[drawn], "cosine").astype(np.float64))
+    return samples
 
 
-def _triplets(table: Table, vector_of: Encode) -> tuple[dict[str, float], Sample]:
-    anchor, positive, negative = (vector_of(table.column(name)) for name in table.columns)
-    right = pairwise(anchor, positive, "cosine") > pairwise(anchor, negative, "cosine")
-    sample = Sample(right.astype(np.float64))
-    return {"accuracy": sample.figure()}, sample
+def _triplets(table: Table, vectors_of: Encode) -> dict[str, Sample]:
+    anchor, positive, *negatives = (vectors_of(table.column(name), None) for name in table.columns)
+    nearest_negative = np.max([pairwise(anchor, negative, "cosine") for negative in negatives], axis=0)
+    right = pairwise(anchor, positive, "cosine") > nearest_negative
+    return {"accuracy": Sample(right.astype(np.float64))}
 
 
-def _groups(table: Table, vector_of: Encode) -> tuple[dict[str, float], Sample]:
-    texts = table.column("text")
-    ranks = search(vector_of(texts), table.column("group"), texts)
-    figures = {"recall_1": ranks.recall1, "recall_10": ranks.recall10, "mrr": ranks.reciprocal}
-    return {name: float(values.mean()) for name, values in figures.items()}, Sample(ranks.reciprocal)
+def _ranked(table: Table, vectors_of: Encode) -> dict[str, Sample]:
+    if table.kind == "groups":
+        judged = groups_as_judgements(table.column("text"), table.column("group"))
+        vectors = vectors_of(judged.documents, None)
+        found = nearest(vectors, vectors, among_themselves=True)
+    else:
+        judged = judgements_of(table)
+        queries = vectors_of(judged.queries, Role.QUERY)
+        found = nearest(queries, vectors_of(judged.documents, Role.DOCUMENT))
+    return {name: Sample(values) for name, values in measure(found, judged.relevant).items()}
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -110,60 +137,6 @@ def _pearson(values: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
     left, right = values - values.mean(), labels - labels.mean()
     scale = float(np.sqrt((left @ left) * (right @ right)))
     return float(left @ right) / scale if scale > 0 else 0.0
-
-
-QUERIES_AT_ONCE = 512
-
-
-class Ranks(NamedTuple):
-    """What each query found, float64 [n] each.
-
-    Attributes:
-        recall1: 1 if the nearest text is wanted.
-        recall10: the share of the wanted texts among the ten nearest; of ten, where more are wanted.
-        reciprocal: 1 / the rank of the first wanted text.
-    """
-
-    recall1: NDArray[np.float64]
-    recall10: NDArray[np.float64]
-    reciprocal: NDArray[np.float64]
-
-
-def search(vectors: NDArray[np.float32], groups: Sequence[str], texts: Sequence[str]) -> Ranks:
-    """Rank by cosine. The query itself, and texts that read the same, are no candidates.
-
-    Args:
-        vectors: float32 [n, d], one for each text.
-        groups: the group of each text; a query whose group has no other text is left out.
-        texts: the texts.
-    """
-    unit = normalized(vectors)
-    group_ids, text_ids = _numbers(groups), _numbers(texts)
-    found: list[tuple[float, float, float]] = []
-    for start in range(0, len(unit), QUERIES_AT_ONCE):
-        scores = unit[start : start + QUERIES_AT_ONCE] @ unit.T
-        for offset, row in enumerate(scores):
-            query = start + offset
-            row[text_ids == text_ids[query]] = -np.inf
-            wanted = (group_ids == group_ids[query]) & np.isfinite(row)
-            if wanted.any():
-                found.append(_judge(row, wanted))
-    columns = np.array(found, np.float64).reshape(-1, 3).T
-    return Ranks(*columns)
-
-
-def _judge(scores: NDArray[np.float32], wanted: NDArray[np.bool_]) -> tuple[float, float, float]:
-    depth = min(10, len(scores))
-    top = np.argpartition(-scores, depth - 1)[:depth]
-    top = top[np.argsort(-scores[top], kind="stable")]
-    hits = wanted[top]
-    first = 1 + int((scores > scores[wanted].max()).sum())
-    return float(hits[0]), float(hits.sum()) / min(10, int(wanted.sum())), 1 / first
-
-
-def _numbers(names: Sequence[str]) -> NDArray[np.int64]:
-    known: dict[str, int] = {}
-    return np.array([known.setdefault(name, len(known)) for name in names], np.int64)
 
 
 class Interval(NamedTuple):

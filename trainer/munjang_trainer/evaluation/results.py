@@ -33,7 +33,7 @@ class SetResult(BaseModel):
 
     Attributes:
         kind: what its rows are.
-        rows: how many.
+        rows: how many are judged; of a set that is searched, its queries.
         sha256: of its content: metrics of different contents must not be compared.
         main: the name of the metric that stands for it.
         interval: of that metric.
@@ -80,7 +80,8 @@ class Comparison(BaseModel):
 
     Attributes:
         first, second: the results of both.
-        differences: second minus first, by `set.metric`, with the paired bootstrap interval.
+        differences: second minus first, of all metrics of the plain vectors, by `set.metric`, with the paired bootstrap
+            interval.
         confidence: of all intervals.
     """
 

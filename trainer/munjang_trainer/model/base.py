@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from torch import nn
 
 from munjang.errors import ConfigurationError
 from munjang.publishing.kind import check_dense
@@ -133,18 +135,37 @@ def add_lora(model: SentenceTransformer, part: LoraConfig) -> None:
     """
     import peft  # noqa: PLC0415 - seconds of import, for recipes with lora only
 
+    targets = linear_layers(model.transformers_model, part)
+    if not targets:
+        named = part.modules if isinstance(part.modules, str) else ", ".join(part.modules)
+        msg = f"the model has no linear layers that {named} names"
+        raise ConfigurationError(msg, field="model.lora.modules")
+
     config = peft.LoraConfig(
         task_type=peft.TaskType.FEATURE_EXTRACTION,
         r=part.rank,
         lora_alpha=part.alpha,
         lora_dropout=part.dropout,
-        target_modules=list(part.modules),
+        target_modules=targets,
     )
-    try:
-        model.add_adapter(config)
-    except ValueError as error:
-        msg = f"the model has no layers named {', '.join(part.modules)}: {error}"
-        raise ConfigurationError(msg, field="model.lora.modules") from error
+    model.add_adapter(config)
+
+
+LAYER_NUMBER = re.compile(r"\.(\d+)\.")
+
+
+def linear_layers(transformer: nn.Module, part: LoraConfig) -> list[str]:
+    """The full names of the layers to adapt, of whatever architecture."""
+    found = [
+        name for name, module in transformer.named_modules() if isinstance(module, nn.Linear) and "pooler" not in name
+    ]
+    if part.modules != "all-linear":
+        found = [name for name in found if name.rpartition(".")[2] in part.modules or name in part.modules]
+    if part.last_layers:
+        numbers = {name: int(match[1]) for name in found if (match := LAYER_NUMBER.search(f".{name}."))}
+        first = max(numbers.values(), default=0) + 1 - part.last_layers
+        found = [name for name, number in numbers.items() if number >= first]
+    return found
 
 
 def merge_lora(start: Path, trained: SentenceTransformer, work: Path) -> SentenceTransformer:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
+FORM = 2
+"""Where pydantic puts the form of a stage into its place: stages, number, form."""
+
 SHIPPED = Path(__file__).parents[1] / "recipes"
 
 
@@ -64,7 +67,7 @@ def shipped() -> list[str]:
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as YAML with every value, defaults included."""
-    written: str = yaml.safe_dump(recipe.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
+    written: str = yaml.safe_dump(recipe.model_dump(mode="json", by_alias=True), allow_unicode=True, sort_keys=False)
     return written
 
 
@@ -92,4 +95,6 @@ def _overrule(content: Any, override: str) -> None:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    return f"{'.'.join(map(str, location))}: " if location else ""
+    """The keys to a place, without the names of the forms of stages, which no recipe has."""
+    keys = [str(key) for number, key in enumerate(location) if not (number == FORM and location[0] == "stages")]
+    return f"{'.'.join(keys)}: " if keys else ""

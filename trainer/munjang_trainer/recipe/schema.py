@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from munjang.kinds import Role
 from munjang.vectors import Precision
 
 
@@ -113,22 +114,77 @@ class PairsSource(_Source):
 
 
 class TripletsSource(_Source):
-    """Ready triplets: a tab- or comma-separated table, or Parquet, with these columns."""
+    """Ready triplets: a tab- or comma-separated table, or Parquet, with these columns.
+
+    The first is the text or query, the second what belongs to it; all further ones, one or several, do not.
+    """
 
     kind: Literal["triplets"]
-    columns: tuple[str, str, str] = ("anchor", "positive", "negative")
+    columns: Annotated[tuple[str, ...], Field(min_length=3)] = ("anchor", "positive", "negative")
 
 
-Source = Annotated[
-    NliSource | StsSource | GroupsSource | PairsSource | TripletsSource,
-    Field(discriminator="kind"),
-]
+class BeirSource(_Source):
+    """Queries, documents and judgements in BEIR's layout: files of the corpus, of the queries and of the judgements.
+
+    Corpus and queries are JSON lines or Parquet with `_id` (or `id`), `text` and perhaps `title`; the judgements
+    (qrels) are tab-separated with a header, JSON lines or Parquet: query id, corpus id, grade. To train on, each query
+    is paired with each of its relevant documents; held out, the documents of the held-out queries are searched.
+    """
+
+    kind: Literal["beir"]
+    files: tuple[str, str, str]
+
+
+class SquadSource(_Source):
+    """Questions with the paragraphs that answer them, in SQuAD's JSON: KorQuAD 1.0, KLUE-MRC.
+
+    Questions that their paragraph does not answer (`is_impossible`) are left out; the paragraph stays to be searched.
+    """
+
+    kind: Literal["squad"]
+
+
+class DocumentsSource(Config):
+    """Made-up documents to search, where no passages are at hand that may be trained on: triplets of other sources.
+
+    A pair of like texts gives a query and a document in which the other text stands among texts picked at random. The
+    negative is the same document with a random text in its place.
+
+    Attributes:
+        of: the sources that give pairs (scored pairs if they score 0.8 or more) and texts.
+        rows: how many triplets.
+        sentences: the least and the greatest number of texts in a document.
+    """
+
+    kind: Literal["documents"]
+    of: Annotated[tuple[Name, ...], Field(min_length=1)]
+    rows: Positive = 2000
+    sentences: tuple[Annotated[int, Field(ge=2)], Positive] = (2, 5)
+    files: tuple[()] = ()
+    hold_out: None = None
+    licence: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Where its texts come from."""
+        return f"made of {', '.join(self.of)}"
+
+    @model_validator(mode="after")
+    def _a_range(self) -> DocumentsSource:
+        if self.sentences[0] > self.sentences[1]:
+            msg = f"sentences are from the least to the greatest number, not {self.sentences}"
+            raise ValueError(msg)
+        return self
+
+
+FileSource: TypeAlias = NliSource | StsSource | GroupsSource | PairsSource | TripletsSource | BeirSource | SquadSource
+Source: TypeAlias = Annotated[FileSource | DocumentsSource, Field(discriminator="kind")]
 
 
 class EvaluationSet(Config):
     """One evaluation set: a source that is read whole; `optional` if it may be missing."""
 
-    source: Source
+    source: Annotated[FileSource, Field(discriminator="kind")]
     optional: bool = False
 
     @model_validator(mode="after")
@@ -148,12 +204,15 @@ class DataConfig(Config):
         evaluation: what is only measured.
         leaks: what happens if a training row holds a text of an evaluation set: `fail` ends the run, `drop` leaves
             such rows out of training, `allow` only reports them.
+        hashes: files of hashes of texts that must not be trained on, for test sets that are not at hand or may not be
+            kept; `prepare --hashes` writes them.
     """
 
     folder: str = "."
     sources: dict[Name, Source] = Field(default_factory=dict)
     evaluation: dict[Name, EvaluationSet] = Field(default_factory=dict)
     leaks: Leaks = "fail"
+    hashes: tuple[str, ...] = ()
 
 
 class RandomModelConfig(Config):
@@ -167,12 +226,19 @@ class RandomModelConfig(Config):
 
 
 class LoraConfig(Config):
-    """Train low-rank adapters (LoRA) instead of the weights; they are merged into the weights after training."""
+    """Train low-rank adapters (LoRA) instead of the weights; they are merged into the weights after training.
+
+    Attributes:
+        rank, alpha, dropout: as in peft.
+        modules: `all-linear`, which is every linear layer but a pooler that nothing uses, or the ends of layers' names.
+        last_layers: adapt only this many of the last layers, which also takes less time and memory; 0 adapts all.
+    """
 
     rank: Positive = 16
     alpha: Positive = 32
     dropout: Fraction = 0.0
-    modules: tuple[str, ...] = ("query", "key", "value", "dense")
+    modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    last_layers: NotNegative = 0
 
 
 class PruneConfig(Config):
@@ -219,11 +285,11 @@ class ModelConfig(Config):
         return self
 
 
-Loss = Literal["mnrl", "cached-mnrl", "cosent", "cosine", "distill"]
+Loss = Literal["mnrl", "cached-mnrl", "gist", "cosent", "cosine", "distill", "distill-ranking", "margin-mse"]
 
 LOSSES: dict[str, tuple[Loss, ...]] = {
-    "triplets": ("mnrl", "cached-mnrl", "distill"),
-    "pairs": ("mnrl", "cached-mnrl", "distill"),
+    "triplets": ("mnrl", "cached-mnrl", "gist", "distill", "distill-ranking", "margin-mse"),
+    "pairs": ("mnrl", "cached-mnrl", "gist", "distill", "distill-ranking", "margin-mse"),
     "sts": ("cosent", "cosine", "distill"),
 }
 """The losses that fit a kind of table."""
@@ -249,10 +315,11 @@ class TeacherConfig(Config):
     """The model whose vectors a student learns.
 
     Attributes:
-        base: what `model.base` may be, except `random`.
-        prompt: the name of the prompt that the teacher puts before texts.
-        metric: how far the student's vector is from the teacher's: cosine and l2 as in EmbedDistill (arXiv:2301.12005),
-            mse as in multilingual distillation (arXiv:2004.09813).
+        base: what `model.base` may be, except `random`; or `start`, the model that training starts from.
+        prompt: the name of the prompt that the teacher puts before texts that have no role; the others have that of
+            their role.
+        metric: of distill: how far the student's vector is from the teacher's: cosine and l2 as in EmbedDistill
+            (arXiv:2301.12005), mse as in multilingual distillation (arXiv:2004.09813).
     """
 
     base: str
@@ -260,21 +327,36 @@ class TeacherConfig(Config):
     metric: Literal["cosine", "l2", "mse"] = "cosine"
 
 
+TAUGHT: frozenset[Loss] = frozenset({"distill", "distill-ranking", "margin-mse", "gist"})
+"""The losses that learn from a teacher."""
+
+
 class DatasetConfig(Config):
     """How one source is used in a stage.
 
     Attributes:
         loss: `mnrl` MultipleNegativesRankingLoss; `cached-mnrl` the same with gradients cached, so that memory no
-            longer bounds the batch; `cosent` and `cosine` for scored pairs; `distill` towards a teacher's vectors.
-        scale: the factor of similarities in mnrl and cosent.
+            longer bounds the batch; `gist` the same, cached, without the negatives that the teacher finds nearer than
+            the positive; `cosent` and `cosine` for scored pairs; `distill` towards a teacher's vectors;
+            `distill-ranking` towards a teacher's ranking of the batch; `margin-mse` towards a teacher's difference of
+            similarities between positive and negative.
+        roles: what the texts of a column are for: query or document, which decides their prompt; `negative` stands for
+            all negatives. A column without a role has the model's default prompt. Sources of judgements, and documents,
+            have their roles by themselves.
+        scale: the factor of similarities in mnrl, gist, cosent and distill-ranking.
+        teacher_scale: that of the teacher's similarities in distill-ranking.
+        contrast: the weight of mnrl beside distill-ranking.
         symmetric: mnrl also from the positive to its anchor.
-        mini_batch: texts in one forward of cached-mnrl.
+        mini_batch: texts in one forward of cached-mnrl and gist.
         mine: search hard negatives first (pairs only).
-        teacher: for distill.
+        teacher: for distill, distill-ranking, margin-mse and gist.
     """
 
     loss: Loss
+    roles: dict[str, Role] = Field(default_factory=dict)
     scale: Rate = 20.0
+    teacher_scale: Rate = 20.0
+    contrast: Annotated[float, Field(ge=0)] = 0.0
     symmetric: bool = False
     mini_batch: Positive = 32
     mine: MiningConfig | None = None
@@ -282,11 +364,14 @@ class DatasetConfig(Config):
 
     @model_validator(mode="after")
     def _teacher_for_distill(self) -> DatasetConfig:
-        if (self.loss == "distill") != (self.teacher is not None):
-            msg = "loss: distill and a part `teacher:` belong together"
+        if (self.loss in TAUGHT) != (self.teacher is not None):
+            msg = f"loss: {self.loss} {'needs' if self.loss in TAUGHT else 'takes no'} `teacher:`"
             raise ValueError(msg)
-        if self.mine and self.loss not in {"mnrl", "cached-mnrl"}:
+        if self.mine and self.loss in {"cosent", "cosine", "distill"}:
             msg = f"mine: needs a loss with negatives, not {self.loss}"
+            raise ValueError(msg)
+        if self.contrast and self.loss != "distill-ranking":
+            msg = f"contrast: belongs to distill-ranking, not to {self.loss}"
             raise ValueError(msg)
         return self
 
@@ -354,6 +439,63 @@ class StageConfig(Config):
         return self
 
 
+class MergeConfig(Config):
+    """Average the weights with those of the model that training started from: what was forgotten comes back.
+
+    Attributes:
+        with_: written `with`: `base`, the model that training started from.
+        share: the share of that model, above 0.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    with_: Annotated[Literal["base"], Field(alias="with")]
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+
+class CentreConfig(Config):
+    """Subtract a share of the mean vector of the training texts before vectors are normalised.
+
+    Vectors of one language lie in a narrow cone; centred ones use the whole range of cosines. The mean is subtracted
+    from the bias of the transformer's last layer, so the model keeps its form and its speed.
+
+    Attributes:
+        share: of the mean vector.
+        texts: the mean is that of so many texts, picked at random, with the default prompt.
+    """
+
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    texts: Positive = 1000
+
+
+class TransformConfig(Config):
+    """A stage without training: `merge` averages weights, `centre` moves the mean vector."""
+
+    name: Name
+    merge: MergeConfig | None = None
+    centre: CentreConfig | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> TransformConfig:
+        if (self.merge is None) == (self.centre is None):
+            msg = "a stage without datasets has either `merge:` or `centre:`"
+            raise ValueError(msg)
+        return self
+
+
+def _form_of_stage(content: object) -> str:
+    """Which kind of stage is meant, so that an error speaks of that one only."""
+    if isinstance(content, dict):
+        return "transform" if {"merge", "centre"} & set(content) else "train"
+    return "transform" if isinstance(content, TransformConfig) else "train"
+
+
+AnyStage: TypeAlias = Annotated[
+    Annotated[StageConfig, Tag("train")] | Annotated[TransformConfig, Tag("transform")],
+    Discriminator(_form_of_stage),
+]
+
+
 class EvaluationConfig(Config):
     """What is measured besides the plain metrics of every set.
 
@@ -377,9 +519,11 @@ class GateConfig(Config):
         alias: the version that this alias names is what the model is compared with.
         metrics: the metrics `set.metric` that are compared; empty: the main metric of every set.
         margin: how much a metric may be below the serving version's.
+        margins: another margin for single metrics `set.metric`, which are compared as well.
         confidence: the level of the bootstrap interval; a metric is refused only if the whole interval of the
             difference is below the margin, so that noise refuses nothing.
         minimum: metrics that must always be reached.
+        maximum: metrics that must never be exceeded, such as the mean cosine of random pairs.
         tolerance: how far the saved model, loaded in a fresh process, may be from the metrics of training.
         allow_dimension_change: whether the vectors may have another length than the serving version's.
     """
@@ -388,7 +532,9 @@ class GateConfig(Config):
     metrics: tuple[str, ...] = ()
     margin: Annotated[float, Field(ge=0)] = 0.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    margins: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     minimum: dict[str, float] = Field(default_factory=dict)
+    maximum: dict[str, float] = Field(default_factory=dict)
     tolerance: Annotated[float, Field(gt=0)] = 1e-4
     allow_dimension_change: bool = False
 
@@ -408,7 +554,22 @@ class PublishConfig(Config):
     limits: str = ""
 
 
-_KIND_OF_TABLE = {"nli": "triplets", "triplets": "triplets", "groups": "pairs", "pairs": "pairs", "sts": "sts"}
+_KIND_OF_TABLE = {
+    "nli": "triplets",
+    "triplets": "triplets",
+    "groups": "pairs",
+    "pairs": "pairs",
+    "beir": "pairs",
+    "squad": "pairs",
+    "documents": "triplets",
+    "sts": "sts",
+}
+ROLE_COLUMNS = {
+    "triplets": frozenset({"anchor", "positive", "negative"}),
+    "pairs": frozenset({"anchor", "positive", "negative"}),
+    "sts": frozenset({"sentence1", "sentence2"}),
+}
+"""The columns that may have a role, by kind of table; negatives of pairs are mined ones."""
 
 
 class Recipe(Config):
@@ -427,7 +588,7 @@ class Recipe(Config):
     threads: NotNegative = 0
     model: ModelConfig
     data: DataConfig
-    stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)]
+    stages: Annotated[tuple[AnyStage, ...], Field(min_length=1)]
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
     publish: PublishConfig = PublishConfig()
@@ -438,16 +599,30 @@ class Recipe(Config):
         if len(set(names)) != len(names):
             msg = f"stages need different names, not {', '.join(names)}"
             raise ValueError(msg)
-        for stage in self.stages:
+        for stage in self.trainings:
             self._check_datasets(stage)
             self._check_sets((stage.watch,) if stage.watch else ())
-        self._check_sets((*self.gate.metrics, *self.gate.minimum))
+        for name, source in self.data.sources.items():
+            self._check_origins(name, source)
+        gate = self.gate
+        self._check_sets((*gate.metrics, *gate.margins, *gate.minimum, *gate.maximum))
         self._check_sets(tuple(f"{name}." for name in self.evaluation.during_training))
-        for stage in self.stages:
+        for stage in self.trainings:
             if stage.watch and stage.watch.partition(".")[0] not in self.evaluation.during_training:
                 msg = f"{stage.watch!r} is watched, but its set is not in evaluation.during_training"
                 raise ValueError(msg)
         return self
+
+    @property
+    def trainings(self) -> tuple[StageConfig, ...]:
+        """The stages that train."""
+        return tuple(stage for stage in self.stages if isinstance(stage, StageConfig))
+
+    def roles(self, name: str, part: DatasetConfig) -> dict[str, Role]:
+        """What the columns of a source are for in a stage."""
+        searched = {"anchor": Role.QUERY, "positive": Role.DOCUMENT, "negative": Role.DOCUMENT}
+        known = searched if self.data.sources[name].kind in {"beir", "squad", "documents"} else {}
+        return known | part.roles
 
     @property
     def sets(self) -> frozenset[str]:
@@ -462,12 +637,26 @@ class Recipe(Config):
                 msg = f"stage {stage.name!r} uses {name!r}, which is not among data.sources"
                 raise ValueError(msg)
             kind = _KIND_OF_TABLE[source.kind]
+            columns = ROLE_COLUMNS[kind]
+            if strange := sorted(set(dataset.roles) - columns):
+                msg = f"{name!r} gives {kind}, whose columns are {', '.join(sorted(columns))}, not {', '.join(strange)}"
+                raise ValueError(msg)
+            if dataset.loss == "margin-mse" and kind == "pairs" and not dataset.mine:
+                msg = f"{name!r} gives pairs: margin-mse needs negatives, which `mine:` finds"
+                raise ValueError(msg)
             if dataset.loss not in LOSSES[kind]:
                 msg = f"{name!r} gives {kind}, which take the losses {', '.join(LOSSES[kind])}, not {dataset.loss}"
                 raise ValueError(msg)
             if dataset.mine and kind != "pairs":
                 msg = f"{name!r} gives {kind}: negatives are mined for pairs only"
                 raise ValueError(msg)
+
+    def _check_origins(self, name: str, source: Source) -> None:
+        if isinstance(source, DocumentsSource):
+            for other in source.of:
+                if other not in self.data.sources or isinstance(self.data.sources[other], DocumentsSource):
+                    msg = f"{name!r} is made of {other!r}, which is no source that is read from files"
+                    raise ValueError(msg)
 
     def _check_sets(self, figures: tuple[str, ...]) -> None:
         for figure in figures:

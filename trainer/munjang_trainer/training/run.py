@@ -22,10 +22,11 @@ from pydantic import BaseModel, ConfigDict
 from munjang.errors import ConfigurationError
 from munjang_trainer.data.prepare import prepare, read_evaluation, read_sources
 from munjang_trainer.model.base import build_initial_model, load_model
-from munjang_trainer.output_files import RUN_MARKER, claim_output, write_atomically
+from munjang_trainer.output_files import MODEL, RUN_MARKER, claim_output, write_atomically
 from munjang_trainer.plots import draw_curves
 from munjang_trainer.provenance import code_version, libraries, machine
 from munjang_trainer.recipe.load import dump_recipe, load_recipe
+from munjang_trainer.recipe.schema import TransformConfig
 from munjang_trainer.training.callbacks import read_journal
 from munjang_trainer.training.distributed import (
     barrier,
@@ -34,7 +35,7 @@ from munjang_trainer.training.distributed import (
     is_main_process,
     main_process_first,
 )
-from munjang_trainer.training.stage import DONE, MODEL, RunContext, train_stage
+from munjang_trainer.training.stage import DONE, START, RunContext, train_stage, transform
 from munjang_trainer.training.trainer import TrainingEvaluator
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _begin(recipe: Recipe, folder: Path, settings: TrainerSettings, console: Con
     tables = read_sources(folder / "data")
     judged = read_evaluation(folder / "data")
     texts = [text for table in tables.values() for text in table.texts()]
-    build_initial_model(recipe.model, texts, folder / "start", settings, recipe.seed)
+    build_initial_model(recipe.model, texts, folder / START, settings, recipe.seed)
     watched = {name: judged[name] for name in recipe.evaluation.during_training if name in judged}
     return RunContext(recipe, folder, tables, watched, settings, console)
 
@@ -101,9 +102,12 @@ def claim_run(folder: Path, recipe: Recipe) -> None:
 
 
 def _stages(context: RunContext) -> None:
-    model = context.folder / "start"
+    model = context.folder / START
     for stage in context.recipe.stages:
-        model = train_stage(context, stage, model)
+        if isinstance(stage, TransformConfig):
+            model = transform(context, stage, model)
+        else:
+            model = train_stage(context, stage, model)
         if is_main_process():
             draw_curves(read_journal(context.journal), context.folder / "curves.png")
     if is_main_process():

@@ -15,7 +15,8 @@ from transformers import EarlyStoppingCallback, set_seed
 from transformers.integrations import TensorBoardCallback
 
 from munjang_trainer.model.base import add_lora, load_model, merge_lora, save_model
-from munjang_trainer.output_files import write_atomically
+from munjang_trainer.model.transform import centre, merge
+from munjang_trainer.output_files import MODEL, write_atomically
 from munjang_trainer.training.callbacks import Interrupted, JournalCallback, ProgressBar, StopOnSignal, rewind
 from munjang_trainer.training.checkpoints import (
     CheckpointCallback,
@@ -38,10 +39,12 @@ if TYPE_CHECKING:
 
     from munjang.settings import TrainerSettings
     from munjang_trainer.data.table import Table
-    from munjang_trainer.recipe.schema import Recipe, StageConfig
+    from munjang_trainer.recipe.schema import Recipe, StageConfig, TransformConfig
     from munjang_trainer.training.datasets import StageData
 
-MODEL = "model"
+START = "start"
+"""The folder of the model that training starts from."""
+
 JOURNAL = "journal.jsonl"
 DONE = "done.json"
 
@@ -70,7 +73,7 @@ class RunContext:
         """The journal: what happened at which step."""
         return self.folder / JOURNAL
 
-    def stage_folder(self, stage: StageConfig) -> Path:
+    def stage_folder(self, stage: StageConfig | TransformConfig) -> Path:
         """Where a stage keeps its checkpoints and its model."""
         return self.folder / "stages" / stage.name
 
@@ -93,13 +96,38 @@ def train_stage(context: RunContext, stage: StageConfig, start: Path) -> Path:
     set_seed(context.recipe.seed)
     model = _load(context, start)
     data = prepare_datasets(
-        stage, context.tables, model, prompt=_prompt(model), folder=folder, settings=context.settings
+        context.recipe,
+        stage,
+        context.tables,
+        model,
+        folder=folder,
+        start=context.folder / START,
+        settings=context.settings,
     )
     if context.recipe.model.lora:
         add_lora(model, context.recipe.model.lora)
     trainer = _run(context, stage, model, data)
     if is_main_process():
         _finish(stage, folder, start, trainer, lora=context.recipe.model.lora is not None)
+    barrier()
+    return folder / MODEL
+
+
+def transform(context: RunContext, stage: TransformConfig, start: Path) -> Path:
+    """A stage without training: `merge` or `centre`; returns the folder of its model.
+
+    Raises:
+        ConfigurationError: the model cannot be changed so.
+    """
+    folder = context.stage_folder(stage)
+    if not (folder / MODEL).is_dir() and is_main_process():
+        model = load_model(start)
+        if stage.merge:
+            merge(model, load_model(context.folder / START), stage.merge.share)
+        if stage.centre:
+            texts = [text for table in context.tables.values() for text in table.texts()]
+            centre(model, texts, stage.centre.share, stage.centre.texts, context.recipe.seed)
+        _write(stage.name, folder, model, steps=0, kept=0)
     barrier()
     return folder / MODEL
 
@@ -120,7 +148,7 @@ def _prompt(model: SentenceTransformer) -> str:
 def _run(context: RunContext, stage: StageConfig, model: SentenceTransformer, data: StageData) -> Trainer:
     folder = context.stage_folder(stage)
     seed, device, evaluates = context.recipe.seed, context.settings.device, bool(context.watched)
-    arguments = make_arguments(stage, folder, seed=seed, prompt=_prompt(model), device=device, evaluates=evaluates)
+    arguments = make_arguments(stage, folder, seed=seed, prompts=data.prompts, device=device, evaluates=evaluates)
     bar, interrupt = ProgressBar(context.console, stage.name), StopOnSignal()
     resumed = next(reversed(complete_checkpoints(folder)), None)
     average = WeightAverage(stage.average, resumed) if stage.average else None
@@ -160,7 +188,7 @@ def _run(context: RunContext, stage: StageConfig, model: SentenceTransformer, da
 
 def _finish(stage: StageConfig, folder: Path, start: Path, trainer: Trainer, *, lora: bool) -> None:
     """Write the stage's model: a kill before the last step leaves the checkpoints, which give the same model again."""
-    work = folder / f".{MODEL}.{os.getpid()}"
+    work = folder / f".additions.{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)
     kept = trainer.state.global_step
     if stage.keep == "best" and trainer.state.best_model_checkpoint:
@@ -169,9 +197,15 @@ def _finish(stage: StageConfig, folder: Path, start: Path, trainer: Trainer, *, 
         trainer._load_from_checkpoint(str(best))  # noqa: SLF001 - load_best_model_at_end would swallow a failure
     model = trainer.model.cpu()
     if lora:
-        model = merge_lora(start, model, work / "additions")
-    save_model(model, work / MODEL)
-    done = {"name": stage.name, "steps": trainer.state.global_step, "kept_step": kept}
-    write_atomically(folder / DONE, json.dumps(done))
-    (work / MODEL).rename(folder / MODEL)
-    shutil.rmtree(work)
+        model = merge_lora(start, model, work)
+    _write(stage.name, folder, model, steps=trainer.state.global_step, kept=kept)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _write(name: str, folder: Path, model: SentenceTransformer, *, steps: int, kept: int) -> None:
+    """Write a stage's model and, before it appears, what was done."""
+    work = folder / f".{MODEL}.{os.getpid()}"
+    shutil.rmtree(work, ignore_errors=True)
+    save_model(model, work)
+    write_atomically(folder / DONE, json.dumps({"name": name, "steps": steps, "kept_step": kept}))
+    work.rename(folder / MODEL)

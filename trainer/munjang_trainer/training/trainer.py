@@ -16,8 +16,9 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from munjang.errors import MunjangError
-from munjang_trainer.evaluation.metrics import compute_metrics
+from munjang_trainer.evaluation.metrics import compute_samples, figures_of
 from munjang_trainer.training.distributed import on_cpu, world_size
+from munjang_trainer.training.prompts import prompt_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from torch.utils.data import BatchSampler
     from transformers import TrainerState
 
+    from munjang.kinds import Role
     from munjang_trainer.data.table import Table
     from munjang_trainer.recipe.schema import StageConfig
     from munjang_trainer.training.datasets import DuplicateKeys
@@ -105,7 +107,7 @@ MIXING = {
 
 
 def make_arguments(
-    stage: StageConfig, folder: Path, *, seed: int, prompt: str, device: str, evaluates: bool
+    stage: StageConfig, folder: Path, *, seed: int, prompts: dict[str, dict[str, str]], device: str, evaluates: bool
 ) -> SentenceTransformerTrainingArguments:
     """The Trainer's arguments; checkpoints go into `folder`. Which checkpoints are kept is left to `checkpoints`.
 
@@ -117,7 +119,7 @@ def make_arguments(
         output_dir=str(folder),
         seed=seed,
         data_seed=seed,
-        prompts=prompt or None,
+        prompts=prompts,
         num_train_epochs=stage.epochs,
         max_steps=stage.steps or -1,
         per_device_train_batch_size=stage.batch_size * world_size(),
@@ -158,12 +160,13 @@ def _schedule(stage: StageConfig, *, evaluates: bool) -> dict[str, Any]:
 
 
 class TrainingEvaluator(BaseEvaluator):
-    """Metrics `set.metric` of the model in training, with the prompt that it is trained with."""
+    """Metrics `set.metric` of the model in training: texts with the prompt of their role, else with the trained one."""
 
     def __init__(self, tables: Mapping[str, Table], prompt: str, batch_size: int = 64) -> None:
         super().__init__()
         self._tables = tables
-        self._options = {"prompt": prompt, "batch_size": batch_size, "show_progress_bar": False}
+        self._prompt = prompt
+        self._options = {"batch_size": batch_size, "show_progress_bar": False, "convert_to_numpy": True}
 
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
@@ -171,11 +174,12 @@ class TrainingEvaluator(BaseEvaluator):
         """Encode and measure; the library passes `output_path`, `epoch` and `steps` to every evaluator."""
         del output_path, epoch, steps
 
-        def vectors_of(texts: Sequence[str]) -> NDArray[np.float32]:
-            return model.encode(list(texts), convert_to_numpy=True, **self._options).astype(np.float32)
+        def vectors_of(texts: Sequence[str], role: Role | None) -> NDArray[np.float32]:
+            prompt = self._prompt if role is None else prompt_of(model, role)
+            return model.encode(list(texts), prompt=prompt, **self._options).astype(np.float32)
 
         return {
             f"{name}.{figure}": value
             for name, table in self._tables.items()
-            for figure, value in compute_metrics(table, vectors_of)[0].items()
+            for figure, value in figures_of(compute_samples(table, vectors_of)).items()
         }

@@ -6,7 +6,7 @@ import pytest
 
 from munjang.errors import ConfigurationError
 from munjang_trainer.data.leakage import DataLeak, match_key
-from munjang_trainer.data.prepare import prepare, read_evaluation, read_report, read_sources
+from munjang_trainer.data.prepare import prepare, read_evaluation, read_report, read_sources, write_hashes
 from munjang_trainer.recipe.schema import DataConfig
 
 HEADER = "score\tsentence1\tsentence2\n"
@@ -120,3 +120,18 @@ def test_paraphrases_load_as_groups_and_pairs(shared_data, tmp_path):
     report = prepare(DataConfig.model_validate(content), 42, tmp_path)
     assert (report.sources["parakqc"].rows, report.evaluation["parakqc-held-out"].rows) == (9000, 1000)
     assert (report.sources["questions"].read, report.sources["questions"].rows) == (6888, 3813)
+
+
+def test_texts_of_a_set_of_which_only_hashes_are_kept_are_not_trained_on(folder):
+    prepare(part(folder, "allow"), 42, folder / "whole")
+    assert write_hashes(folder / "whole", folder / "mteb.txt") == 2
+    hashed = {"hashes": ["mteb.txt"], "evaluation": {}}
+    with pytest.raises(DataLeak, match="1 rows of 'sts' hold texts of 'mteb'"):
+        prepare(part(folder, **hashed), 42, folder / "out")
+    prepare(part(folder, "drop", **hashed), 42, folder / "out")
+    assert read_sources(folder / "out")["sts"].rows == [("비가 온다.", "비가 내린다.", 1.0)]
+
+
+def test_a_file_that_holds_no_hashes_is_refused(folder):
+    with pytest.raises(ConfigurationError, match="no sha256 in hexadecimal"):
+        prepare(part(folder, hashes=["train.tsv"], evaluation={}), 42, folder / "out")

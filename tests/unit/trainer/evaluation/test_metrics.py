@@ -7,11 +7,11 @@ from scipy import stats
 from munjang.vectors import Precision
 from munjang_trainer.data.table import Table
 from munjang_trainer.evaluation.evaluate import VectorFormat, vector_formats
-from munjang_trainer.evaluation.metrics import Sample, compute_metrics, difference, interval, search, spearman
+from munjang_trainer.evaluation.metrics import Sample, compute_samples, difference, figures_of, interval, spearman
 
 
 def vectors_of(known):
-    return lambda texts: np.array([known[text] for text in texts], np.float32)
+    return lambda texts, role=None: np.array([known[text] for text in texts], np.float32)
 
 
 def test_correlations_are_those_of_scipy():
@@ -20,14 +20,16 @@ def test_correlations_are_those_of_scipy():
     labels = draw.integers(0, 6, 50) / 5
     table = Table("sts", [(f"왼쪽 {i}", f"오른쪽 {i}", float(labels[i])) for i in range(50)])
     known = {f"왼쪽 {i}": left[i] for i in range(50)} | {f"오른쪽 {i}": right[i] for i in range(50)}
-    figures, sample = compute_metrics(table, vectors_of(known))
+    samples = compute_samples(table, vectors_of(known))
+    figures = figures_of(samples)
     cosines = (left * right).sum(1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)
     dots = (left * right).sum(1)
     assert figures["cosine_spearman"] == pytest.approx(stats.spearmanr(cosines, labels).statistic, abs=1e-6)
     assert figures["cosine_pearson"] == pytest.approx(stats.pearsonr(cosines, labels).statistic, abs=1e-6)
     assert figures["dot_spearman"] == pytest.approx(stats.spearmanr(dots, labels).statistic, abs=1e-6)
     assert figures["dot_pearson"] == pytest.approx(stats.pearsonr(dots, labels).statistic, abs=1e-6)
-    assert sample.figure() == figures["cosine_spearman"]
+    assert figures["related_cosine"] == pytest.approx(cosines[labels >= 0.8].mean(), abs=1e-6)
+    assert -1 <= figures["random_cosine"] <= 1
 
 
 def test_a_model_that_tells_nothing_apart_scores_zero():
@@ -37,29 +39,7 @@ def test_a_model_that_tells_nothing_apart_scores_zero():
 def test_a_triplet_counts_if_the_positive_is_nearer():
     table = Table("triplets", [("가", "나", "다"), ("가", "다", "나")])
     known = {"가": [1, 0], "나": [1, 0.1], "다": [0, 1]}
-    assert compute_metrics(table, vectors_of(known))[0] == {"accuracy": 0.5}
-
-
-def test_retrieval_finds_the_texts_of_a_group():
-    texts, groups = ["a1", "a2", "a3", "b1", "b2", "외톨이"], ["a", "a", "a", "b", "b", "c"]
-    vectors = np.array([[1, 0], [1, 0.1], [1, 0.2], [0, 1], [0.9, 0.15], [0.1, 1]], np.float32)
-    ranks = search(vectors, groups, texts)
-    assert len(ranks.reciprocal) == 5  # the lonely text is no query
-    assert ranks.recall1.tolist() == [1, 0, 0, 0, 0]
-    assert ranks.reciprocal[3] == pytest.approx(1 / 3)  # the lonely text and a3 are nearer to b1 than b2 is
-    assert ranks.recall10.tolist() == [1, 1, 1, 1, 1]
-
-
-def test_texts_that_read_the_same_are_no_candidates():
-    vectors = np.array([[1, 0], [1, 0], [0.9, 0.1]], np.float32)
-    ranks = search(vectors, ["a", "b", "a"], ["같은 글", "같은 글", "다른 글"])
-    assert ranks.recall1.tolist() == [1, 1]
-
-
-def test_recall_at_ten_is_of_ten_where_more_are_wanted():
-    vectors = np.eye(1, 4, dtype=np.float32).repeat(21, axis=0)
-    ranks = search(vectors, ["a"] * 21, [f"글 {i}" for i in range(21)])
-    assert set(ranks.recall10) == {1.0}
+    assert figures_of(compute_samples(table, vectors_of(known))) == {"accuracy": 0.5}
 
 
 def test_forms_keep_what_they_promise():

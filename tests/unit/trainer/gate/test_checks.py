@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from munjang_trainer.evaluation.metrics import Interval
 from munjang_trainer.evaluation.results import Comparison, Results, SetResult, Size, Speed
-from munjang_trainer.gate import check_dimensions, check_files, check_minimum, check_not_worse, check_reproduced
+from munjang_trainer.gate import check_dimensions, check_files, check_limits, check_not_worse, check_reproduced
 from munjang_trainer.recipe.schema import GateConfig
 
 
@@ -46,10 +46,10 @@ def test_figures_of_training_must_come_again():
 def test_one_row_may_change_its_place_in_a_figure_that_counts_rows():
     fresh = results()
     fresh.sets["held-out"] = fresh.sets["dev"].model_copy(
-        update={"kind": "groups", "rows": 1000, "main": "mrr", "figures": {"mrr": 0.8455}}
+        update={"kind": "groups", "rows": 1000, "main": "ndcg@10", "figures": {"mrr@10": 0.8455}}
     )
-    assert check_reproduced(fresh, {"held-out.mrr": 0.8450}, 1e-4) == []
-    (reason,) = check_reproduced(fresh, {"held-out.mrr": 0.8470}, 1e-4)
+    assert check_reproduced(fresh, {"held-out.mrr@10": 0.8450}, 1e-4) == []
+    (reason,) = check_reproduced(fresh, {"held-out.mrr@10": 0.8470}, 1e-4)
     assert reason.endswith("but was 0.847000 in training: they differ by more than 0.0011")
 
 
@@ -65,9 +65,32 @@ def test_vectors_that_are_not_finite_are_refused():
 
 
 def test_demanded_figures_must_be_reached():
-    assert check_minimum(results(0.85), {"dev.cosine_spearman": 0.85}) == []
-    (reason,) = check_minimum(results(0.85), {"dev.cosine_spearman": 0.8564})
+    assert check_limits(results(0.85), GateConfig(minimum={"dev.cosine_spearman": 0.85})) == []
+    (reason,) = check_limits(results(0.85), GateConfig(minimum={"dev.cosine_spearman": 0.8564}))
     assert reason == "dev.cosine_spearman is 0.8500, and at least 0.8564 is demanded"
+
+
+def test_a_maximum_may_not_be_exceeded():
+    assert check_limits(results(0.85), GateConfig(maximum={"dev.cosine_spearman": 0.85})) == []
+    (reason,) = check_limits(results(0.85), GateConfig(maximum={"dev.cosine_spearman": 0.4}))
+    assert reason == "dev.cosine_spearman is 0.8500, and at most 0.4000 is allowed"
+
+
+def test_a_version_whose_sts_rises_and_whose_retrieval_falls_is_refused():
+    changed = comparison(0.01, 0.02)
+    changed.differences["korquad.ndcg@10"] = Interval(-0.15, -0.17, -0.13)
+    changed.second.sets["korquad"] = changed.second.sets["dev"].model_copy(update={"main": "ndcg@10"})
+    (reason,) = check_not_worse(changed, GateConfig(margin=0.005))
+    assert reason.startswith("korquad.ndcg@10 is 0.1500 below that of 모델")
+
+
+def test_a_metric_can_have_a_margin_of_its_own():
+    changed = comparison(0.01, 0.02)
+    changed.differences["dev.cosine_pearson"] = Interval(-0.015, -0.02, -0.01)
+    assert check_not_worse(changed, GateConfig()) == []
+    assert check_not_worse(changed, GateConfig(margins={"dev.cosine_pearson": 0.01})) == []
+    (reason,) = check_not_worse(changed, GateConfig(margins={"dev.cosine_pearson": 0.005}))
+    assert "dev.cosine_pearson" in reason
 
 
 @pytest.mark.parametrize(
@@ -89,7 +112,7 @@ def test_what_is_worse_by_the_interval_is_refused(low, high, margin, passes):
 def test_only_the_figures_that_are_named_are_compared():
     part = GateConfig(metrics=("other.accuracy",))
     assert check_not_worse(comparison(-0.02, -0.01), part) == [
-        "other.accuracy is to be compared, but is not the main metric of a set"
+        "other.accuracy is to be compared, but is no metric of a set"
     ]
 
 

@@ -45,7 +45,17 @@ def test_an_override_that_fits_nothing_is_refused(tmp_path, override):
         ({"stages": []}, "stages: "),
         ({"stages": [{"name": "a", "datasets": {"nli": {"loss": "mnrl"}}}]}, "not among data.sources"),
         ({"stages": [{"name": "a", "datasets": {"sts": {"loss": "mnrl"}}}]}, "take the losses cosent, cosine, distill"),
-        ({"stages": [{"name": "a", "datasets": {"sts": {"loss": "distill"}}}]}, "belong together"),
+        (
+            {"stages": [{"name": "a", "datasets": {"sts": {"loss": "distill"}}}]},
+            "stages.0.datasets.sts: .*needs `teacher:`",
+        ),
+        (
+            {"stages": [{"name": "a", "datasets": {"sts": {"loss": "cosent", "contrast": 1}}}]},
+            "belongs to distill-ranking",
+        ),
+        ({"stages": [{"name": "a", "datasets": {"sts": {"loss": "cosent", "roles": {"x": "query"}}}}]}, "not x"),
+        ({"stages": [{"name": "a", "merge": {"with": "base"}, "centre": {}}]}, "either `merge:` or `centre:`"),
+        ({"stages": [{"name": "a", "merge": {"with": "stable"}}]}, "stages.0.merge.with: Input should be 'base'"),
         ({"stages": [{"name": "a", "datasets": {"sts": {"loss": "cosent"}}, "patience": 1}]}, "need `watch"),
         (
             {
@@ -72,7 +82,23 @@ def test_what_is_no_recipe_is_refused(tmp_path):
         load_recipe("nothing")
 
 
-@pytest.mark.parametrize("name", ["klue-roberta-nli", "multitask", "starter-ko", "tiny"])
+def test_a_recipe_with_stages_without_training_is_the_same_after_writing_it(tmp_path):
+    stages = [{"name": "centred", "centre": {}}, *RECIPE["stages"], {"name": "merged", "merge": {"with": "base"}}]
+    recipe = load_recipe(written(tmp_path, RECIPE | {"stages": stages}))
+    assert [stage.name for stage in recipe.trainings] == [stage["name"] for stage in RECIPE["stages"]]
+    (tmp_path / "again.yaml").write_text(dump_recipe(recipe), "utf-8")
+    assert load_recipe(str(tmp_path / "again.yaml")) == recipe
+
+
+def test_only_the_reference_and_its_multitask_form_are_trained_on_kornli_and_none_on_its_test_file():
+    for name in shipped():
+        recipe = load_recipe(name)
+        files = {file for source in recipe.data.sources.values() for file in source.files}
+        assert not any("xnli" in file for file in files), name
+        assert not any("korquad" in file for file in files), name
+
+
+@pytest.mark.parametrize("name", ["klue-roberta-nli", "multitask", "starter-ko", "starter-adapter", "tiny"])
 def test_every_shipped_recipe_is_valid_and_named_as_its_file(name):
     assert name in shipped()
     assert load_recipe(name).name == name
