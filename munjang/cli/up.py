@@ -42,7 +42,7 @@ def up(
 ) -> None:
     """Start everything on this machine: registry, job queue, server and worker. Ctrl-C ends it.
 
-    The first start publishes a small Korean model, plain and tuned, which takes about two minutes and needs no network.
+    The first start publishes a small Korean model, plain and tuned, which takes about a minute and needs no network.
     The tuned one is served. The queue is an embedded Valkey, unless MUNJANG_REDIS_URL names a Redis of yours.
 
     Examples:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import socket
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -48,6 +49,11 @@ class Home:
         """The folder of Valkey's data."""
         return self.folder / "redis"
 
+    @property
+    def scratch(self) -> Path:
+        """The temporary folder of the programs that publish; deleted at the end, and before the next start."""
+        return self.folder / "tmp"
+
     def log(self, name: str) -> Path:
         """A fresh log; the last run's is kept as NAME.log.1."""
         path = self.logs / f"{name}.log"
@@ -70,6 +76,7 @@ class Home:
                 folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / LOCK)
             lock.acquire(timeout=0)
+            self._clear()
         except Timeout as error:
             msg = (
                 f"another `munjang up` runs in {self.folder}{self._other()}; end it, or choose another folder by --home"
@@ -82,7 +89,12 @@ class Home:
             yield
         finally:
             self._note.unlink(missing_ok=True)
+            self._clear()
             lock.release()
+
+    def _clear(self) -> None:
+        """Delete what a program that was killed left in its temporary folder."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def note(self, address: str) -> None:
         """Record which process runs here, and where, for the next one that tries."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
@@ -96,8 +97,10 @@ class Stack:
         """
         if not (wanted or first.needed(self.plan.registry)):
             return
-        self._tell("publishing the first model (once, about two minutes)")
-        named = {"MUNJANG_MODEL": model} if model else {}
+        self._tell("publishing the first model (once, about a minute)")
+        scratch = self.plan.home.scratch
+        scratch.mkdir(exist_ok=True)
+        named = {"TMPDIR": str(scratch)} | ({"MUNJANG_MODEL": model} if model else {})
         command = first.command(promote=wanted, adapter=adapter)
         child = self._start("starter", command, extra=named, once=True)
         relay = threading.Thread(
@@ -109,6 +112,7 @@ class Stack:
         finally:
             child.kill()
             relay.join()
+            shutil.rmtree(scratch, ignore_errors=True)  # a child that was killed deletes nothing itself
         first.check(child)
 
     def start_programs(self) -> None:
