@@ -20,7 +20,7 @@ from munjang.cli.similarity import heat_map
 from munjang.cli.stack import first
 from munjang.cli.stack.plan import LOOPBACK, Home, Plan, make_plan
 from munjang.cli.stack.signals import Signals
-from munjang.cli.stack.stack import Interrupted, Stack
+from munjang.cli.stack.stack import ChildDied, Interrupted, Stack
 from munjang.client import Client
 from munjang.errors import MunjangError
 from munjang.registry import DEFAULT, Registry
@@ -72,7 +72,7 @@ def demo(
     """
     out = console.stdout()
     with Signals() as signals, tempfile.TemporaryDirectory(prefix="munjang-demo-") as folder:
-        home = Home(Path(folder))
+        home = Home(Path(folder), kept=False)
         with home.claimed(), console.status_line() as tell:
             plan = _plan(home, rollover=rollover)
             with Stack(plan, signals, tell) as stack:
@@ -80,6 +80,10 @@ def demo(
                     _rollover(out, stack, tell) if rollover else _tour(out, stack, tell)
                 except Interrupted:
                     raise typer.Exit(signals.exit_status) from None
+                except ChildDied as error:
+                    tell("")
+                    error.tell()
+                    raise typer.Exit(1) from error
     _head(out, f"Everything has ended and the folder is gone. `{shell_command('munjang')} up` starts one that stays.")
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from munjang import __version__
-from munjang.cli import console, index, jobs, models, programs, versions
+from munjang.cli import console, extras, index, jobs, models, programs, versions
 from munjang.cli.bench import bench
 from munjang.cli.demo import demo
 from munjang.cli.encode import encode
@@ -102,6 +102,9 @@ def _run(arguments: list[str] | None) -> int:
     except OSError as error:
         console.fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:  # noqa: BLE001 - a traceback helps nobody but us; MUNJANG_LOG_LEVEL=debug shows it
+        if needed := extras.lacking(error, sys.argv[1:] if arguments is None else arguments):
+            console.fail(needed)
+            return 1
         console.fail(f"this should not have happened: {type(error).__name__}: {error}")
         if read_settings(Settings).log_level == "debug":
             traceback.print_exc()

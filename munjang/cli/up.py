@@ -76,9 +76,7 @@ def up(
                 raise typer.Exit(signals.exit_status) from None
             except ChildDied as error:
                 tell("")
-                console.fail(f"{error}; the end of {error.child.log}:")
-                for line in error.child.tail():
-                    console.note(f"  {line}")
+                error.tell()
                 raise typer.Exit(1) from error
 
 

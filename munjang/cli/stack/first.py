@@ -102,8 +102,8 @@ def relay(child: ChildProcess, tell: Callable[[str], None]) -> None:
                 tell(said)
 
 
-def check(child: ChildProcess) -> None:
-    """Check how the child ended.
+def check(child: ChildProcess, *, kept: bool) -> None:
+    """Check how the child ended; its log is named if it is `kept`.
 
     Raises:
         MunjangError: it failed.
@@ -112,5 +112,6 @@ def check(child: ChildProcess) -> None:
         said = [line for line in child.tail() if line.strip()]
         errors = [line.removeprefix(ERROR) for line in said if line.startswith(ERROR)]
         reason = next(reversed(errors or said), "no reason given")
-        msg = f"the first model could not be published: {reason} (see {child.log})"
+        where = f" (see {child.log})" if kept else ""
+        msg = f"the first model could not be published: {reason}{where}"
         raise MunjangError(msg)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from munjang.cli import extras
 from munjang.cli.programs import installed
 from munjang.errors import ConfigurationError
 from munjang.output_file import claim_folder
@@ -35,9 +36,10 @@ _EVERYWHERE = {"": LOOPBACK, "0.0.0.0": LOOPBACK, "::": "::1"}
 
 @dataclass(frozen=True)
 class Home:
-    """One folder."""
+    """One folder; it is `kept` when everything has ended, or deleted."""
 
     folder: Path
+    kept: bool = True
 
     @property
     def logs(self) -> Path:
@@ -190,7 +192,8 @@ def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, http_po
         ConfigurationError: the server is not installed, or a port is taken.
     """
     if not installed("munjang_server"):
-        msg = "the server is not installed: pip install 'munjang[starter]'"
+        lacking = extras.missing("server") or "the server"
+        msg = f"{lacking} is not installed: {extras.hint('starter')}"
         raise ConfigurationError(msg)
     if port:
         check_free(host, port)

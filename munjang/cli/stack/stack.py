@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from munjang.child_process import ChildProcess, OrphanReaper
 from munjang.child_process import stop as stop_children
+from munjang.cli import console
 from munjang.cli.stack import first, valkey
 from munjang.cli.stack.plan import answers
 from munjang.errors import DeadlineExceeded, MunjangError
@@ -38,6 +39,12 @@ class ChildDied(MunjangError):
     def __init__(self, child: ChildProcess) -> None:
         super().__init__(f"{child.name} ended by itself with status {child.status()}")
         self.child = child
+
+    def tell(self) -> None:
+        """Print it with the end of the child's log."""
+        console.fail(f"{self}; the end of {self.child.log}:")
+        for line in self.child.tail():
+            console.note(f"  {line}")
 
 
 class Interrupted(MunjangError):
@@ -113,7 +120,7 @@ class Stack:
             child.kill()
             relay.join()
             shutil.rmtree(scratch, ignore_errors=True)  # a child that was killed deletes nothing itself
-        first.check(child)
+        first.check(child, kept=self.plan.home.kept)
 
     def start_programs(self) -> None:
         """Start server and worker, and wait for neither."""
