@@ -253,7 +253,7 @@ def test_a_command_whose_extra_is_missing_names_it_in_one_sentence(installed, tm
         done = succeeds(munjang, *command.split(), environment=environment, cwd=tmp_path)
         assert done.returncode == 1, command + done.stderr
         assert done.stderr.startswith("error: "), command + done.stderr
-        assert done.stderr.rstrip("\n").endswith(f": pip install 'munjang[{wanted}]'"), command + done.stderr
+        assert f": pip install 'munjang[{wanted}]'" in done.stderr, command + done.stderr
         assert done.stderr.count("\n") == 1
 
 
