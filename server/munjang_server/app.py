@@ -17,8 +17,8 @@ from munjang.errors import ConfigurationError
 from munjang.metrics import new_registry
 from munjang.registry import Registry, Watcher
 from munjang.telemetry import setup_tracing
-from munjang_server.http.server import HttpServer
 from munjang_server.http.operations import probes
+from munjang_server.http.server import HttpServer
 from munjang_server.metrics import (
     EngineMetrics,
     SchedulerMetrics,

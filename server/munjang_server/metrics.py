@@ -5,7 +5,6 @@ Every series that is known beforehand starts at zero. The cache's metrics are in
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 

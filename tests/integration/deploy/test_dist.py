@@ -33,7 +33,9 @@ def wheel(folder):
     with zipfile.ZipFile(folder / f"munjang-{__version__}-py3-none-any.whl", "w") as archive:
         archive.writestr("munjang/__init__.py", "FOUND = '설치됨'\n")
         archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: munjang\nVersion: {__version__}\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         archive.writestr(f"{info}/RECORD", "")
 
 

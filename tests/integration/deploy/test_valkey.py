@@ -15,7 +15,7 @@ from munjang.cli.stack import valkey
 from tests.ports import free_port
 
 MANIFEST = Path(__file__).resolve().parents[3] / "deploy" / "k8s" / "base" / "valkey.yaml"
-PASSWORD = "비밀 $HOME `x` 'y'"  # noqa: S105 - made up
+PASSWORD = "비밀 $HOME `x` 'y'"
 
 
 def test_it_asks_for_a_password_that_no_list_of_processes_shows(tmp_path):
