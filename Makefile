@@ -26,7 +26,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run test setup lint format client protos protos-baseline docs docs-site constraints bench bench-serving bench-ablation \
-	wheel clean distclean
+	dist bundle clean distclean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,8 +123,11 @@ bench-serving: setup ## Load and break the server, write docs/bench/serving.md; 
 bench-ablation: setup ## Set this build beside itself without single mechanisms; ARGS="--against FOLDER": beside another checkout.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.bench.builds $(ARGS)
 
-wheel: setup ## Build dist/munjang-*.whl and the source distribution.
-	$(BIN)/python -m build --no-isolation --outdir dist
+dist: setup ## Build the wheel, the source distribution and the images' context into dist/.
+	$(BIN)/python -m tools.dist dist
+
+bundle: setup ## One archive for a site without a network: wheels, manifests, a model, install.sh; ARGS="--extra server", "--no-model".
+	$(BIN)/python -m tools.dist bundle $(ARGS)
 
 clean: ## Remove caches and what was built.
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
+from munjang.cli.extras import extra_of, hint
+
 
 def run() -> None:
     """The entry point of the `munjang` command; it works, and says what is missing, on the base install too."""
@@ -18,7 +20,7 @@ def run() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "munjang":
             raise
-        sys.exit(f"error: the command line needs {error.name}: pip install 'munjang[cli]'")
+        sys.exit(f"error: the command line needs {error.name}: {hint(extra_of(sys.argv[1:]))}")
     sys.exit(main())
 
 

@@ -8,14 +8,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from munjang.cli.console import stderr
 from munjang.errors import MunjangError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from munjang.client import Client
+
+SHOWN_SECONDS = 0.2
+"""How often the moving line changes."""
 
 
 class Callers:
@@ -65,6 +70,32 @@ class Callers:
     def calls(self) -> int:
         """How many calls have ended."""
         return self.answered.total() + self.failures.total()
+
+    def summary(self) -> str:
+        """How many calls ended, failed, and were answered by each version."""
+        by = ", ".join(f"{count} by version {version}" for version, count in sorted(self.answered.copy().items()))
+        return f"{self.calls} calls, {self.failures.total()} failed; {by}"
+
+    @contextmanager
+    def shown(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Tell the summary all the time, if a terminal shows it as one moving line."""
+        ended = threading.Event()
+
+        def show() -> None:
+            while not ended.wait(SHOWN_SECONDS):
+                tell(self.summary())
+            tell("")
+
+        if not stderr().is_terminal:
+            yield
+            return
+        thread = threading.Thread(target=show, name="munjang-shown")
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def wait(self, version: int, replies: int, seconds: float) -> bool:
         """Wait until a version has given `more` further replies; whether it did in time."""

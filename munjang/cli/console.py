@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from munjang.errors import ConfigurationError, MunjangError
 
@@ -159,24 +167,30 @@ def progress(title: str, total: float | None = None) -> Iterator[Callable[[float
 
 @contextmanager
 def status_line() -> Iterator[Callable[[str], None]]:
-    """Give a function to be told what happens now: a moving line on a terminal, lines elsewhere; "" ends the line."""
+    """Give a function to be told what happens now, which is shown with the seconds since the beginning.
+
+    A moving line on a terminal, lines elsewhere; "" ends the line.
+    """
     console = stderr()
     if not console.is_terminal:
-        yield lambda message: note(message) if message else None
+        begun = time.monotonic()
+        yield lambda message: note(f"{message} ({time.monotonic() - begun:.0f} s)") if message else None
         return
-    status = console.status("")
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    line = Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty())
+    task = line.add_task("")
 
     def tell(message: str) -> None:
-        status.update(escape(message))
+        line.update(task, description=message)
         if message:
-            status.start()
+            line.start()
         else:
-            status.stop()
+            line.stop()
 
     try:
         yield tell
     finally:
-        status.stop()
+        line.stop()
 
 
 def shorten(text: str, width: int) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from munjang import __version__
-from munjang.cli import console, programs
+from munjang.cli import console, extras, programs
 from munjang.cli.lazy import Later, lazy_group, mount
 from munjang.cli.programs import shell_command
 from munjang.cli.usage import WrongUsage
@@ -132,10 +132,18 @@ def _run(arguments: list[str] | None) -> int:
     except OSError as error:
         console.fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:  # noqa: BLE001 - a traceback helps nobody but us; MUNJANG_LOG_LEVEL=debug shows it
-        console.fail(f"this should not have happened: {type(error).__name__}: {error}")
-        if _is_debugging():
-            traceback.print_exc()
+        _tell_unexpected(error, sys.argv[1:] if arguments is None else arguments)
     return 1
+
+
+def _tell_unexpected(error: Exception, arguments: list[str]) -> None:
+    """Name the extra that is missing, or what should not have happened."""
+    if needed := extras.lacking(error, arguments):
+        console.fail(needed)
+        return
+    console.fail(f"this should not have happened: {type(error).__name__}: {error}")
+    if _is_debugging():
+        traceback.print_exc()
 
 
 def _is_debugging() -> bool:

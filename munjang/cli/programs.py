@@ -11,6 +11,7 @@ from pathlib import Path
 
 import typer  # noqa: TC002 - typer reads the annotations
 
+from munjang.cli import extras
 from munjang.errors import ConfigurationError
 
 MODULES = {"serve": "munjang_server", "work": "munjang_worker", "train": "munjang_trainer"}
@@ -32,11 +33,12 @@ def shell_command(name: str) -> str:
 
 
 def installed(module: str) -> bool:
-    """Whether `python -m MODULE` can be run."""
+    """Whether `python -m MODULE` can be run: it is here, and so is all that its extra names."""
     try:
-        return importlib.util.find_spec(f"{module}.__main__") is not None
+        here = importlib.util.find_spec(f"{module}.__main__") is not None
     except ModuleNotFoundError:
         return False
+    return here and not extras.missing(module.removeprefix("munjang_"))
 
 
 def serve(context: typer.Context) -> None:
@@ -67,10 +69,10 @@ def _become(context: typer.Context) -> None:
     Raises:
         ConfigurationError: the extra that has the program is not installed.
     """
-    module = MODULES[str(context.info_name)]
-    if not installed(module):
-        extra = module.removeprefix("munjang_")
-        msg = f"the {extra} is not installed: pip install 'munjang[{extra}]'"
+    command = str(context.info_name)
+    module, extra = MODULES[command], extras.extra_of([command, *context.args])
+    if lacking := extras.missing(extra):
+        msg = f"`munjang {command}` needs {lacking}, which is not installed: {extras.hint(extra)}"
         raise ConfigurationError(msg)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *context.args])  # noqa: S606 - our own module

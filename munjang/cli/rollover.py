@@ -22,7 +22,7 @@ from munjang.errors import JobError, MunjangError, VersionInUse, VersionNotFound
 from munjang.registry import DEFAULT, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
@@ -49,7 +49,10 @@ BY = "munjang demo --rollover"
 class Drill:
     """One run of the drill on a stack whose server serves `stable` and `next`, and whose worker waits for jobs."""
 
-    def __init__(self, out: Console, stack: Stack, client: Client, queue: JobQueue) -> None:
+    def __init__(
+        self, out: Console, stack: Stack, client: Client, queue: JobQueue, tell: Callable[[str], None]
+    ) -> None:
+        self._tell = tell
         self._out = out
         self._stack = stack
         self._client = client
@@ -69,7 +72,7 @@ class Drill:
         self._corpus.write(self._folder / "corpus.jsonl")
         self._say(f"1. An index of {len(self._corpus.passages)} passages by version {self._old}, which serves")
         first = self._embed(self._old)
-        with self._calling() as callers, self._calling(self._old) as pinned:
+        with self._calling() as callers, callers.shown(self._tell), self._calling(self._old) as pinned:
             new = self._prepare(callers, first)
             self._promote(callers, pinned, new)
             pinned.stop()
@@ -191,12 +194,10 @@ class Drill:
         self._stack.wait(f"version {version}", SECONDS, lambda: callers.answered[version] >= enough)
 
     def _report(self, callers: Callers, pinned: Callers) -> None:
-        by = ", ".join(f"{count} by version {version}" for version, count in sorted(callers.answered.items()))
         failed = callers.failures.total() + pinned.failures.total()
         self._say("All of it held")
         self._out.print(
-            f"{callers.calls} calls, {callers.failures.total()} failed; {by}\n"
-            f"{pinned.calls} calls that pin version {self._old}, {pinned.failures.total()} failed"
+            f"{callers.summary()}\n{pinned.calls} calls that pin version {self._old}, {pinned.failures.total()} failed"
         )
         _check(not failed, f"calls failed: {dict(callers.failures + pinned.failures)}")
 

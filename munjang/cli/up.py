@@ -41,7 +41,7 @@ def up(
 ) -> None:
     """Start everything on this machine: registry, job queue, server and worker. Ctrl-C ends it.
 
-    The first start publishes a small Korean model, plain and tuned, which takes about two minutes and needs no network.
+    The first start publishes a small Korean model, plain and tuned, which takes about a minute and needs no network.
     The tuned one is served. The queue is an embedded Valkey, unless MUNJANG_REDIS_URL names a Redis of yours.
 
     While it runs, commands in other terminals use its server and registry, unless an option or MUNJANG_TARGET and
@@ -78,9 +78,7 @@ def up(
                 raise typer.Exit(signals.exit_status) from None
             except ChildDied as error:
                 tell("")
-                console.fail(f"{error}; the end of {error.child.log}:")
-                for line in error.child.tail():
-                    console.note(f"  {line}")
+                error.tell()
                 raise typer.Exit(1) from error
 
 

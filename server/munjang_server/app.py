@@ -17,16 +17,17 @@ from munjang.errors import ConfigurationError
 from munjang.metrics import new_registry
 from munjang.registry import Registry, Watcher
 from munjang.telemetry import setup_tracing
+from munjang_server.http.operations import probes
 from munjang_server.http.server import HttpServer
 from munjang_server.metrics import (
     EngineMetrics,
     SchedulerMetrics,
-    serve_metrics,
     show_load,
     show_queue,
     show_registry,
     show_versions,
 )
+from munjang_server.metrics_page import serve_page
 from munjang_server.rpc.model_service import AliasAdmin
 from munjang_server.rpc.server import GrpcServer
 from munjang_server.rpc.services import Services
@@ -95,7 +96,9 @@ class App:
         async with AsyncExitStack() as stack:
             if self._provider is not None:
                 stack.push_async_callback(asyncio.to_thread, self._provider.shutdown)
-            stack.enter_context(serve_metrics(self._metrics, settings.metrics_host, settings.metrics_port))
+            stack.enter_context(
+                serve_page(self._metrics, settings.metrics_host, settings.metrics_port, probes(self._services.health))
+            )
             self._engine.start()
             stack.push_async_callback(asyncio.to_thread, self._engine.close, LOAD_SECONDS)
             self._watcher.start()

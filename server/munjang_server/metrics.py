@@ -5,13 +5,12 @@ Every series that is known beforehand starts at zero. The cache's metrics are in
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 import grpc
 import structlog
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -365,27 +364,3 @@ def show_queue(registry: CollectorRegistry, redis_url: str) -> None:
 
     if redis_url:
         registry.register(QueueDepth(depth))
-
-
-@contextmanager
-def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator[None]:
-    """Serve the metrics at http://host:port/metrics while the block runs; port 0 serves nothing.
-
-    Raises:
-        ConfigurationError: the port cannot be used.
-    """
-    if not port:
-        yield
-        return
-    try:
-        page, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        msg = f"cannot show metrics on {host}:{port}: {error.strerror or error}"
-        raise errors.ConfigurationError(msg, field="metrics_port") from error
-    log.info("serving metrics", host=host, port=port)
-    try:
-        yield
-    finally:
-        page.shutdown()
-        page.server_close()
-        thread.join()

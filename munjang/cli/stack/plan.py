@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import socket
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from munjang.cli import running
+from munjang.cli import extras, running
 from munjang.cli.programs import installed
 from munjang.cli.running import Running
 from munjang.errors import ConfigurationError
@@ -35,9 +36,10 @@ _EVERYWHERE = {"": LOOPBACK, "0.0.0.0": LOOPBACK, "::": "::1"}
 
 @dataclass(frozen=True)
 class Home:
-    """One folder."""
+    """One folder; it is `kept` when everything has ended, or deleted."""
 
     folder: Path
+    kept: bool = True
 
     @property
     def logs(self) -> Path:
@@ -48,6 +50,11 @@ class Home:
     def redis(self) -> Path:
         """The folder of Valkey's data."""
         return self.folder / "redis"
+
+    @property
+    def scratch(self) -> Path:
+        """The temporary folder of the programs that publish; deleted at the end, and before the next start."""
+        return self.folder / "tmp"
 
     def log(self, name: str) -> Path:
         """A fresh log; the last run's is kept as NAME.log.1."""
@@ -71,6 +78,7 @@ class Home:
                 folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / LOCK)
             lock.acquire(timeout=0)
+            self._clear()
         except Timeout as error:
             msg = (
                 f"another `munjang up` runs in {self.folder}{self._other()}; end it, or choose another folder by --home"
@@ -82,7 +90,12 @@ class Home:
         try:
             yield
         finally:
+            self._clear()
             lock.release()
+
+    def _clear(self) -> None:
+        """Delete what a program that was killed left in its temporary folder."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _other(self) -> str:
         other = running.read(self.folder)
@@ -172,7 +185,8 @@ def make_plan(settings: UpSettings, home: Home, host: str, port: int, *, http_po
         ConfigurationError: the server is not installed, or a port is taken.
     """
     if not installed("munjang_server"):
-        msg = "the server is not installed: pip install 'munjang[starter]'"
+        lacking = extras.missing("server") or "the server"
+        msg = f"{lacking} is not installed: {extras.hint('starter')}"
         raise ConfigurationError(msg)
     if port:
         check_free(host, port)

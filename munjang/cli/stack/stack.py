@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from munjang.child_process import ChildProcess, OrphanReaper
 from munjang.child_process import stop as stop_children
+from munjang.cli import console
 from munjang.cli.stack import first, valkey
 from munjang.cli.stack.plan import answers
 from munjang.errors import DeadlineExceeded, MunjangError
@@ -37,6 +39,12 @@ class ChildDied(MunjangError):
     def __init__(self, child: ChildProcess) -> None:
         super().__init__(f"{child.name} ended by itself with status {child.status()}")
         self.child = child
+
+    def tell(self) -> None:
+        """Print it with the end of the child's log."""
+        console.fail(f"{self}; the end of {self.child.log}:")
+        for line in self.child.tail():
+            console.note(f"  {line}")
 
 
 class Interrupted(MunjangError):
@@ -96,8 +104,10 @@ class Stack:
         """
         if not (wanted or first.needed(self.plan.registry)):
             return
-        self._tell("publishing the first model (once, about two minutes)")
-        named = {"MUNJANG_MODEL": model} if model else {}
+        self._tell("publishing the first model (once, about a minute)")
+        scratch = self.plan.home.scratch
+        scratch.mkdir(exist_ok=True)
+        named = {"TMPDIR": str(scratch)} | ({"MUNJANG_MODEL": model} if model else {})
         command = first.command(promote=wanted, adapter=adapter)
         child = self._start("starter", command, extra=named, once=True)
         relay = threading.Thread(
@@ -109,7 +119,8 @@ class Stack:
         finally:
             child.kill()
             relay.join()
-        first.check(child)
+            shutil.rmtree(scratch, ignore_errors=True)  # a child that was killed deletes nothing itself
+        first.check(child, kept=self.plan.home.kept)
 
     def start_programs(self) -> None:
         """Start server and worker, and wait for neither."""

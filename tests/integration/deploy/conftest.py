@@ -28,6 +28,7 @@ class Described:
 
     arguments: list[str]
     environment: dict[str, str]
+    command: list[str] = field(default_factory=list)
 
 
 def from_compose():
@@ -61,7 +62,7 @@ def from_kubernetes():
                 secret = reference.get("secretKeyRef", {}).get("key")
                 environment[entry["name"]] = secrets[secret] if secret else entry.get("value", "1")
             name = "first-model" if each["kind"] == "Job" else container["name"]
-            found[name] = Described(container.get("args", []), environment)
+            found[name] = Described(container.get("args", []), environment, container.get("command", []))
     return found
 
 
@@ -76,7 +77,8 @@ class Stack:
 
     def here(self, text):
         """A value of the file with this machine's places instead of the containers'."""
-        text = text.replace("/var/lib/munjang", str(self.folder)).replace("$(REDISCLI_AUTH)", PASSWORD)
+        text = text.replace("/var/lib/munjang", str(self.folder))
+        text = re.sub(r"^/(inbox|outbox)\b", str(self.folder / "data"), text)
         return re.sub(r"@?(?:munjang-)?valkey:6379", lambda match: self._address(match[0]), text)
 
     def _address(self, matched):
@@ -97,9 +99,8 @@ class Stack:
         first, *arguments = map(self.here, self.described["valkey"].arguments)
         assert first == "valkey-server"
         arguments[arguments.index("/data")] = str(self.folder / "valkey")
-        self._run(
-            "valkey", [valkey.find_binary(), *arguments, "--bind", "127.0.0.1", "--port", str(self.ports["valkey"])]
-        )
+        binary = [*self.described["valkey"].command, str(valkey.find_binary())]
+        self._run("valkey", [*binary, *arguments, "--bind", "127.0.0.1", "--port", str(self.ports["valkey"])])
 
     def start(self, name, **more):
         """The program as its image runs it, with more variables than the file gives."""

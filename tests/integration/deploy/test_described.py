@@ -14,9 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from munjang.bulk.job import JobSpec
 from munjang.client import Client
-from munjang.client.jobs import JobQueue
 from munjang.testing_models import tiny_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -69,6 +67,9 @@ def test_the_services_start_answer_their_probes_do_a_job_and_end(stack):
     assert healthy(stack, "worker", worker_ports)
     until(stack, "server", lambda: healthy(stack, "server", {}))
 
+    for path in ("livez", "readyz"):
+        with urlopen(f"http://127.0.0.1:{stack.ports['MUNJANG_METRICS_PORT']}/{path}", timeout=10) as page:
+            assert page.status == 200
     with Client(f"127.0.0.1:{stack.ports['MUNJANG_PORT']}") as client:
         online = client.encode(TEXTS)
     with urlopen(f"http://127.0.0.1:{stack.ports['MUNJANG_METRICS_PORT']}/metrics", timeout=10) as page:
@@ -83,12 +84,16 @@ def test_the_services_start_answer_their_probes_do_a_job_and_end(stack):
     (stack.folder / "data").mkdir()
     rows = "id\ttext\n" + "".join(f"{number}\t{text}\n" for number, text in enumerate(TEXTS))
     (stack.folder / "data" / "texts.tsv").write_text(rows, encoding="utf-8")
-    url = stack.environment("worker")["MUNJANG_REDIS_URL"]
-    queue = JobQueue(url)
-    job, _ = queue.submit(JobSpec(input=str(stack.folder / "data/texts.tsv"), output=str(stack.folder / "data/out")))
-    until(stack, "worker", lambda: queue.get(job.id).state.ended)
-    assert queue.get(job.id).state == "succeeded", stack.log("worker")
-    queue.close()
+    submit = [sys.executable, "-c", "from munjang.cli import run; run()", "jobs", "submit"]
+    done = subprocess.run(
+        [*submit, stack.folder / "data/texts.tsv", stack.folder / "data/out", "--wait"],
+        env=stack.environment("worker"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WAIT,
+    )
+    assert done.returncode == 0, done.stderr + stack.log("worker")
     (part,) = (stack.folder / "data/out").glob("part-*.parquet")
     table = pq.read_table(part)
     assert table.num_rows == len(TEXTS)

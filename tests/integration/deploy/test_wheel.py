@@ -114,7 +114,7 @@ def installed(wheel, tmp_path):
         command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index"]
         subprocess.run([*command, "--disable-pip-version-check", wheel], check=True)
         (site,) = (place / "lib").glob("python*/site-packages")
-        needed = closure(f"munjang[{extra}]")
+        needed = closure(f"munjang[{extra}]" if extra else "munjang")
         for name in more:
             needed |= closure(name)
         del needed["munjang"]
@@ -232,3 +232,49 @@ def test_the_installed_trainer_tells_its_commands(installed, tmp_path):
     done = succeeds(python, "-m", "munjang_trainer", "--help", environment=clean(tmp_path), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "starter" in done.stdout
+
+
+COMMANDS = {
+    "serve": "server",
+    "work": "worker",
+    "train run tiny": "trainer",
+    "train starter": "starter",
+    "up": "starter",
+    "demo": "starter",
+    "models list": "models",
+    "versions publish .": "models",
+    "index status table.lance": "index",
+    "jobs list --redis redis://127.0.0.1:1/0": "jobs",
+}
+"""Commands that need more than [cli], and the extra that has it."""
+
+
+@pytest.mark.parametrize("extra", ["", "cli"])
+def test_a_command_whose_extra_is_missing_names_it_in_one_sentence(installed, tmp_path, extra):
+    munjang = installed(extra).with_name("munjang")
+    environment = clean(tmp_path)
+    expected = COMMANDS
+    if extra == "cli":  # by then the command knows which store is wanted
+        expected = COMMANDS | {"index status table.lance": "lancedb"}
+    for command, wanted in expected.items():
+        done = succeeds(munjang, *command.split(), environment=environment, cwd=tmp_path)
+        assert done.returncode == 1, command + done.stderr
+        assert done.stderr.startswith("error: "), command + done.stderr
+        assert f": pip install 'munjang[{wanted}]'" in done.stderr, command + done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_with_the_command_line_alone_versions_are_listed_and_help_is_given(installed, tiny_registry, tmp_path):
+    munjang = installed("cli").with_name("munjang")
+    environment = clean(tmp_path, REGISTRY=tiny_registry.url)
+    for words in ("--help", "versions list", "versions --help", "jobs --help", "index --help"):
+        done = succeeds(munjang, *words.split(), environment=environment, cwd=tmp_path)
+        assert done.returncode == 0, words + done.stderr
+
+
+def test_a_demonstration_without_what_makes_a_starter_says_what_is_missing(installed, tmp_path):
+    munjang = installed("server").with_name("munjang")
+    done = succeeds(munjang, "demo", environment=clean(tmp_path), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "pip install 'munjang[starter]'" in done.stderr
+    assert "munjang-demo" not in done.stderr

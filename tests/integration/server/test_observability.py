@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from munjang.metrics import new_registry
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import resources_pb2
-from munjang_server.metrics import serve_metrics
+from munjang_server.metrics_page import serve_page
 from munjang_server.tracing import Tracing
 
 TEXTS = ["첫째 문장", "둘째 문장입니다"]
@@ -183,7 +183,7 @@ async def test_slow_calls_are_logged(run_server):
 def test_the_page_shows_the_registry_over_http(unused_tcp_port):
     registry = new_registry("server")
     url = f"http://127.0.0.1:{unused_tcp_port}/metrics"
-    with serve_metrics(registry, "127.0.0.1", unused_tcp_port), urllib.request.urlopen(url) as page:
+    with serve_page(registry, "127.0.0.1", unused_tcp_port, {}), urllib.request.urlopen(url) as page:
         text = page.read().decode()
     assert "process_resident_memory_bytes" in text
     assert "munjang_server_build_info" in text

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -38,7 +39,14 @@ def test_what_happens_now_is_told_line_by_line_in_a_pipe(capsys):
     with console.status_line() as tell:
         tell("[시작]")
         tell("")
-    assert capsys.readouterr().err == "[시작]\n"
+    assert capsys.readouterr().err == "[시작] (0 s)\n"
+
+
+def test_what_happens_now_is_one_moving_line_with_its_time_on_a_terminal(screen):
+    with console.status_line() as tell:
+        tell("[시작]")
+        tell("")
+    assert re.search(r"\[시작\].*0:00:00", screen.getvalue())
 
 
 def test_json_keeps_hangul(capsys):

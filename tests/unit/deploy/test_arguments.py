@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from munjang.cli.main import app as munjang_app
 from munjang.settings import ClientSettings, ServerSettings, TrainerSettings, WorkerSettings
+from munjang_server.http.operations import LIVE_PATH, READY_PATH
 from munjang_server.main import _parser
-from munjang_server.rpc.health_service import LIVE
 from munjang_trainer.cli import app as trainer_app
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -97,22 +96,16 @@ def test_every_argument_is_one_that_the_program_takes(rendered, pod_of):
             assert arguments == []
 
 
-def test_every_probe_that_runs_a_command_of_ours_runs_one_that_exists(rendered, pod_of):
-    for _, container in programs(rendered, pod_of):
-        for kind in ("startup", "readiness", "liveness"):
-            command = container.get(f"{kind}Probe", {}).get("exec", {}).get("command")
-            if command:
-                assert command[0] == "munjang"
-                assert CliRunner().invoke(munjang_app, [*command[1:], "--help"]).exit_code == 0
-
-
-def test_every_grpc_probe_asks_for_a_service_that_the_server_has(rendered, pod_of):
+def test_the_server_is_asked_over_http_what_the_probe_is_for_and_no_program_is_started(rendered, pod_of):
     for program, container in programs(rendered, pod_of):
-        for kind in ("startup", "readiness", "liveness"):
-            probe = container.get(f"{kind}Probe", {}).get("grpc")
-            if probe:
-                assert program == "server"
-                assert probe.get("service", "") == ("" if kind == "readiness" else LIVE)
+        probes = {kind: container.get(f"{kind}Probe", {}) for kind in ("startup", "readiness", "liveness")}
+        assert not any("exec" in probe for probe in probes.values())
+        if program == "server":
+            assert {kind: probe["httpGet"] for kind, probe in probes.items()} == {
+                "startup": {"port": "metrics", "path": LIVE_PATH},
+                "readiness": {"port": "metrics", "path": READY_PATH},
+                "liveness": {"port": "metrics", "path": LIVE_PATH},
+            }
 
 
 def test_files_that_settings_name_are_in_a_volume(rendered, pod_of):
@@ -156,3 +149,20 @@ def test_secrets_are_referred_to_and_written_only_in_dev(rendered):
 def test_the_comments_name_the_secrets(name):
     text = (ROOT / "deploy" / "k8s" / name).read_text(encoding="utf-8")
     assert "munjang-redis" in text or "munjang-s3" in text
+
+
+def test_the_first_model_is_a_hook_of_argo_cd_that_waits_for_no_server_and_flux_may_replace_it(render):
+    annotations = render("prod").named("Job", "munjang-first-model")["metadata"]["annotations"]
+    assert annotations == {
+        "argocd.argoproj.io/hook": "Sync",
+        "argocd.argoproj.io/hook-delete-policy": "BeforeHookCreation",
+        "kustomize.toolkit.fluxcd.io/force": "enabled",
+    }
+
+
+def test_no_secret_is_an_argument(rendered, pod_of):
+    for workload in rendered.workloads():
+        for container in pod_of(workload)["spec"]["containers"]:
+            secret = {each["name"] for each in container.get("env", []) if "secretKeyRef" in each.get("valueFrom", {})}
+            words = [*container.get("command", []), *container.get("args", [])]
+            assert not any(f"$({name})" in word for name in secret for word in words)

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from munjang.registry import Registry
     from munjang_trainer.starter.publish import Outcome
 
+STEPS = 3
+"""Of publishing the starter, and again of the tuned one: convert, compare, publish."""
+
+STEPS_OF_NAMED = 2
+QUARTERS = 4
+
 
 def starter(
     *,
@@ -55,7 +61,7 @@ def starter(
     settings = TrainerSettings()
     place = Registry(registry or settings.registry_url)
     console = Console()
-    with _ShownProgress(console) as report:
+    with _ShownProgress(console, STEPS_OF_NAMED if settings.model else STEPS * (1 + adapter)) as report:
         if settings.model:
             outcomes = [publish_named(place, report, settings.model, promote=promote, force=force)]
         else:
@@ -91,17 +97,35 @@ def _say(console: Console, outcome: Outcome, url: str) -> None:
 
 
 class _ShownProgress(Progress):
-    """A `Reporter` that shows bars and prints notes above them; without a terminal, the notes alone."""
+    """A `Reporter` that shows numbered steps as bars, and prints notes above them; without a terminal, as lines."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, steps: int) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
         super().__init__(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._begun, self._steps = 0, steps
 
     def step(self, what: str, total: int | None = None) -> Callable[[int], None]:
-        task = self.add_task(what, total=total)
+        self._begun += 1
+        title = f"step {self._begun} of {self._steps}: {what}"
+        if self.disable:
+            return self._lines(title, total)
+        task = self.add_task(title, total=total)
         if total is None:  # an endless bar, until it is over
             return lambda _: self.update(task, total=1, completed=1)
         return lambda units: self.update(task, advance=units)
+
+    def _lines(self, title: str, total: int | None) -> Callable[[int], None]:
+        """A line as the step begins, and one for each quarter of it that is done."""
+        self.note(title)
+        done = 0
+
+        def advance(units: int) -> None:
+            nonlocal done
+            before, done = done, done + units
+            if total and QUARTERS * done // total > QUARTERS * before // total:
+                self.note(f"{title}, {100 * done // total} %")
+
+        return advance
 
     def note(self, what: str) -> None:
         self.console.print(what, soft_wrap=True, markup=False, highlight=False)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,23 +15,14 @@ import pytest
 import tiktoken
 from huggingface_hub import InferenceClient
 
+from tests.languages import there
+
 pytestmark = [  # the clients close what they opened when they are collected, and say so
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 INTEROP = Path(__file__).parents[3] / "interop"
-
-
-def there(tool, *, needs=None):
-    """A tool of another language: a laptop may lack it, CI may not."""
-    found = shutil.which(tool)
-    if found and (needs is None or needs.exists()):
-        return found
-    reason = f"{needs or tool} is missing: install it, see .ci/run"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture
@@ -157,21 +146,6 @@ async def test_the_javascript_clients_get_the_vectors_of_grpc(v1, sentences, exp
     assert found["models"] == ["stable", "1"]
     assert (found["refusal"]["status"], found["refusal"]["param"]) == (400, "input")
     assert "checkEmbeddingCtxLength" in found["refusal"]["message"]
-
-
-async def test_the_http_client_of_java_gets_the_vectors_of_grpc(doors, sentences, expected):
-    server, _ = doors
-    java = there("java", needs=Path(shutil.which("javac") or "javac"))
-    options = ["-Dfile.encoding=UTF-8", "-Dsun.jnu.encoding=UTF-8"]
-    command = [java, *options, INTEROP / "Embed.java", f"http://127.0.0.1:{server.http_port}", sentences[0]]
-    environment = os.environ | {"LC_ALL": "C.UTF-8"}
-    done = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=120, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    status, version, body = done.stdout.splitlines()
-    assert (status, version) == ("200", "1")
-    assert np.array_equal(np.array(json.loads(body)["data"][0]["embedding"], np.float32), expected[0])
 
 
 async def test_swaps_fail_no_call_and_mix_no_versions(doors, sentences):

@@ -48,3 +48,14 @@ def test_a_home_that_other_programs_of_ours_began_is_taken(tmp_path):
         (tmp_path / name).mkdir()
     with Home(tmp_path).claimed():
         assert (tmp_path / "logs").is_dir()
+
+
+def test_what_a_killed_program_left_in_the_temporary_folder_is_deleted_at_the_next_start_and_at_the_end(tmp_path):
+    home = Home(tmp_path)
+    with home.claimed():
+        home.scratch.mkdir()
+        (home.scratch / "model.safetensors").touch()
+    assert not home.scratch.exists()
+    home.scratch.mkdir()
+    with home.claimed():
+        assert not home.scratch.exists()
