@@ -23,6 +23,9 @@ HEAD = """\
 """
 
 REPLACEMENTS = (
+    # Lines that an event loop alone needs.
+    (r"\n[^\n]*  # async only[^\n]*", ""),
+    (r", OwnLoop\b", ""),
     # Sentences that are true of one of the two only.
     (
         r'"""AsyncClient: (.*?), for programs with an event loop\.\n.*?"""',

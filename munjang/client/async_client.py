@@ -14,9 +14,10 @@ import grpc
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from munjang.client import requests, results
-from munjang.client.async_concurrency import AsyncClosing, AsyncStream, run_all
+from munjang.client.async_concurrency import AsyncClosing, AsyncStream, OwnLoop, run_all
 from munjang.client.connection import BaseClient
 from munjang.client.grpc_errors import from_call, shift_index
+from munjang.client.progress import Progress
 from munjang.client.retry import ENDLESS_SECONDS
 from munjang.client.stream_state import StreamState
 from munjang.errors import DeadlineExceeded, MunjangError, TryLater
@@ -28,9 +29,10 @@ from munjang.v1 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from munjang.client.async_concurrency import AsyncItems
+    from munjang.client.choices import ModeName, PrecisionName, RoleName, TruncationName
     from munjang.client.results import AliasInfo, Embeddings, Ranking, Scores, StreamBatch, VersionInfo
 
 READY_POLL_SECONDS: Final = 0.1
@@ -51,6 +53,7 @@ class AsyncConnection(BaseClient):
 
     def _start(self) -> None:
         self._opened: grpc.aio.Channel | None = None
+        self._loop = OwnLoop()  # async only
         self._closing = AsyncClosing()
 
     async def __aenter__(self) -> Self:
@@ -64,6 +67,8 @@ class AsyncConnection(BaseClient):
         with self._opening:
             self._closed = True
             opened: Any = self._opened
+        if not self._loop.is_here():  # async only
+            return  # async only - what belongs to another loop cannot be closed on this one
         self._closing.set()
         if opened is not None:
             await opened.close()
@@ -72,6 +77,7 @@ class AsyncConnection(BaseClient):
     def _channel(self) -> grpc.aio.Channel:
         with self._opening:
             self._check_open()
+            self._loop.check()  # async only
             if self._opened is None:
                 target, options = self._address.target, self._arguments
                 self._opened = (
@@ -89,6 +95,7 @@ class AsyncConnection(BaseClient):
         version: str = "",
     ) -> _Reply:
         """One call with its retries, until `deadline` or for the client's own timeout."""
+        self._loop.check()  # async only
         attempts, metadata = self._attempts(deadline, version), self._metadata()
         while True:
             try:
@@ -124,14 +131,15 @@ class AsyncClient(AsyncConnection):
         texts: Sequence[str] | str,
         *,
         version: str | int = "",
-        role: str = "",
+        role: RoleName = "",
         prompt_name: str = "",
         prompt: str | None = None,
         normalize: bool = True,
         dimensions: int = 0,
-        precision: str = "float32",
-        truncation: str = "end",
+        precision: PrecisionName = "float32",
+        truncation: TruncationName = "end",
         partial_results: bool = False,
+        progress: bool | Callable[[int, int], object] = False,
         timeout: float | None = None,
     ) -> Embeddings:
         """The vectors of texts, all by one model version.
@@ -151,6 +159,8 @@ class AsyncClient(AsyncConnection):
             precision: float32, float16, bfloat16, int8 or ubinary.
             truncation: "end" cuts a long text and says so; "none" refuses it.
             partial_results: a text that fails becomes an entry of `errors` and a row of zeros.
+            progress: True prints how many texts of a long list are done; a function is called with that number and the
+                number of all, at each answer.
             timeout: seconds for all of it; infinity for no limit. Not given, each of its calls has the client's own.
 
         Raises:
@@ -161,8 +171,9 @@ class AsyncClient(AsyncConnection):
         )
         first, *rest = requests.parts(texts, options, self._options.batch_size)
         deadline = self._deadline(timeout)
-        found = await self._encode_part(first, options, 0, deadline)
-        calls = [partial(self._encode_part, part, options, found.version, deadline) for part in rest]
+        done = Progress(progress, sum(len(part.texts) for part in (first, *rest)))
+        found = await self._encode_part(first, options, 0, deadline, done)
+        calls = [partial(self._encode_part, part, options, found.version, deadline, done) for part in rest]
         return results.concatenate([found, *await run_all(calls, self._options.in_flight)])
 
     def encode_stream(
@@ -170,13 +181,13 @@ class AsyncClient(AsyncConnection):
         items: AsyncItems,
         *,
         version: str | int = "",
-        role: str = "",
+        role: RoleName = "",
         prompt_name: str = "",
         prompt: str | None = None,
         normalize: bool = True,
         dimensions: int = 0,
-        precision: str = "float32",
-        truncation: str = "end",
+        precision: PrecisionName = "float32",
+        truncation: TruncationName = "end",
         partial_results: bool = False,
         timeout: float | None = None,
     ) -> AsyncIterator[StreamBatch]:
@@ -213,6 +224,7 @@ class AsyncClient(AsyncConnection):
         metadata = self._metadata()
 
         def open_call(*outgoing: Any) -> Any:
+            self._loop.check()  # async only
             stub: Any = self._embedding  # the types lack grpc's read and write form
             return stub.EncodeStream(*outgoing, metadata=metadata)
 
@@ -223,17 +235,17 @@ class AsyncClient(AsyncConnection):
         queries: Sequence[str] | str,
         candidates: Sequence[str] | str | None = None,
         *,
-        mode: str = "matrix",
+        mode: ModeName = "matrix",
         top_k: int = 0,
         version: str | int = "",
-        query_role: str = "",
-        candidate_role: str = "",
+        query_role: RoleName = "",
+        candidate_role: RoleName = "",
         query_prompt_name: str = "",
         candidate_prompt_name: str = "",
         query_prompt: str | None = None,
         candidate_prompt: str | None = None,
         dimensions: int = 0,
-        truncation: str = "end",
+        truncation: TruncationName = "end",
         timeout: float | None = None,
     ) -> Scores:
         """Scores by the model's own similarity function; no vectors are sent.
@@ -284,7 +296,7 @@ class AsyncClient(AsyncConnection):
         top_n: int = 0,
         version: str | int = "",
         raw_scores: bool = False,
-        truncation: str = "end",
+        truncation: TruncationName = "end",
         timeout: float | None = None,
     ) -> Ranking:
         """Documents in the order of how well they answer a query, all scored by one version of a cross-encoder.
@@ -384,7 +396,7 @@ class AsyncClient(AsyncConnection):
         return await self._call(self._models.ListVersions, request, self._deadline(timeout))
 
     async def _encode_part(
-        self, part: requests.Part, options: requests.Options, version: int, deadline: float | None
+        self, part: requests.Part, options: requests.Options, version: int, deadline: float | None, done: Progress
     ) -> Embeddings:
         try:
             request = part.request(options, version)
@@ -392,6 +404,7 @@ class AsyncClient(AsyncConnection):
         except MunjangError as error:
             raise shift_index(error, part.start) from error.__cause__
         self._answered.add(reply.version)
+        done.add(len(part.texts))
         return results.read_embeddings(reply, part, part.start)
 
     async def _rerank_part(self, part: requests.RerankPart, version: int, deadline: float | None) -> Ranking:

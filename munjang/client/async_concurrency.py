@@ -12,6 +12,7 @@ import grpc
 from munjang.client.grpc_errors import from_call
 from munjang.client.requests import Chunker
 from munjang.client.stream_state import named_batches
+from munjang.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,6 +49,32 @@ class AsyncClosing:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), seconds)
         return self._event.is_set()
+
+
+class OwnLoop:
+    """The event loop that a client belongs to: the one of its first call."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def is_here(self) -> bool:
+        """Whether that loop runs here, or none is chosen yet."""
+        return self._loop in {None, asyncio.get_running_loop()}
+
+    def check(self) -> None:
+        """Take the running loop as the client's own.
+
+        Raises:
+            ConfigurationError: the client belongs to another one.
+        """
+        if not self.is_here():
+            ended = " that has ended" if self._loop and self._loop.is_closed() else ""
+            msg = (
+                f"this AsyncClient belongs to another event loop{ended}: make one AsyncClient in each loop, inside the "
+                "coroutine that asyncio.run() is given, or use Client, which threads and loops may share"
+            )
+            raise ConfigurationError(msg)
+        self._loop = asyncio.get_running_loop()
 
 
 async def run_all(calls: Sequence[Callable[[], Awaitable[_T]]], limit: int) -> list[_T]:

@@ -13,10 +13,11 @@ import sys
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import grpc
 
@@ -25,7 +26,7 @@ from munjang.errors import ConfigurationError, DeadlineExceeded, MunjangError
 from munjang.network import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 
@@ -298,7 +299,8 @@ class BaseClient:
             keepalive=keepalive,
             health_check=health_check,
         )
-        self._address = address(targets)
+        self._targets = targets if isinstance(targets, str) else tuple(targets)
+        self._address = address(self._targets)
         self._plain_token = plain_token(self._address, self._options)
         self._credentials = credentials(self._options)
         self._arguments = channel_options(self._address, self._options)
@@ -309,6 +311,11 @@ class BaseClient:
 
     def _start(self) -> None:
         """Prepare what a kind of client needs besides its options."""
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...]]:
+        """Pickle the address and the options, the token included: another process opens a connection of its own."""
+        options = {option.name: getattr(self._options, option.name) for option in fields(self._options)}
+        return partial(type(self), **options), (self._targets,)
 
     def __repr__(self) -> str:
         """The address, never the token."""

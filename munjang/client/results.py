@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +15,39 @@ from munjang.v1 import embedding_service_pb2, resources_pb2
 from munjang.vectors import Precision, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from munjang.client.requests import Part
     from munjang.errors import MunjangError
     from munjang.v1 import model_service_pb2, rerank_service_pb2
 
 
+class _Comparable:
+    """Equality of records that hold arrays: by type, then field by field, arrays as a whole."""
+
+    __hash__ = None  # type: ignore[assignment]  # arrays have none either
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all fields are equal."""
+        if type(other) is not type(self):
+            return NotImplemented
+        pairs = ((getattr(self, each.name), getattr(other, each.name)) for each in fields(self))  # type: ignore[arg-type]  # a dataclass
+        return all(
+            mine.dtype == theirs.dtype and np.array_equal(mine, theirs)
+            if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray)
+            else mine is theirs or bool(mine == theirs)
+            for mine, theirs in pairs
+        )
+
+
 _KINDS = {resources_pb2.ModelKind.Value(f"MODEL_KIND_{kind.name}"): str(kind) for kind in ModelKind}
 
 
-@dataclass(frozen=True)
-class Embeddings:
+@dataclass(frozen=True, eq=False, repr=False)
+class Embeddings(_Comparable):
     """The vectors of some texts, all made by one model version.
 
     Attributes:
@@ -56,6 +74,22 @@ class Embeddings:
     def __len__(self) -> int:
         """The number of texts."""
         return len(self.vectors)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """The vectors, one by one."""
+        return iter(self.vectors)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """The vectors where numpy wants an array: `np.asarray(found)`, `np.matmul(found, query)`."""
+        return np.array(self.vectors, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        """What they are, without the numbers."""
+        bits = self.vectors.dtype == np.uint8
+        parts = [f"{len(self)} × {self.dimensions} {'bits' if bits else self.vectors.dtype}", f"version={self.version}"]
+        parts += [f"space_id={self.space_id!r}"] if self.space_id else []
+        parts += [f"{name}={len(found)}" for name in ("truncated", "errors") if (found := getattr(self, name))]
+        return f"Embeddings({', '.join(parts)})"
 
 
 @dataclass(frozen=True)
@@ -86,8 +120,8 @@ class StreamBatch:
         raise self.error
 
 
-@dataclass(frozen=True)
-class Scores:
+@dataclass(frozen=True, eq=False)
+class Scores(_Comparable):
     """Scores of queries against candidates, all made by one model version; higher means more similar.
 
     Attributes:
@@ -121,8 +155,8 @@ class RankedDocument:
     score: float
 
 
-@dataclass(frozen=True)
-class Ranking:
+@dataclass(frozen=True, eq=False)
+class Ranking(_Comparable):
     """Documents in the order of how well they answer a query, all scored by one model version.
 
     Attributes:

@@ -13,6 +13,7 @@ from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 from munjang.client import requests, results
 from munjang.client.connection import BaseClient
 from munjang.client.grpc_errors import from_call, shift_index
+from munjang.client.progress import Progress
 from munjang.client.retry import ENDLESS_SECONDS
 from munjang.client.stream_state import StreamState
 from munjang.client.sync_concurrency import Closing, SyncStream, run_all
@@ -25,8 +26,9 @@ from munjang.v1 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from munjang.client.choices import ModeName, PrecisionName, RoleName, TruncationName
     from munjang.client.results import AliasInfo, Embeddings, Ranking, Scores, StreamBatch, VersionInfo
     from munjang.client.sync_concurrency import Items
 
@@ -121,14 +123,15 @@ class Client(Connection):
         texts: Sequence[str] | str,
         *,
         version: str | int = "",
-        role: str = "",
+        role: RoleName = "",
         prompt_name: str = "",
         prompt: str | None = None,
         normalize: bool = True,
         dimensions: int = 0,
-        precision: str = "float32",
-        truncation: str = "end",
+        precision: PrecisionName = "float32",
+        truncation: TruncationName = "end",
         partial_results: bool = False,
+        progress: bool | Callable[[int, int], object] = False,
         timeout: float | None = None,
     ) -> Embeddings:
         """The vectors of texts, all by one model version.
@@ -148,6 +151,8 @@ class Client(Connection):
             precision: float32, float16, bfloat16, int8 or ubinary.
             truncation: "end" cuts a long text and says so; "none" refuses it.
             partial_results: a text that fails becomes an entry of `errors` and a row of zeros.
+            progress: True prints how many texts of a long list are done; a function is called with that number and the
+                number of all, at each answer.
             timeout: seconds for all of it; infinity for no limit. Not given, each of its calls has the client's own.
 
         Raises:
@@ -158,8 +163,9 @@ class Client(Connection):
         )
         first, *rest = requests.parts(texts, options, self._options.batch_size)
         deadline = self._deadline(timeout)
-        found = self._encode_part(first, options, 0, deadline)
-        calls = [partial(self._encode_part, part, options, found.version, deadline) for part in rest]
+        done = Progress(progress, sum(len(part.texts) for part in (first, *rest)))
+        found = self._encode_part(first, options, 0, deadline, done)
+        calls = [partial(self._encode_part, part, options, found.version, deadline, done) for part in rest]
         return results.concatenate([found, *run_all(calls, self._options.in_flight)])
 
     def encode_stream(
@@ -167,13 +173,13 @@ class Client(Connection):
         items: Items,
         *,
         version: str | int = "",
-        role: str = "",
+        role: RoleName = "",
         prompt_name: str = "",
         prompt: str | None = None,
         normalize: bool = True,
         dimensions: int = 0,
-        precision: str = "float32",
-        truncation: str = "end",
+        precision: PrecisionName = "float32",
+        truncation: TruncationName = "end",
         partial_results: bool = False,
         timeout: float | None = None,
     ) -> Iterator[StreamBatch]:
@@ -220,17 +226,17 @@ class Client(Connection):
         queries: Sequence[str] | str,
         candidates: Sequence[str] | str | None = None,
         *,
-        mode: str = "matrix",
+        mode: ModeName = "matrix",
         top_k: int = 0,
         version: str | int = "",
-        query_role: str = "",
-        candidate_role: str = "",
+        query_role: RoleName = "",
+        candidate_role: RoleName = "",
         query_prompt_name: str = "",
         candidate_prompt_name: str = "",
         query_prompt: str | None = None,
         candidate_prompt: str | None = None,
         dimensions: int = 0,
-        truncation: str = "end",
+        truncation: TruncationName = "end",
         timeout: float | None = None,
     ) -> Scores:
         """Scores by the model's own similarity function; no vectors are sent.
@@ -281,7 +287,7 @@ class Client(Connection):
         top_n: int = 0,
         version: str | int = "",
         raw_scores: bool = False,
-        truncation: str = "end",
+        truncation: TruncationName = "end",
         timeout: float | None = None,
     ) -> Ranking:
         """Documents in the order of how well they answer a query, all scored by one version of a cross-encoder.
@@ -381,7 +387,7 @@ class Client(Connection):
         return self._call(self._models.ListVersions, request, self._deadline(timeout))
 
     def _encode_part(
-        self, part: requests.Part, options: requests.Options, version: int, deadline: float | None
+        self, part: requests.Part, options: requests.Options, version: int, deadline: float | None, done: Progress
     ) -> Embeddings:
         try:
             request = part.request(options, version)
@@ -389,6 +395,7 @@ class Client(Connection):
         except MunjangError as error:
             raise shift_index(error, part.start) from error.__cause__
         self._answered.add(reply.version)
+        done.add(len(part.texts))
         return results.read_embeddings(reply, part, part.start)
 
     def _rerank_part(self, part: requests.RerankPart, version: int, deadline: float | None) -> Ranking:

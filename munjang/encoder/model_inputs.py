@@ -31,8 +31,23 @@ def in_frames(
 
     `start` is that of `lay_out`.
     """
-    frames = lay_out([len(tokens) for tokens in batch], packs=rules.packs, start=start)
+    frames = _frames([len(tokens) for tokens in batch], rules, start)
     return in_order(frames, [run(arrays(frame, batch, rules)) for frame in frames])
+
+
+def _frames(lengths: Sequence[int], rules: Rules, start: int) -> Sequence[Frame]:
+    """As `lay_out`, but for the texts that must have no padding: a frame of its own for each."""
+    if max(lengths) <= rules.alone_beyond:
+        return lay_out(lengths, packs=rules.packs, start=start)
+    alone = [position for position, length in enumerate(lengths) if length > rules.alone_beyond]
+    others = [position for position, length in enumerate(lengths) if length <= rules.alone_beyond]
+    frames = [Frame(lengths[position], ((position,),)) for position in alone]
+    if others:
+        together = lay_out([lengths[position] for position in others], packs=rules.packs, start=start)
+        frames += (
+            Frame(frame.width, tuple(tuple(others[at] for at in row) for row in frame.rows)) for frame in together
+        )
+    return frames
 
 
 def in_order(frames: Sequence[Frame], found: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

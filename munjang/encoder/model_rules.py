@@ -5,12 +5,15 @@ With these rules, a cached export of a model serves without loading the model's 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from munjang.encoder.contract import ModelInfo
 from munjang.kinds import ModelKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 UNLIMITED_TOKENS = 1 << 20
 """What a model without a limit of its own (static embeddings) is taken to read."""
@@ -20,6 +23,8 @@ class Rules(BaseModel):
     """What is needed to go from a text to the arrays that the transformer reads.
 
     Attributes:
+        max_tokens: the most tokens that are read of any text.
+        role_tokens: the most that are read of a text of a role, "" for none, where that is fewer.
         tokenizer: the tokenizer as its own JSON.
         truncation_side: from which end a long text loses its tokens.
         special_ids: ids of special tokens.
@@ -33,12 +38,14 @@ class Rules(BaseModel):
         uncounted_id: the token id that takes no position, where it packs; None: each takes one.
         kind: what the model makes of texts.
         activation: see `ModelInfo.activation`.
+        alone_beyond: a text of more tokens is a forward of its own, without padding, which would change its vector.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dimensions: int
     max_tokens: int
+    role_tokens: dict[Literal["", "query", "document"], int] = Field(default_factory=dict)
     similarity: str
     prompts: dict[str, str]
     default_prompt: str
@@ -55,6 +62,7 @@ class Rules(BaseModel):
     uncounted_id: int | None = None
     kind: ModelKind = ModelKind.DENSE
     activation: str = "identity"
+    alone_beyond: int = UNLIMITED_TOKENS
 
     def info(self, int8_scale: float) -> ModelInfo:
         """What callers may know of the model."""
@@ -70,12 +78,21 @@ class Rules(BaseModel):
         )
 
 
-def rules_of(model: Any, info: ModelInfo, *, pools_prompt: bool) -> Rules:
-    """The rules of a loaded model of sentence-transformers whose first module has a fast tokenizer."""
+def rules_of(model: Any, info: ModelInfo, *, role_tokens: Mapping[str, int], pools_prompt: bool) -> Rules:
+    """The rules of a loaded model of sentence-transformers whose first module is a transformer with a fast tokenizer.
+
+    Args:
+        model: the model.
+        info: what callers may know of it.
+        role_tokens: the most tokens that are read of a text of each role, "" for none.
+        pools_prompt: whether the pooling reads the prompt's tokens.
+    """
     tokenizer = model[0].tokenizer
+    most = max(role_tokens.values())
     return Rules(
         dimensions=info.dimensions,
-        max_tokens=info.max_tokens,
+        max_tokens=most,
+        role_tokens={role: tokens for role, tokens in role_tokens.items() if tokens < most},
         similarity=info.similarity,
         prompts=dict(info.prompts),
         default_prompt=info.default_prompt,
@@ -96,7 +113,7 @@ def info_of(model: Any, int8_scale: float) -> ModelInfo:
     """What callers may know of a loaded `SentenceTransformer`."""
     limit = model.max_seq_length
     return ModelInfo(
-        dimensions=model.truncate_dim or model.get_embedding_dimension(),
+        dimensions=model.get_embedding_dimension(),
         max_tokens=int(min(limit or UNLIMITED_TOKENS, UNLIMITED_TOKENS)),
         similarity=str(model.similarity_fn_name),
         prompts={name: prompt or "" for name, prompt in model.prompts.items()},

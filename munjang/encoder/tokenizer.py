@@ -43,15 +43,14 @@ class TextTokenizer:
     """Turns prompted texts into `Tokens` by a model's rules. Safe to call from any thread."""
 
     def __init__(self, rules: Rules) -> None:
-        self._tokenizer: Tokenizer = Tokenizer.from_str(rules.tokenizer)
-        self._tokenizer.encode_special_tokens = rules.splits_special_tokens
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(rules.max_tokens, direction=rules.truncation_side)
         self.rules = rules
+        self._tokenizer = self._cutting_at(rules.max_tokens)
+        shorter = {length: self._cutting_at(length) for length in set(rules.role_tokens.values())}
+        self._of_role: dict[str, Tokenizer] = {role: shorter[length] for role, length in rules.role_tokens.items()}
         self._skips = {text: self._prompt_tokens(text) for text in rules.prompts.values()}
 
     def __call__(self, texts: Sequence[str], how: Prompting) -> list[Tokens]:
-        """Tokenise texts with the words of a prompt before each; what they are for changes nothing else here.
+        """Tokenise texts with the words of a prompt before each, cut at the limit of what they are for.
 
         Raises:
             InvalidText: a text is not valid Unicode.
@@ -60,7 +59,8 @@ class TextTokenizer:
         skip = self._skips.get(prompt)
         if skip is None:
             skip = self._prompt_tokens(prompt)
-        encodings = self._tokenizer.encode_batch_fast([prompt + text for text in normalize(texts)])
+        tokenizer = self._of_role.get(how.role or "", self._tokenizer)
+        encodings = tokenizer.encode_batch_fast([prompt + text for text in normalize(texts)])
         return [
             Tokens(
                 ids=tuple(encoding.ids),
@@ -101,6 +101,13 @@ class TextTokenizer:
     @cached_property
     def _pair_frame(self) -> PairFrame:
         return PairFrame.of(self._tokenizer)
+
+    def _cutting_at(self, length: int) -> Tokenizer:
+        tokenizer: Tokenizer = Tokenizer.from_str(self.rules.tokenizer)
+        tokenizer.encode_special_tokens = self.rules.splits_special_tokens
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(length, direction=self.rules.truncation_side)
+        return tokenizer
 
     def _prompt_tokens(self, prompt: str) -> int:
         """Leading tokens that the pooling leaves out, a beginning special token included and an ending one not."""

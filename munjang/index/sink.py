@@ -30,7 +30,7 @@ class Sink(Protocol):
     """
 
     def supports(self, layout: Layout) -> str:
-        """Why the store cannot hold such vectors, in words that end "…"; "" if it can."""
+        """Why the store cannot hold such vectors, in words; "" if it can."""
 
     def create(self, table: str, layout: Layout) -> None:
         """Make a table, unless it is there. Its approximate index is made by `finish`."""

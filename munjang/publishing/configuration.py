@@ -2,7 +2,7 @@
 
 Who publishes says it (`--pooling`, `--prompts`, `--default-prompt`, `--max-tokens`), or the catalogue does for a model
 of the hub. The files of a folder win over the catalogue, and the options over both. What sentence-transformers reads
-from its configuration and the encoder does not is either written as modules, so that it holds, or refused.
+from its configuration and the encoder does not is refused.
 """
 
 from __future__ import annotations
@@ -22,9 +22,6 @@ MODULES = "modules.json"
 CONFIG = "config_sentence_transformers.json"
 TYPES = "sentence_transformers.models."
 """The modules of sentence-transformers, by the names that all its versions know."""
-
-PROCESSING = ("processing_kwargs", "query_length", "document_length", "query_expansion")
-"""Settings of a transformer's module that change how its texts are read, and that no runtime here follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +74,9 @@ def complete(
         raise UnsupportedModel(msg)
     _write_limit(stage, options.max_tokens or (plain and entry and entry.max_tokens) or 0)
     _write_prompts(stage, name, options, entry, tell)
-    _check_processing(stage)
+    _check_truncation(stage)
+    _check_expansion(stage)
     _check_activations(stage)
-    _write_truncation(stage, tell)
 
 
 def complete_cross_encoder(stage: Path, name: str, options: Options) -> None:
@@ -163,15 +160,20 @@ def _write_prompts(stage: Path, name: str, options: Options, entry: Entry | None
         write_json(stage / CONFIG, content | {"prompts": prompts, "default_prompt_name": default or None})
 
 
-def _check_processing(stage: Path) -> None:
+def _check_truncation(stage: Path) -> None:
+    length = (read_json(stage / CONFIG) or {}).get("truncate_dim")
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 1):
+        msg = f"{CONFIG} has the truncate_dim {length!r}, which is not a number of dimensions"
+        raise UnsupportedModel(msg)
+
+
+def _check_expansion(stage: Path) -> None:
     for path in sorted(_first(stage).glob("sentence_*_config.json")):
         content = read_json(path)
-        named = [key for key in PROCESSING if isinstance(content, dict) and content.get(key)]
-        if named:
+        if isinstance(content, dict) and content.get("query_expansion"):
             msg = (
-                f"{path.relative_to(stage).as_posix()} sets {', '.join(named)}, which changes how texts are read, and "
-                f"is not followed here: remove it if the vectors are right without it, and set what it did in the "
-                f"tokenizer (tokenizer_config.json) and in max_seq_length"
+                f"{path.relative_to(stage).as_posix()} sets query_expansion, which fills queries up with mask tokens "
+                "and is not followed here: remove it if the vectors are right without it"
             )
             raise UnsupportedModel(msg)
 
@@ -187,50 +189,6 @@ def _check_activations(stage: Path) -> None:
                 f"and another one gives other vectors. Save the module with one of torch.nn"
             )
             raise UnsupportedModel(msg)
-
-
-def _write_truncation(stage: Path, tell: Callable[[str], None]) -> None:
-    """Cut vectors by a module of their own where `truncate_dim` says so, which only sentence-transformers follows."""
-    content = read_json(stage / CONFIG) or {}
-    length = content.pop("truncate_dim", None)
-    if length is None:
-        return
-    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-        msg = f"{CONFIG} has the truncate_dim {length!r}, which is not a number of dimensions"
-        raise UnsupportedModel(msg)
-    write_json(stage / CONFIG, content)
-    width = _width(stage)
-    if length < width:
-        _write_cut(stage, width, length)
-        tell(f"truncate_dim: vectors are the first {length} of {width} dimensions, by a module of their own")
-
-
-def _width(stage: Path) -> int:
-    """How many dimensions the modules make."""
-    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - heavy, and few folders need it
-
-    try:
-        model = SentenceTransformer(
-            str(stage), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
-        )
-    except Exception as error:
-        msg = f"the model cannot be loaded: {error}"
-        raise UnsupportedModel(msg) from error
-    return int(model.get_embedding_dimension())
-
-
-def _write_cut(stage: Path, width: int, length: int) -> None:
-    import torch  # noqa: PLC0415 - heavy, and few folders need it
-    from safetensors.torch import save_file  # noqa: PLC0415 - the same
-
-    modules = read_json(stage / MODULES)
-    number = len(modules)
-    folder = f"{number}_Dense"
-    modules.append({"idx": number, "name": str(number), "path": folder, "type": f"{TYPES}Dense"})
-    write_json(stage / MODULES, modules)
-    content = {"in_features": width, "out_features": length, "bias": False}
-    write_json(stage / folder / "config.json", content | {"activation_function": "torch.nn.modules.linear.Identity"})
-    save_file({"linear.weight": torch.eye(length, width)}, stage / folder / "model.safetensors")
 
 
 def _first(stage: Path) -> Path:

@@ -1,89 +1,10 @@
-"""Tries every model of the zoo and writes docs/zoo.md: `python -m tests.zoo`; with names, tries these and prints them.
-
-Takes minutes. `tests/zoo/test_page.py` checks that the page has each row and says what it expects.
-"""
+"""Tries every model of the zoo and writes docs/zoo.md, which takes minutes; with names, tries these and prints them."""
 
 from __future__ import annotations
 
 import sys
-import tempfile
-from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tests.zoo import configurations, decoders, encoders, refusals
-from tests.zoo.checks import Row, try_row
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from tests.zoo.checks import Outcome
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "zoo.md"
-
-GROUPS = {
-    "Encoders": encoders.ROWS,
-    "Decoders": decoders.ROWS,
-    "Poolings, modules and options": configurations.ROWS,
-    "Other kinds of models, and folders that are refused": refusals.ROWS,
-}
-
-HEAD = """# Models that were tried
-
-Each row is a tiny model of random weights, made by the classes of transformers and sentence-transformers, in the layout
-of the real models that it is named after. Each was published and loaded as a server loads it, in float32 on a CPU, and
-compared with `encode_query` and `encode_document` of sentence-transformers: alone and together, on Korean, mixed
-scripts, emoji, decomposed Hangul, special tokens written out, a word of 308 letters, and texts at and over the limit.
-The tests do this for every commit; `python -m tests.zoo` writes this page. Which real models are known by name is in
-[Models](models.md).
-
-- **runtime**: what computes the forward on a CPU. OpenVINO is the faster one, where the model can be converted.
-- **packed**: whether short texts share rows, so that hardly any of a batch is padding.
-- **packed: alone**: vectors of this architecture depend on the texts beside them, so each text runs by itself, which is slow.
-- **cosine**: the least one to a vector of sentence-transformers.
-"""
-
-
-def main(names: Sequence[str]) -> None:
-    """Try the named rows and print them, or all and write the page."""
-    wanted = [row for row in chain(*GROUPS.values()) if not names or row.name in names]
-    found = dict(_tried(wanted))
-    if not names:
-        PAGE.write_text(page(found), "utf-8")
-
-
-def page(found: dict[str, Outcome]) -> str:
-    """The page, with what happened to each row."""
-    return "\n".join([HEAD, *(_section(title, rows, found) for title, rows in GROUPS.items())])
-
-
-def _tried(rows: Sequence[Row]) -> Iterator[tuple[str, Outcome]]:
-    for row in rows:
-        with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-            outcome = try_row(row, Path(folder))
-        sys.stdout.write(_line(row, outcome) + "\n")
-        sys.stdout.flush()
-        yield row.name, outcome
-
-
-def _section(title: str, rows: Sequence[Row], found: dict[str, Outcome]) -> str:
-    head = ["| model | like | runtime | packed | cosine, or the refusal |", "| --- | --- | --- | --- | --- |"]
-    return "\n".join([f"## {title}\n", *head, *(_line(row, found[row.name]) for row in rows), ""])
-
-
-def _line(row: Row, outcome: Outcome) -> str:
-    cells = [row.name, row.like, *_told(outcome)]
-    return f"| {' | '.join(cells)} |"
-
-
-def _told(outcome: Outcome) -> tuple[str, str, str]:
-    if outcome.refused:
-        words = outcome.refused.replace("|", r"\|")
-        return "", "", f"refused: {' '.join(words.split())}"
-    runtime = {"openvino": "OpenVINO", "torch": "torch"}[outcome.runtime]
-    packed = "yes" if outcome.packed else "alone" if outcome.alone else "no"
-    return runtime, packed, f"{min(outcome.cosine, 1.0):.6f}"
-
+from tests.zoo.page import main
 
 if __name__ == "__main__":
     main(sys.argv[1:])

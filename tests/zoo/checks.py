@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from munjang.encoder.encode import encode
+from munjang.encoder.encode import encode, forward_all
 from munjang.encoder.model_rules import UNLIMITED_TOKENS
 from munjang.encoder.postprocess import normalized
 from munjang.encoder.prompting import prompting
@@ -43,6 +43,9 @@ SAME = 0.9999
 
 FILL = 8
 """How many syllables fill what the last word that fits leaves of the limit."""
+
+NEAR = 1e-4
+"""The greatest difference between two scores, before their activation."""
 
 TEXTS = (
     "가",
@@ -96,6 +99,7 @@ class Outcome:
     Attributes:
         refused: the words of the refusal; empty if it was published.
         cosine: the least one to a vector of sentence-transformers.
+        difference: the greatest one to a score of sentence-transformers, of a cross-encoder.
         spread: the middle cosine between different texts: near 1, the others would prove nothing.
     """
 
@@ -106,6 +110,7 @@ class Outcome:
     max_tokens: int = 0
     kind: ModelKind = ModelKind.DENSE
     cosine: float = 1.0
+    difference: float = 0.0
     spread: float = 0.0
 
 
@@ -128,6 +133,7 @@ def check(row: Row, folder: Path) -> None:
     assert (found.runtime, found.packed) == (row.runtime, row.packed)
     assert found.spread < 0.999
     assert found.cosine >= SAME
+    assert found.difference <= NEAR
 
 
 def try_row(row: Row, folder: Path) -> Outcome:
@@ -137,14 +143,19 @@ def try_row(row: Row, folder: Path) -> Outcome:
     try:
         version = publish_model(registry, folder / "model").version
     except MunjangError as error:
-        return Outcome(refused=str(error))
+        return Outcome(refused=str(error).replace(str(folder / "model"), "FOLDER"))
     settings = EngineSettings(cache=str(folder / "cache"), compute_type="float32", batch_tokens=512)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ModelConverter, "convert", convert_here)
         manifest, encoder = VersionLoader(registry, settings, interactive=True)(version)
     try:
-        cosine, spread = _compared(encoder, reference(folder / "model", manifest.max_tokens))
+        cosine, difference, spread = 1.0, 0.0, 0.0
+        if manifest.kind is ModelKind.CROSS_ENCODER:
+            difference = _scores_compared(encoder, folder / "model")
+        else:
+            cosine, spread = _compared(encoder, reference(folder / "model", manifest.max_tokens))
         return Outcome(
+            difference=difference,
             runtime=encoder.runtime,
             packed=encoder.packs,
             alone=manifest.alone,
@@ -180,6 +191,17 @@ def _compared(encoder: Encoder, model: SentenceTransformer) -> tuple[float, floa
             cosines.append(_cosines(found, expected).min())
         spread = max(spread, _spread(expected))
     return float(min(cosines)), spread
+
+
+def _scores_compared(encoder: Encoder, folder: Path) -> float:
+    """The greatest difference between scores of pairs and those of sentence-transformers, alone and together."""
+    pairs = [(TEXTS[(place + 1) % len(TEXTS)], text) for place, text in enumerate([*TEXTS, *_long_texts(encoder)])]
+    composed = [(nfc(query), nfc(text)) for query, text in pairs]
+    model = CrossEncoder(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
+    expected = model.predict(composed, batch_size=1, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    tokens = encoder.tokenize_pairs(pairs)
+    alone = np.concatenate([encoder.forward([one]) for one in tokens])
+    return max(float(np.abs(found[:, 0] - expected).max()) for found in (alone, forward_all(encoder, tokens)))
 
 
 def _together(encoder: Encoder, texts: Sequence[str], role: Role) -> NDArray[np.float32]:

@@ -204,7 +204,7 @@ ROWS = (
     Row(
         "bag of words",
         of_modules(lambda _: [BoW([*vocabulary.words(), "가"])]),
-        refused="all zeros",
+        refused="there are no weights in the folder",
     ),
     Row(
         "asymmetric: table of words for queries",
@@ -214,7 +214,12 @@ ROWS = (
         max_tokens=UNLIMITED_TOKENS,
     ),
     Row("Router: two transformers", of_modules(two_transformers), runtime="torch", packed=False),
-    Row("Router behind the pooling", of_modules(routed_behind), runtime="torch", packed=False),
+    Row(
+        "Router behind the pooling",
+        of_modules(routed_behind),
+        runtime="torch",
+        packed=False,
+    ),
     Row("truncate_dim", bert(change=rewritten("config_sentence_transformers.json", truncate_dim=16))),
     Row("prompts by role", bert(prompts=ROLES)),
     Row("prompts of E5", bert(prompts=E5)),
@@ -225,9 +230,8 @@ ROWS = (
     Row("2,048 positions", bert(max_tokens=2048, max_position_embeddings=2048), max_tokens=2048),
     Row(
         "no limit at all",
-        architecture("t5", vocabulary.t5, change=no_limit, d_kv=16, d_ff=64),
+        architecture("t5", vocabulary.t5, change=no_limit, d_kv=16, d_ff=64, max_position_embeddings=None),
         like="sentence-t5-base",
-        packed=False,
         max_tokens=512,
     ),
     Row(
@@ -235,10 +239,13 @@ ROWS = (
         bert(transformer={"processing_kwargs": {"text": {"max_length": 16, "truncation": True}}}),
         max_tokens=16,
     ),
-    Row("query_length, document_length", bert(transformer={"query_length": 16, "document_length": 32})),
+    Row(
+        "query_length, document_length",
+        bert(transformer={"query_length": 16, "document_length": 32}),
+    ),
     Row("lower case", bert(transformer={"do_lower_case": True})),
     Row("cut at the left", bert(change=rewritten("tokenizer_config.json", truncation_side="left"))),
-    Row("padding at the left", bert(change=rewritten("tokenizer_config.json", padding_side="left")), packed=False),
+    Row("padding at the left", bert(change=rewritten("tokenizer_config.json", padding_side="left"))),
     Row("float16 weights", bert(dtype=torch.float16)),
     Row("bfloat16 weights", bert(dtype=torch.bfloat16)),
     Row("sharded weights", bert(shard_size="60KB")),

@@ -11,8 +11,8 @@ from tests.zoo import vocabularies as vocabulary
 from tests.zoo.building import WIDTH, architecture, normalize
 from tests.zoo.checks import Row
 
-INSTRUCT = {"query": "Instruct: Given a web search query, retrieve relevant passages\nQuery:", "document": ""}
-"""The prompts of models that follow instructions."""
+INSTRUCT = {"query": "Instruct: search\nQuery: ", "document": ""}
+"""The prompts of models that follow instructions, short enough to leave room for texts."""
 
 GEMMA = {"query": "task: search result | query: ", "document": "title: none | text: "}
 
@@ -126,14 +126,12 @@ ROWS = (
         "BLOOM",
         architecture("bloom", right_padded, pooling="weightedmean"),
         like="bigscience/sgpt-bloom-7b1-msmarco",
-        packed=False,
     ),
     Row("GPT-NeoX", architecture("gpt_neox", right_padded), like="EleutherAI/polyglot-ko-1.3b"),
     Row(
         "OPT",
         architecture("opt", right_padded, ffn_dim=64, word_embed_proj_dim=WIDTH),
         like="facebook/opt-350m",
-        packed=False,
     ),
     Row(
         "Phi-3",

@@ -84,6 +84,19 @@ def pickled(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+class Gadget:
+    """What a pickle can do when it is read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("this must not run",)
+
+
+def gadget(folder: Path) -> None:
+    """Weights with something among them that runs when they are read."""
+    torch.save({"weights": Gadget()}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
 def pointer(folder: Path) -> None:
     """What git leaves where git-lfs is not installed."""
     text = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 442494816\n"
@@ -93,7 +106,7 @@ def pointer(folder: Path) -> None:
 def adapter(folder: Path) -> None:
     """LoRA's weights without those that they belong to."""
     (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "klue/roberta-base", "peft_type": "LORA"}')
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "./base", "peft_type": "LORA"}')
 
 
 def no_pooling(folder: Path) -> None:
@@ -186,7 +199,8 @@ ROWS = (
         like="klue/bert-base",
         refused="no pooling",
     ),
-    Row("pickled weights", bert(change=pickled), refused="pytorch_model.bin holds pickled weights"),
+    Row("pickled weights", bert(change=pickled), like="older folders of BAAI/bge-m3"),
+    Row("pickled weights that run code", bert(change=gadget), refused=r"pytorch_model\.bin"),
     Row(
         "code of its own",
         bert(change=rewritten("config.json", auto_map={"AutoModel": "modeling.Model"})),
@@ -201,22 +215,27 @@ ROWS = (
     Row(
         "weights of a layer are missing",
         bert(change=weights(without_layer)),
-        refused="missing",
+        refused="would be made up at random",
     ),
     Row(
         "weights under other names",
         bert(change=weights(other_names)),
-        refused="missing",
+        refused="would be made up at random",
     ),
     Row("weights that are not finite", bert(change=weights(not_finite)), refused="word_embeddings.* not finite"),
     Row("weights of zeros", bert(change=weights(zeros)), refused="all zeros"),
-    Row("no tokenizer", bert(change=lambda folder: (folder / "tokenizer.json").unlink()), refused="tokenizer"),
+    Row(
+        "no tokenizer",
+        bert(change=lambda folder: (folder / "tokenizer.json").unlink()),
+        refused="tokenizer",
+        pending="a tokenizer without a vocabulary is made up, and every word is unknown to it",
+    ),
     Row(
         "limit without room for a word",
         bert(change=rewritten("sentence_bert_config.json", max_seq_length=2)),
         refused="no room for text",
     ),
-    Row("no model at all", lambda folder: folder.mkdir(), refused="not a sentence-transformers folder"),
+    Row("no model at all", lambda folder: folder.mkdir(), refused="is no model folder"),
     Row(
         "architecture that transformers does not know",
         bert(change=rewritten("config.json", model_type="kormo")),

@@ -27,8 +27,8 @@ from munjang.encoder.prompting import promptings
 from munjang.encoder.sequence_packing import Frame
 from munjang.encoder.tokenizer import TextTokenizer
 from munjang.encoder.torch_runtime import pipeline as trial
-from munjang.encoder.torch_runtime.limits import settle_limits, stated_limits
-from munjang.encoder.torch_runtime.load import load_model, opened
+from munjang.encoder.torch_runtime.block_sparse import full_attention_limit
+from munjang.encoder.torch_runtime.load import changes_with_length, load_model, opened, settle
 from munjang.encoder.torch_runtime.pipeline import Attention, Pipeline, find_packing, tensors
 from munjang.errors import UnsupportedModel
 from munjang.korean import SENTENCES
@@ -79,10 +79,13 @@ def _exact(folder: Path, options: LoadOptions) -> Export:
     if options.threads:
         torch.set_num_threads(options.threads)
     model = load_model(folder, torch.device("cpu"), torch.float32, options.kind)
-    settle_limits(model, stated_limits(folder))
+    settle(model, folder)
     modules, rules = opened(model, options.kind)
     if rules is None or not rules.pools_prompt:
         msg = "only transformers with a fast tokenizer whose pooling reads the whole text are exported"
+        raise UnsupportedModel(msg)
+    if changes_with_length(modules[0].model.config) or full_attention_limit(modules[0]) is not None:
+        msg = "it computes long texts in another way than short ones, and a traced graph has one way"
         raise UnsupportedModel(msg)
     return _right_graph(modules, rules, options.threads)
 
@@ -98,7 +101,7 @@ def _right_graph(modules: list[Any], plain: Rules, threads: int) -> Export:
     for rules in [packed, plain] if packed.packs else [plain]:
         traced = Export(_trace(modules, rules), rules)
         found = ListForward(traced, compute_type="float32", threads=threads)(texts)
-        if trial.agreement(expected, torch.from_numpy(found)) >= trial.SAME:
+        if trial.agreement(expected[:, : rules.dimensions], torch.from_numpy(found)) >= trial.SAME:
             return traced
     msg = "its traced graph gives other vectors than the model"
     raise UnsupportedModel(msg)
@@ -114,7 +117,7 @@ def _trace(modules: list[Any], rules: Rules) -> openvino.Model:
     frame = Frame(sum(EXAMPLE), ((0, 1), (2,)) if rules.packs else ((0,), (1,), (2,)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of every Python branch in the library's own code
-        pipeline = Pipeline(modules, Attention.ROWS if rules.packs else Attention.PADDED).eval()
+        pipeline = Pipeline(modules, Attention.ROWS if rules.packs else Attention.PADDED, rules.dimensions).eval()
         graph = openvino.convert_model(pipeline, example_input=tensors(arrays(frame, texts, rules)))
     fold_scale(graph)
     merge_projections(graph)

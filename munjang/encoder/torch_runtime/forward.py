@@ -78,8 +78,7 @@ class TorchForward:
     """
 
     def __init__(self, modules: Sequence[Any], rules: Rules, device: torch.device, streams: int = 1) -> None:
-        self._transformer = modules[0]
-        self._rest = [module.float() for module in modules[1:]]
+        self._modules = list(modules)
         self._rules = rules
         self._device = device
         self._start = GPU_START if device.type == "cuda" else START
@@ -99,7 +98,9 @@ class TorchForward:
 
     def computed(self, lengths: Sequence[int]) -> int:
         """See `Encoder.computed`."""
-        return computed(lengths, packs=False, start=self._start)
+        beyond = self._rules.alone_beyond
+        padded = computed([length for length in lengths if length <= beyond], packs=False, start=self._start)
+        return padded + sum(length for length in lengths if length > beyond)
 
     def _run(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         skips = {tokens.prompt_tokens for tokens in batch}
@@ -115,13 +116,10 @@ class TorchForward:
         }
         if "token_type_ids" in given:
             features["token_type_ids"] = _to_device(given["token_type_ids"], self._device)
-        features = self._transformer(features)
-        features["token_embeddings"] = features["token_embeddings"].float()
         if prompt_tokens:
             features["prompt_length"] = prompt_tokens
-        for module in self._rest:
-            features = module(features)
-        vectors: NDArray[np.float32] = features["sentence_embedding"].cpu().numpy()
+        found = pipeline.run_modules(self._modules, features)[:, : self._rules.dimensions]
+        vectors: NDArray[np.float32] = found.cpu().numpy()
         return vectors
 
 
@@ -136,7 +134,7 @@ class FlatForward:
 
     def __init__(self, modules: Sequence[Any], rules: Rules, device: torch.device) -> None:
         pipeline.use_varlen(modules[0].model)
-        self._pipeline = Pipeline(modules, Attention.VARLEN).eval()
+        self._pipeline = Pipeline(modules, Attention.VARLEN, rules.dimensions).eval()
         self._rules = rules
         self._device = device
         self._graphs: dict[int, Replay] = {}

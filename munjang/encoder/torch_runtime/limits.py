@@ -54,8 +54,17 @@ def stated_limits(folder: Path) -> dict[str, int]:
     return found
 
 
+def role_tokens(module: Any) -> dict[str, int]:
+    """The most tokens that a transformer reads of a text of each role, "" for none, as sentence-transformers has it."""
+    fixed = module.processing_kwargs.get("text", {}).get("max_length")
+    lengths = {"": None, "query": module.query_length, "document": module.document_length}
+    return {role: int(fixed or length or module.max_seq_length) for role, length in lengths.items()}
+
+
 def settle_limits(model: Any, stated: Mapping[str, int]) -> dict[str, int]:
     """Let each transformer of the model read as many tokens as the least of its limits, and give those of the first.
+
+    A limit for a role takes the place of those that the files name, but not of the positions.
 
     Args:
         model: a `SentenceTransformer`.
@@ -69,16 +78,30 @@ def settle_limits(model: Any, stated: Mapping[str, int]) -> dict[str, int]:
         named = dict(stated) if module is model[0] else {}
         if not named and _is_limit(module.max_seq_length):
             named["max_seq_length"] = int(module.max_seq_length)
-        named |= _positions(module)
-        least = min(named.values(), default=DEFAULT_LIMIT)
+        positions = _positions(module)
+        named |= positions
         special = len(module.tokenizer("")["input_ids"])
-        if least <= special:
-            where = min(named, key=named.__getitem__)
-            msg = f"{where} is {least}, and the tokenizer adds {special} tokens to each text: there is no room for text"
-            raise ModelLoadFailed(msg)
-        module.max_seq_length = least
+        module.max_seq_length = _least(named or {"the limit": DEFAULT_LIMIT}, special)
+        for name in ("query_length", "document_length"):
+            if length := getattr(module, name):
+                setattr(module, name, _least(positions | {name: length}, special))
+        given = module.processing_kwargs.get("text", {})
+        if length := given.get("max_length"):
+            given["max_length"] = _least(positions | {"max_length of processing_kwargs": length}, special)
         limits = limits or named
     return limits
+
+
+def _least(named: Mapping[str, int], special: int) -> int:
+    """The least of some limits, which must have room for more than the special tokens."""
+    where = min(named, key=named.__getitem__)
+    if named[where] <= special:
+        msg = (
+            f"{where} is {named[where]}, and the tokenizer adds {special} tokens to each text: there is no room for "
+            "text"
+        )
+        raise ModelLoadFailed(msg)
+    return named[where]
 
 
 def check_ids(model: Any) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import eager_mask, sdpa_mask
+from transformers.masking_utils import bidirectional_mask_function, eager_mask, sdpa_mask
 
 from munjang.encoder.contract import Tokens
 from munjang.encoder.model_inputs import arrays
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from munjang.encoder.model_rules import Rules
 
 LENGTHS = (200, 33, 9, 5, 3, 2)
-"""Tokens of the texts that are tried, as far as the model reads them; the first exceeds a window of attention."""
+"""Tokens of the texts that are tried, as far as the model reads them; see `_window` for a longer first one."""
 
 WIDEST_WINDOW = 1024
 """The widest window that a text of the trial reaches beyond: a longer text takes too long."""
@@ -57,11 +57,13 @@ class Attention(StrEnum):
 class Pipeline(torch.nn.Module):
     """The modules of a sentence-transformers model whose first one is a transformer.
 
-    The transformer computes in its own number format, pooling and what follows in float32.
+    The transformer computes in its own number format, pooling and what follows in float32. The first `dimensions`
+    components of a vector are given.
     """
 
-    def __init__(self, modules: Sequence[Any], attention: Attention) -> None:
+    def __init__(self, modules: Sequence[Any], attention: Attention, dimensions: int) -> None:
         super().__init__()
+        self._dimensions = dimensions
         self.transformer = modules[0].model
         self.rest = torch.nn.ModuleList(module.float() for module in modules[1:])
         self._attention = attention
@@ -94,7 +96,7 @@ class Pipeline(torch.nn.Module):
         for module in self.rest:
             features = module(features)
         vectors: torch.Tensor = features["sentence_embedding"]
-        return vectors
+        return vectors[:, : self._dimensions] if vectors.shape[1] > self._dimensions else vectors
 
     def _apart(self, segments: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
         """What tells the transformer which tokens belong together."""
@@ -134,15 +136,36 @@ def _mask(
     segments = _segments.get()
     if segments is None:
         return usual(mask_function=mask_function, dtype=dtype, **given)
-    rows, places = (torch.arange(size, device=segments.device) for size in segments.shape)
-    head = places.new_zeros((1, 1, 1, 1))
-    allowed = mask_function(rows[:, None, None, None], head, places[:, None], places)
     same = segments[:, None, :, None] == segments[:, None, None, :]
-    return torch.where(same & allowed, 0.0, torch.finfo(dtype).min).to(dtype)
+    if mask_function is not bidirectional_mask_function:
+        rows, places = _counted(segments[:, 0])[:, None, None, None], _counted(segments[0])
+        same = same & mask_function(rows, places.new_zeros((1, 1, 1, 1)), places[:, None], places)
+    return torch.where(same, 0.0, torch.finfo(dtype).min).to(dtype)
+
+
+def _counted(values: torch.Tensor) -> torch.Tensor:
+    """0, 1, 2 and so on for values [n]; without asking for n, which OpenVINO would wait for."""
+    return (values * 0 + 1).cumsum(0) - 1
 
 
 AttentionMaskInterface.register("sdpa", partial(_mask, sdpa_mask))
 AttentionMaskInterface.register("eager", partial(_mask, eager_mask))
+
+
+def padding_matters(modules: Sequence[Any], rules: Rules) -> bool:
+    """Whether a text's vector changes with the padding behind it, as where a model mixes tokens without a mask."""
+    texts = sample(rules.max_tokens, modules[0].model)
+    expected = alone(modules, texts, rules)
+    rows = [_features(tokens, rules, modules[0].model.device) for tokens in texts]
+    padded: dict[str, Any] = {}
+    for name in rows[0]:
+        filling = rules.pad_id if name == "input_ids" else 0
+        parts = [row[name][0] for row in rows]
+        padded[name] = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=filling)
+    with torch.inference_mode():
+        found = run_modules(modules, padded)
+    nearest = SAME if modules[0].model.dtype == torch.float32 else ROUNDED
+    return not agreement(expected, found) >= nearest
 
 
 def tensors(found: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -164,7 +187,7 @@ def find_packing(modules: Sequence[Any], rules: Rules, attention: Attention) -> 
             found = _vectors(modules, row, texts, tried, attention)
         except Exception:  # noqa: BLE001, S112 - whatever an architecture says of such a row, it is a no
             continue
-        near = agreement(expected, found)
+        near = agreement(expected[:, : rules.dimensions], found)
         if near >= nearest:
             best, nearest = tried, near
     return best
@@ -187,9 +210,30 @@ def sample(most: int, transformer: Any) -> list[Tokens]:
 
 
 def alone(modules: Sequence[Any], texts: Sequence[Tokens], rules: Rules) -> torch.Tensor:
-    """The model's own vectors, float32 [texts, dimensions]."""
-    frame = Frame(max(map(len, texts)), tuple((number,) for number in range(len(texts))))
-    return _vectors(modules, frame, texts, rules, Attention.PADDED)
+    """The model's own vectors, float32 [texts, dimensions]: each text by itself, without padding."""
+    with torch.inference_mode():
+        return torch.cat([run_modules(modules, _features(tokens, rules, modules[0].model.device)) for tokens in texts])
+
+
+def _features(tokens: Tokens, rules: Rules, device: torch.device) -> dict[str, Any]:
+    ids = torch.tensor([tokens.ids], device=device)
+    found = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    return found | {"token_type_ids": torch.zeros_like(ids)} if rules.wants_type_ids else found
+
+
+def run_modules(modules: Sequence[Any], features: dict[str, Any]) -> torch.Tensor:
+    """Vectors float32 [rows, dimensions] of one text a row, by the library's own modules, all but the first in float32.
+
+    Args:
+        modules: of a sentence-transformers model whose first one is a transformer.
+        features: `input_ids` and `attention_mask`, and `token_type_ids` and `prompt_length` where there are any.
+    """
+    features = modules[0](features)
+    features["token_embeddings"] = features["token_embeddings"].float()
+    for module in modules[1:]:
+        features = module.float()(features)
+    vectors: torch.Tensor = features["sentence_embedding"]
+    return vectors
 
 
 def least_cosine(left: torch.Tensor, right: torch.Tensor) -> float:
@@ -208,7 +252,7 @@ def agreement(left: torch.Tensor, right: torch.Tensor) -> float:
 
 
 def _window(config: Any) -> int:
-    """Tokens of a text that exceeds the window of attention of some layers; 0 without one, or where it is wide."""
+    """Tokens of a text that is longer than a layer's window of attention; 0 without one, or where it is wide."""
     window = getattr(config, "sliding_window", None) or 0
     return window + LENGTHS[1] if 0 < window <= WIDEST_WINDOW else 0
 
@@ -225,7 +269,7 @@ def _uncounted_id(transformer: Any) -> int | None:
 def _vectors(
     modules: Sequence[Any], frame: Frame, texts: Sequence[Tokens], rules: Rules, attention: Attention
 ) -> torch.Tensor:
-    pipeline = Pipeline(modules, attention)
+    pipeline = Pipeline(modules, attention, rules.dimensions)
     device = pipeline.transformer.device
     given = {name: tensor.to(device) for name, tensor in tensors(arrays(frame, texts, rules)).items()}
     with torch.inference_mode(), _varlen_used_by(pipeline.transformer, on=attention is Attention.VARLEN):

@@ -47,7 +47,7 @@ MOST_RECORDS = 16384
 
 SECONDS = 60
 
-logging.getLogger("pymilvus").setLevel(logging.ERROR)  # it warns of Milvus Lite at every scan
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs each error that it raises, with its trace
 
 _METRICS = {"cosine": "COSINE", "dot": "IP", "euclidean": "L2"}
 _COLUMNS = {"text": DataType.VARCHAR, "int": DataType.INT64, "float": DataType.DOUBLE, "bool": DataType.BOOL}

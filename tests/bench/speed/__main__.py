@@ -18,7 +18,7 @@ from tests.bench.speed.context import Context, prepare
 from tests.bench.speed.sections import measure
 
 ROOT = Path(__file__).parents[3]
-SECTIONS = ("encode", "minilm", "quality", "overhead", "wire", "startup", "served", "bulk", "linear", "gpu")
+SECTIONS = ("encode", "minilm", "quality", "overhead", "wire", "startup", "served", "bulk", "linear", "decoder", "gpu")
 DATA = ROOT.parent / "shared" / "data"
 
 

@@ -31,6 +31,7 @@ TITLES = {
     "bulk": "A file through a worker",
     "startup": "Start and memory",
     "linear": "Cost by size",
+    "decoder": "A decoder of Qwen3-Embedding-0.6B's shape, random weights",
     "gpu": "GPU",
 }
 

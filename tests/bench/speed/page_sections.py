@@ -68,6 +68,16 @@ def minilm(found: dict[str, Any]) -> str:
     return found.get("skipped") or encode(found)
 
 
+def decoder(found: dict[str, Any]) -> str:
+    """Rates of a decoder by runtime."""
+    rows = [
+        [way, figure(row), f"{row['times_torch']:.2f}", f"{row['worst_cosine']:.5f}"]
+        for way, row in found["rates"].items()
+    ]
+    intro = f"{found['texts']} texts of {found['tokens']:.1f} tokens on average, as a worker encodes a list."
+    return "\n\n".join([intro, table(("", "texts/s", "× torch bfloat16", "worst cosine to float32"), rows)])
+
+
 def quality(found: dict[str, Any]) -> str:
     """Cosines and correlations by number format."""
     keys = ("worst_cosine", "mean_cosine", "spearman")

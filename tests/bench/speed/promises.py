@@ -48,6 +48,7 @@ def promises(figures: dict[str, Any]) -> list[Promise]:
         "wire": _wire,
         "startup": _startup,
         "linear": _linear,
+        "decoder": _decoder,
         "gpu": _gpu,
     }
     return [
@@ -79,6 +80,11 @@ def _best(part: dict[str, Any]) -> dict[str, Any]:
     ours = (row for name, row in part["rates"].items() if name.startswith("munjang") and row["worst_cosine"] >= EXACT)
     best: dict[str, Any] = max(ours, key=lambda row: row["median"])
     return best
+
+
+def _decoder(found: dict[str, Any]) -> Iterator[Promise]:
+    times = max(row["times_torch"] for name, row in found["rates"].items() if "OpenVINO" in name)
+    yield Promise("a decoder of Qwen3-Embedding-0.6B's shape: × torch in bfloat16", times, 2.0)
 
 
 def _served(found: dict[str, Any]) -> Iterator[Promise]:

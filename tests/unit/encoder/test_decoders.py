@@ -9,9 +9,11 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+from munjang.encoder.contract import Prompting
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
+from munjang.encoder.prompting import prompting
 from munjang.encoder.tokenizer import TextTokenizer
 from munjang.encoder.torch_runtime.forward import FlatForward
 from munjang.encoder.torch_runtime.load import load_model, plain_rules
@@ -70,8 +72,9 @@ def test_on_a_cpu_they_share_rows_and_have_the_vectors_of_sentence_transformers(
     assert encoder.packs
     for prompt in ("", "query"):
         expected = reference(folder, prompt_name=prompt or None)
-        assert cosines(encode(encoder, TEXTS, prompt_name=prompt), expected).min() >= 0.9999
-        alone = np.concatenate([encode(encoder, [text], prompt_name=prompt) for text in TEXTS])
+        how = prompting(encoder.info, prompt_name=prompt)
+        assert cosines(encode(encoder, TEXTS, how), expected).min() >= 0.9999
+        alone = np.concatenate([encode(encoder, [text], how) for text in TEXTS])
         assert cosines(alone, expected).min() >= 0.9999
 
 
@@ -82,7 +85,7 @@ def test_in_one_row_of_all_texts_by_attention_of_variable_length(tmp_path, name)
     rules = find_packing(list(model), plain_rules(model), Attention.VARLEN)
 
     assert rules.packs
-    found = FlatForward(list(model), rules, torch.device("cpu"))(TextTokenizer(rules)(TEXTS))
+    found = FlatForward(list(model), rules, torch.device("cpu"))(TextTokenizer(rules)(TEXTS, Prompting()))
     assert cosines(found, reference(folder)).min() >= 0.9999
 
 
@@ -94,7 +97,8 @@ def test_in_torch_a_text_is_laid_at_the_left_of_its_row(tmp_path, name):
     assert encoder.runtime == "torch"
     for prompt in ("", "query"):
         expected = reference(folder, prompt_name=prompt or None)
-        assert cosines(encode(encoder, TEXTS, prompt_name=prompt), expected).min() >= 0.9999
+        how = prompting(encoder.info, prompt_name=prompt)
+        assert cosines(encode(encoder, TEXTS, how), expected).min() >= 0.9999
 
 
 def test_scores_that_a_kernel_of_variable_length_does_not_know_are_not_packed_by_it(tmp_path):

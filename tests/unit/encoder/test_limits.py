@@ -157,7 +157,13 @@ def test_of_all_limits_that_make_sense_the_least_is_read(tmp_path_factory, sente
     (folder / "0_Transformer/sentence_xlnet_config.json").write_text(json.dumps({"max_seq_length": sentence}))
     (folder / "0_Transformer/tokenizer_config.json").write_text(json.dumps({"model_max_length": tokenizer}))
     stated = stated_limits(folder)
-    module = SimpleNamespace(max_seq_length=sentence, tokenizer=lambda _: {"input_ids": [2, 3]})
+    module = SimpleNamespace(
+        max_seq_length=sentence,
+        tokenizer=lambda _: {"input_ids": [2, 3]},
+        query_length=None,
+        document_length=None,
+        processing_kwargs={},
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "_transformers", lambda model: [model[0]])
         patch.setattr(limits, "_positions", lambda _: {"positions": positions})

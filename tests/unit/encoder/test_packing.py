@@ -7,6 +7,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+from munjang.encoder.contract import Prompting
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
@@ -49,7 +50,7 @@ def flat(folder):
     modules, rules = loaded(folder)
     rules = find_packing(modules, rules, Attention.VARLEN)
     assert rules.packs
-    return FlatForward(modules, rules, torch.device("cpu"))(TextTokenizer(rules)(TEXTS))
+    return FlatForward(modules, rules, torch.device("cpu"))(TextTokenizer(rules)(TEXTS, Prompting()))
 
 
 @pytest.mark.parametrize("architecture", PACKED)
@@ -99,7 +100,9 @@ def test_a_model_whose_tokens_look_past_their_text_is_not_packed(tmp_path, monke
     modules, rules = loaded(tiny_model(tmp_path / "m"))
     usual = modules[0].model.forward
     monkeypatch.setattr(
-        modules[0].model, "forward", lambda attention_mask=None, **given: usual(attention_mask=None, **given)
+        modules[0].model,
+        "forward",
+        lambda attention_mask, **given: usual(attention_mask=torch.zeros(1, 1, 1, 1), **given),
     )
 
     assert not find_packing(modules, rules, Attention.ROWS).packs

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
+from munjang.encoder.contract import Prompting
 from munjang.encoder.encode import encode
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.encoder.postprocess import normalized
@@ -65,7 +66,7 @@ def test_in_one_row_of_all_texts(folder):
     modules = list(model)
     rules = find_packing(modules, plain_rules(model), Attention.VARLEN)
     if rules.packs:  # as on a GPU; one that does not pack runs as in torch
-        found = FlatForward(modules, rules, torch.device("cpu"))(TextTokenizer(rules)(TEXTS))
+        found = FlatForward(modules, rules, torch.device("cpu"))(TextTokenizer(rules)(TEXTS, Prompting()))
         assert cosines(found, reference(folder, TEXTS)).min() >= 0.9999
 
 

@@ -8,9 +8,10 @@ import pytest
 from munjang.encoder.contract import ModelInfo
 from munjang.encoder.load import LoadOptions, load_encoder
 from munjang.errors import ModelLoadFailed, UnsupportedModel
+from munjang.korean import PARAGRAPH
 from munjang.publishing import publish_model
 from munjang.publishing.describe import describe
-from munjang.publishing.truth import LONGEST_AT_LOAD, find_dependence
+from munjang.publishing.truth import find_dependence
 from munjang.registry import Registry
 from munjang.testing import FakeEncoder
 from tests.zoo import vocabularies
@@ -91,7 +92,7 @@ def test_the_texts_are_few_and_bounded():
     encoder = Changed(lambda batch, vectors, _: vectors)
     encoder.info = ModelInfo(8, 1 << 19)
     find_dependence(encoder)
-    assert sum(encoder.before) < 8 * LONGEST_AT_LOAD
+    assert sum(encoder.before) < 6 * len(PARAGRAPH)
 
 
 @pytest.fixture(scope="module")

@@ -75,8 +75,10 @@ def _print_result(console: Console, record: TrainingRecord, folder: Path) -> Non
 
 def quiet_libraries() -> None:
     """Keep the libraries' progress bars and messages off the terminal; warnings stay."""
+    from datasets import disable_progress_bars  # noqa: PLC0415 - slow to import
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415 - slow to import
 
+    disable_progress_bars()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     logging.getLogger("sentence_transformers").setLevel(logging.WARNING)

@@ -58,3 +58,14 @@ def test_the_message_has_what_a_person_needs(home):
         str(home.logs),
     ):
         assert needed in shown
+
+
+def test_the_http_port_is_told_shown_and_refused_where_it_is_taken(home):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = listener.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=r"--http-port \(0 serves gRPC only\)"):
+            make_plan(UpSettings(), home, "127.0.0.1", 0, http_port=taken, worker=False)
+    plan = make_plan(UpSettings(), home, "0.0.0.0", 0, http_port=taken, worker=False)
+    assert plan.environment()["MUNJANG_HTTP_PORT"] == str(taken)
+    assert f"curl http://127.0.0.1:{taken}/v1/embeddings" in ready_message(plan).plain
+    assert "curl" not in ready_message(make_plan(UpSettings(), home, "127.0.0.1", 0, worker=False)).plain
