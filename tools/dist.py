@@ -101,7 +101,7 @@ def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def _run(*words: object) -> None:
-    subprocess.run([sys.executable, *map(str, words)], check=True)  # noqa: S603 - our own tools
+    subprocess.run([sys.executable, *map(str, words)], check=True)  # noqa: S603 - our own words
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from munjang import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from wsgiref.types import StartResponse, WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from prometheus_client import CollectorRegistry
 
@@ -49,7 +49,7 @@ def serve_page(
         yield
         return
     loop = asyncio.get_running_loop()
-    metrics = make_wsgi_app(registry)
+    metrics: WSGIApplication = make_wsgi_app(registry)
 
     def page(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         probe = probes.get(environ["PATH_INFO"])
