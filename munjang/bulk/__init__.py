@@ -18,6 +18,12 @@ EMBED_SHARD = "munjang_worker.jobs.embed_shard"
 FINISH_FILE = "munjang_worker.jobs.finish_file"
 """The function path of a job's last step; only workers enqueue it."""
 
+LOAD_SHARD = "munjang_worker.jobs.load_shard"
+"""The function path of the loading of one shard into a search index; only workers enqueue it."""
+
+FINISH_LOAD = "munjang_worker.jobs.finish_load"
+"""The function path of the end of a job that loads into a search index; only workers enqueue it."""
+
 _FORMER_NAMES = {path.removeprefix("munjang_"): path for path in (EMBED_FILE, EMBED_SHARD, FINISH_FILE)}
 """The function paths before the worker's package was renamed: jobs that still wait in Redis, and scripts, have them."""
 

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -38,7 +39,7 @@ POSITIONAL = ("input", "output")
 NOT_IDENTITY = frozenset({"max_error_rate", "shard_rows"})
 """Options that change how a job runs and not what it makes: a job submitted again with others is the same job."""
 
-ADDED_LATER = ("role", "prompt")
+ADDED_LATER = ("role", "prompt", "to")
 """Options that are part of a job's identity where they are given: work without them keeps the id that it had before."""
 
 MAX_PROMPT_CHARS = 16_384
@@ -97,6 +98,7 @@ class JobSpec(BaseModel):
         encoding: the text files' encoding, such as utf-8, cp949 or utf-16.
         quoting: "auto" reads CSV with quotes and TSV without; "csv" and "none" say so for both.
         shard_rows: rows of one shard, rounded up to whole blocks; 0 is the worker's setting.
+        to: the search index to load the vectors into, as `munjang index` names it; None loads into none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -120,6 +122,7 @@ class JobSpec(BaseModel):
     encoding: str = "utf-8"
     quoting: Literal["auto", "csv", "none"] = "auto"
     shard_rows: Annotated[int, Field(ge=0)] = 0
+    to: Annotated[str | None, BeforeValidator(_or_none)] = None
 
     @field_validator("input", "output")
     @classmethod
@@ -128,6 +131,20 @@ class JobSpec(BaseModel):
             msg = "a path holds no null character"
             raise ValueError(msg)
         return absolute(path)
+
+    @field_validator("to")
+    @classmethod
+    def _loadable(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is None:
+            return None
+        if info.data.get("format", "parquet") != "parquet":
+            msg = f"an index is loaded from files of the format parquet, not {info.data['format']}"
+            raise ValueError(msg)
+        if _has_password(url):
+            msg = "everyone who lists jobs would see the password: leave it out, and give it to the workers as"
+            msg += " MUNJANG_STORES"
+            raise ValueError(msg)
+        return absolute(url)
 
     @field_validator("prompt")
     @classmethod
@@ -367,6 +384,14 @@ def _progress(text: Mapping[str, str], running: list[ShardProgress], seconds: fl
         rows_per_second=rate,
         seconds_left=max(0, total - done) / rate if rate and total else 0.0,
     )
+
+
+def _has_password(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL that any store takes; what reads it says so
+        return "@" in url
+    return parts.password is not None or any("password" in name.lower() for name in parse_qs(parts.query))
 
 
 def _time(value: str | None) -> datetime | None:

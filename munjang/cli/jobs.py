@@ -96,6 +96,14 @@ def submit(
         typer.Option(help="The number format of the components.", rich_help_panel=OUTPUT),
     ] = "float32",
     normalize: Annotated[bool, typer.Option(help="Scale each vector to length 1.", rich_help_panel=OUTPUT)] = True,
+    to: Annotated[
+        str,
+        typer.Option(
+            help="A search index to load the vectors into: a store's URL without a password, or a path.",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "",
     dimensions: options.Dimensions = 0,
     version: options.Version = "",
     role: options.PromptRole = None,
@@ -122,6 +130,8 @@ def submit(
     Examples:
       munjang jobs submit sentences.jsonl vectors --precision int8 --wait
 
+      munjang jobs submit faq.jsonl vectors --carry text --to postgresql://search@db/shop/faq
+
       munjang jobs submit "s3://bucket/docs/*.parquet" s3://bucket/vectors --text-column body --carry title
     """
     given: dict[str, Any] = {
@@ -140,8 +150,13 @@ def submit(
         "encoding": encoding,
         "quoting": quoting,
         "shard_rows": shard_rows,
+        "to": to,
     }
     spec = JobSpec.of_call((source, output), given)
+    if spec.to:
+        from munjang.index.address import check_target  # noqa: PLC0415 - numpy, for those who load an index
+
+        check_target(spec.to)
     with connect(redis, server) as jobs:
         job, existing = jobs.submit(spec)
         if existing:
@@ -404,6 +419,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         *([("space", job.space_id)] if job.space_id else []),
         ("input", escape(job.spec.input)),
         ("output", escape(job.spec.output)),
+        *([("to", escape(job.spec.to))] if job.spec.to else []),
         ("made", _ago(job.created_at)),
     ]
     if job.started_at:

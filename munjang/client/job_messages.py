@@ -46,6 +46,7 @@ def spec_message(spec: JobSpec) -> pb2.JobSpec:
         encoding=spec.encoding,
         quoting=spec.quoting.removeprefix("auto"),
         shard_rows=spec.shard_rows,
+        to=spec.to or "",
     )
 
 
@@ -114,5 +115,6 @@ def _spec_of(message: pb2.JobSpec) -> JobSpec:
         "encoding": message.encoding,
         "quoting": message.quoting or "auto",
         "shard_rows": message.shard_rows,
+        "to": message.to,
     }
     return JobSpec.of_call((), values)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from munjang.errors import ConfigurationError
+from munjang.errors import ConfigurationError, InvalidJob
 from munjang.index.layout import check_name
 
 if TYPE_CHECKING:
@@ -82,6 +82,19 @@ def parse_address(url: str) -> Address:
         raise ConfigurationError(msg, field="url")
     location = path if separator else os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - may be a URL
     return Address(SUFFIXES[suffix], location, check_name(stem), embedded=True)
+
+
+def check_target(url: str) -> Address:
+    """Read the index that a job names as `to`.
+
+    Raises:
+        InvalidJob: no such store, or no name of an index; the field is `to`.
+    """
+    try:
+        return parse_address(url)
+    except ConfigurationError as error:
+        msg = f"to: {error}"
+        raise InvalidJob(msg, field="to") from error
 
 
 def open_sink(address: Address) -> Sink:

@@ -71,6 +71,11 @@ class Loading:
         """Make the table unless it is there. Raises as `prepare`, but looks at no rows."""
         self._table = self._tables.ensure(self._folder.layout)
 
+    def left(self) -> list[int]:
+        """The numbers of the shards that are not recorded as loaded."""
+        done = self._sink.records(self._scope)
+        return [one.number for one in self._folder.shards if done.get(str(one.number)) != {"sha256": one.sha256}]
+
     def load(self, shard: Shard) -> bool:
         """Write a shard, unless it is recorded as loaded; whether it was written.
 

@@ -305,6 +305,12 @@ class WorkerSettings(EngineSettings):
         description="Places that jobs may write, paths or URLs separated by commas; empty allows all. Set it if "
         "others may submit jobs.",
     )
+    stores: str = Field(
+        default="",
+        description="Stores whose indexes jobs may load: URLs without an index's name, with the password if there is "
+        "one, separated by commas; empty allows all. A job names an index in one of them, without a password. Set it "
+        "if others may submit jobs.",
+    )
     worker_metrics_host: str = Field(
         default="127.0.0.1",
         description="The address of the worker's Prometheus metrics page. Set 0.0.0.0 to be scraped from elsewhere.",

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from munjang.v1 import resources_pb2 as munjang_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmunjang/v1/job_service.proto\x12\nmunjang.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amunjang/v1/resources.proto\"\xba\x02\n\x07JobSpec\x12\r\n\x05input\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\x12*\n\x07options\x18\x03 \x01(\x0b\x32\x19.munjang.v1.EncodeOptions\x12\x13\n\x0btext_column\x18\x04 \x01(\t\x12\x11\n\tid_column\x18\x05 \x01(\t\x12\x15\n\rcarry_columns\x18\x06 \x03(\t\x12(\n\x06\x66ormat\x18\x07 \x01(\x0e\x32\x18.munjang.v1.OutputFormat\x12\x1b\n\x0emax_error_rate\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0cinput_format\x18\t \x01(\t\x12\x10\n\x08\x65ncoding\x18\n \x01(\t\x12\x0f\n\x07quoting\x18\x0b \x01(\t\x12\x12\n\nshard_rows\x18\x0c \x01(\rB\x11\n\x0f_max_error_rate\"\xd0\x01\n\x0bJobProgress\x12\x11\n\trows_done\x18\x01 \x01(\x04\x12\x12\n\nrows_total\x18\x02 \x01(\x04\x12\x13\n\x0brows_failed\x18\x03 \x01(\x04\x12\x13\n\x0btokens_done\x18\x04 \x01(\x04\x12\x13\n\x0bshards_done\x18\x05 \x01(\r\x12\x16\n\x0eshards_running\x18\x06 \x01(\r\x12\x14\n\x0cshards_total\x18\x07 \x01(\r\x12\x17\n\x0frows_per_second\x18\x08 \x01(\x01\x12\x14\n\x0cseconds_left\x18\t \x01(\x01\"\xc6\x02\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x04spec\x18\x02 \x01(\x0b\x32\x13.munjang.v1.JobSpec\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.munjang.v1.JobState\x12)\n\x08progress\x18\x04 \x01(\x0b\x32\x17.munjang.v1.JobProgress\x12\x0f\n\x07version\x18\x05 \x01(\r\x12\x0f\n\x07message\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08space_id\x18\n \x01(\t\"5\n\x10SubmitJobRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.munjang.v1.JobSpec\"C\n\x11SubmitJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.munjang.v1.Job\x12\x10\n\x08\x65xisting\x18\x02 \x01(\x08\"\x1b\n\rGetJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\".\n\x0eGetJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.munjang.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"J\n\x10ListJobsResponse\x12\x1d\n\x04jobs\x18\x01 \x03(\x0b\x32\x0f.munjang.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x10\x43\x61ncelJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"1\n\x11\x43\x61ncelJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.munjang.v1.Job\"\x1d\n\x0fWatchJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"0\n\x10WatchJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.munjang.v1.Job*x\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x19\n\x15OUTPUT_FORMAT_PARQUET\x10\x01\x12\x17\n\x13OUTPUT_FORMAT_JSONL\x10\x02\x12\x15\n\x11OUTPUT_FORMAT_NPY\x10\x03*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x32\xf1\x02\n\nJobService\x12H\n\tSubmitJob\x12\x1c.munjang.v1.SubmitJobRequest\x1a\x1d.munjang.v1.SubmitJobResponse\x12?\n\x06GetJob\x12\x19.munjang.v1.GetJobRequest\x1a\x1a.munjang.v1.GetJobResponse\x12\x45\n\x08ListJobs\x12\x1b.munjang.v1.ListJobsRequest\x1a\x1c.munjang.v1.ListJobsResponse\x12H\n\tCancelJob\x12\x1c.munjang.v1.CancelJobRequest\x1a\x1d.munjang.v1.CancelJobResponse\x12G\n\x08WatchJob\x12\x1b.munjang.v1.WatchJobRequest\x1a\x1c.munjang.v1.WatchJobResponse0\x01\x42$\n\nmunjang.v1P\x01Z\x14munjang/v1;munjangv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmunjang/v1/job_service.proto\x12\nmunjang.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amunjang/v1/resources.proto\"\xc6\x02\n\x07JobSpec\x12\r\n\x05input\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\x12*\n\x07options\x18\x03 \x01(\x0b\x32\x19.munjang.v1.EncodeOptions\x12\x13\n\x0btext_column\x18\x04 \x01(\t\x12\x11\n\tid_column\x18\x05 \x01(\t\x12\x15\n\rcarry_columns\x18\x06 \x03(\t\x12(\n\x06\x66ormat\x18\x07 \x01(\x0e\x32\x18.munjang.v1.OutputFormat\x12\x1b\n\x0emax_error_rate\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0cinput_format\x18\t \x01(\t\x12\x10\n\x08\x65ncoding\x18\n \x01(\t\x12\x0f\n\x07quoting\x18\x0b \x01(\t\x12\x12\n\nshard_rows\x18\x0c \x01(\r\x12\n\n\x02to\x18\r \x01(\tB\x11\n\x0f_max_error_rate\"\xd0\x01\n\x0bJobProgress\x12\x11\n\trows_done\x18\x01 \x01(\x04\x12\x12\n\nrows_total\x18\x02 \x01(\x04\x12\x13\n\x0brows_failed\x18\x03 \x01(\x04\x12\x13\n\x0btokens_done\x18\x04 \x01(\x04\x12\x13\n\x0bshards_done\x18\x05 \x01(\r\x12\x16\n\x0eshards_running\x18\x06 \x01(\r\x12\x14\n\x0cshards_total\x18\x07 \x01(\r\x12\x17\n\x0frows_per_second\x18\x08 \x01(\x01\x12\x14\n\x0cseconds_left\x18\t \x01(\x01\"\xc6\x02\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x04spec\x18\x02 \x01(\x0b\x32\x13.munjang.v1.JobSpec\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.munjang.v1.JobState\x12)\n\x08progress\x18\x04 \x01(\x0b\x32\x17.munjang.v1.JobProgress\x12\x0f\n\x07version\x18\x05 \x01(\r\x12\x0f\n\x07message\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08space_id\x18\n \x01(\t\"5\n\x10SubmitJobRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.munjang.v1.JobSpec\"C\n\x11SubmitJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.munjang.v1.Job\x12\x10\n\x08\x65xisting\x18\x02 \x01(\x08\"\x1b\n\rGetJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\".\n\x0eGetJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.munjang.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"J\n\x10ListJobsResponse\x12\x1d\n\x04jobs\x18\x01 \x03(\x0b\x32\x0f.munjang.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x10\x43\x61ncelJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"1\n\x11\x43\x61ncelJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.munjang.v1.Job\"\x1d\n\x0fWatchJobRequest\x12\n\n\x02id\x18\x01 \x01(\t\"0\n\x10WatchJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.munjang.v1.Job*x\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x19\n\x15OUTPUT_FORMAT_PARQUET\x10\x01\x12\x17\n\x13OUTPUT_FORMAT_JSONL\x10\x02\x12\x15\n\x11OUTPUT_FORMAT_NPY\x10\x03*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x32\xf1\x02\n\nJobService\x12H\n\tSubmitJob\x12\x1c.munjang.v1.SubmitJobRequest\x1a\x1d.munjang.v1.SubmitJobResponse\x12?\n\x06GetJob\x12\x19.munjang.v1.GetJobRequest\x1a\x1a.munjang.v1.GetJobResponse\x12\x45\n\x08ListJobs\x12\x1b.munjang.v1.ListJobsRequest\x1a\x1c.munjang.v1.ListJobsResponse\x12H\n\tCancelJob\x12\x1c.munjang.v1.CancelJobRequest\x1a\x1d.munjang.v1.CancelJobResponse\x12G\n\x08WatchJob\x12\x1b.munjang.v1.WatchJobRequest\x1a\x1c.munjang.v1.WatchJobResponse0\x01\x42$\n\nmunjang.v1P\x01Z\x14munjang/v1;munjangv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,36 +34,36 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'munjang.v1.job_service_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\nmunjang.v1P\001Z\024munjang/v1;munjangv1'
-  _globals['_OUTPUTFORMAT']._serialized_start=1461
-  _globals['_OUTPUTFORMAT']._serialized_end=1581
-  _globals['_JOBSTATE']._serialized_start=1584
-  _globals['_JOBSTATE']._serialized_end=1738
+  _globals['_OUTPUTFORMAT']._serialized_start=1473
+  _globals['_OUTPUTFORMAT']._serialized_end=1593
+  _globals['_JOBSTATE']._serialized_start=1596
+  _globals['_JOBSTATE']._serialized_end=1750
   _globals['_JOBSPEC']._serialized_start=106
-  _globals['_JOBSPEC']._serialized_end=420
-  _globals['_JOBPROGRESS']._serialized_start=423
-  _globals['_JOBPROGRESS']._serialized_end=631
-  _globals['_JOB']._serialized_start=634
-  _globals['_JOB']._serialized_end=960
-  _globals['_SUBMITJOBREQUEST']._serialized_start=962
-  _globals['_SUBMITJOBREQUEST']._serialized_end=1015
-  _globals['_SUBMITJOBRESPONSE']._serialized_start=1017
-  _globals['_SUBMITJOBRESPONSE']._serialized_end=1084
-  _globals['_GETJOBREQUEST']._serialized_start=1086
-  _globals['_GETJOBREQUEST']._serialized_end=1113
-  _globals['_GETJOBRESPONSE']._serialized_start=1115
-  _globals['_GETJOBRESPONSE']._serialized_end=1161
-  _globals['_LISTJOBSREQUEST']._serialized_start=1163
-  _globals['_LISTJOBSREQUEST']._serialized_end=1219
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1221
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1295
-  _globals['_CANCELJOBREQUEST']._serialized_start=1297
-  _globals['_CANCELJOBREQUEST']._serialized_end=1327
-  _globals['_CANCELJOBRESPONSE']._serialized_start=1329
-  _globals['_CANCELJOBRESPONSE']._serialized_end=1378
-  _globals['_WATCHJOBREQUEST']._serialized_start=1380
-  _globals['_WATCHJOBREQUEST']._serialized_end=1409
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1411
-  _globals['_WATCHJOBRESPONSE']._serialized_end=1459
-  _globals['_JOBSERVICE']._serialized_start=1741
-  _globals['_JOBSERVICE']._serialized_end=2110
+  _globals['_JOBSPEC']._serialized_end=432
+  _globals['_JOBPROGRESS']._serialized_start=435
+  _globals['_JOBPROGRESS']._serialized_end=643
+  _globals['_JOB']._serialized_start=646
+  _globals['_JOB']._serialized_end=972
+  _globals['_SUBMITJOBREQUEST']._serialized_start=974
+  _globals['_SUBMITJOBREQUEST']._serialized_end=1027
+  _globals['_SUBMITJOBRESPONSE']._serialized_start=1029
+  _globals['_SUBMITJOBRESPONSE']._serialized_end=1096
+  _globals['_GETJOBREQUEST']._serialized_start=1098
+  _globals['_GETJOBREQUEST']._serialized_end=1125
+  _globals['_GETJOBRESPONSE']._serialized_start=1127
+  _globals['_GETJOBRESPONSE']._serialized_end=1173
+  _globals['_LISTJOBSREQUEST']._serialized_start=1175
+  _globals['_LISTJOBSREQUEST']._serialized_end=1231
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1233
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1307
+  _globals['_CANCELJOBREQUEST']._serialized_start=1309
+  _globals['_CANCELJOBREQUEST']._serialized_end=1339
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1341
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1390
+  _globals['_WATCHJOBREQUEST']._serialized_start=1392
+  _globals['_WATCHJOBREQUEST']._serialized_end=1421
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1423
+  _globals['_WATCHJOBRESPONSE']._serialized_end=1471
+  _globals['_JOBSERVICE']._serialized_start=1753
+  _globals['_JOBSERVICE']._serialized_end=2122
 # @@protoc_insertion_point(module_scope)

@@ -103,6 +103,7 @@ class JobSpec(_message.Message):
     ENCODING_FIELD_NUMBER: _builtins.int
     QUOTING_FIELD_NUMBER: _builtins.int
     SHARD_ROWS_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
     input: _builtins.str
     """input is a file, glob or folder: a path or URL that the workers can read."""
     output: _builtins.str
@@ -123,6 +124,10 @@ class JobSpec(_message.Message):
     """quoting is "csv" or "none", for CSV and TSV alike; empty means that CSV fields may be quoted and TSV fields are not."""
     shard_rows: _builtins.int
     """shard_rows is how many rows a worker takes at a time, rounded up to whole blocks; 0 means the worker's setting."""
+    to: _builtins.str
+    """to is the search index that the vectors are loaded into when all are written: the URL of a store without a password,
+    with the index's name at its end; empty loads into none. The output must be Parquet.
+    """
     @_builtins.property
     def options(self) -> _resources_pb2.EncodeOptions:
         """options of the vectors; the version is resolved to a number when the job is planned."""
@@ -146,10 +151,11 @@ class JobSpec(_message.Message):
         encoding: _builtins.str = ...,
         quoting: _builtins.str = ...,
         shard_rows: _builtins.int = ...,
+        to: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_error_rate", b"_max_error_rate", "max_error_rate", b"max_error_rate", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_error_rate", b"_max_error_rate", "carry_columns", b"carry_columns", "encoding", b"encoding", "format", b"format", "id_column", b"id_column", "input", b"input", "input_format", b"input_format", "max_error_rate", b"max_error_rate", "options", b"options", "output", b"output", "quoting", b"quoting", "shard_rows", b"shard_rows", "text_column", b"text_column"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_error_rate", b"_max_error_rate", "carry_columns", b"carry_columns", "encoding", b"encoding", "format", b"format", "id_column", b"id_column", "input", b"input", "input_format", b"input_format", "max_error_rate", b"max_error_rate", "options", b"options", "output", b"output", "quoting", b"quoting", "shard_rows", b"shard_rows", "text_column", b"text_column", "to", b"to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_error_rate: _TypeAlias = _typing.Literal["max_error_rate"]  # noqa: Y015
     _WhichOneofArgType__max_error_rate: _TypeAlias = _typing.Literal["_max_error_rate", b"_max_error_rate"]  # noqa: Y015

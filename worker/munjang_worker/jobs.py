@@ -1,4 +1,4 @@
-"""The functions that RQ calls by name: `embed_file` plans a job and tells its end; the other two are its further steps.
+"""The functions that RQ calls by name: `embed_file` plans a job and tells its end; the others are its further steps.
 
     rq enqueue --queue munjang munjang_worker.jobs.embed_file INPUT OUTPUT precision=int8 carry_columns=title,url
 
@@ -20,6 +20,7 @@ from munjang.bulk.job import JobSpec, JobState, absolute
 from munjang.errors import EngineUnavailable, InvalidJob, JobConflict, JobError
 from munjang_worker.finalize_job import check_shards, load_manifest, write_errors, write_manifest
 from munjang_worker.interrupts import Interrupted, Reason
+from munjang_worker.load_job import LOADED, loads_in_turn, open_loading
 from munjang_worker.plan import load_plan
 from munjang_worker.plan_job import plan_job
 from munjang_worker.runtime import current
@@ -92,11 +93,12 @@ def embed_shard(job_id: str, output: str, fingerprint: str, number: int) -> dict
 
 
 def finish_file(job_id: str, output: str, fingerprint: str) -> dict[str, Any]:
-    """Verify a job's shards and write its manifest, or queue again what is missing.
+    """Verify a job's shards and write its manifest, or queue again what is missing; then load its index, if it has one.
 
     Raises:
         JobConflict: the output folder holds another plan.
         JobError: more rows failed than the job allows.
+        InvalidJob: two rows have one id, and an index is to be loaded.
     """
     runtime = current()
     with _step(runtime, "finish", job_id):
@@ -115,11 +117,92 @@ def finish_file(job_id: str, output: str, fingerprint: str) -> dict[str, Any]:
         failed = sum(result.failed for result in results)
         _check_error_rate(runtime, plan, folder, failed)
         manifest = load_manifest(folder) or write_manifest(plan, results, folder)
-        counts = {name: manifest[field] for name, field in _COUNTS.items()}
-        runtime.jobs.end(job_id, JobState.SUCCEEDED, shards_done=len(results), **counts)
-        runtime.jobs.mirror(job_id)
-        log.info("job finished", job=job_id, version=plan.version, **counts)
-        return {"job": job_id, "output": output, "version": plan.version, "space_id": plan.space_id, **counts}
+        if not plan.spec.to:
+            return _succeed(runtime, plan, manifest)
+        with open_loading(plan, runtime.settings) as (loading, _):
+            loading.prepare()
+            left = loading.left()
+        _enqueue_loading(runtime, plan, left)
+        return {"job": job_id, "to_load": len(left)}
+
+
+def load_shard(job_id: str, output: str, fingerprint: str, number: int) -> dict[str, Any]:
+    """Load one shard of a finished folder into the job's index, unless it is there or the job has ended.
+
+    Raises:
+        InvalidJob: there is no such shard.
+        JobConflict: the output folder holds another plan.
+        HashMismatch: the shard's file is damaged.
+        StoreUnavailable: the store does not answer.
+    """
+    runtime = current()
+    with _step(runtime, "load", job_id):
+        state = runtime.jobs.state(job_id)
+        if state is not JobState.RUNNING:
+            return _skipped(job_id, state)
+        _, plan = _open_plan(runtime, job_id, output, fingerprint)
+        with open_loading(plan, runtime.settings) as (loading, folder):
+            shard = next((one for one in folder.shards if one.number == number), None)
+            if shard is None:
+                msg = f"the job has no shard {number}"
+                raise InvalidJob(msg)
+            loading.open()
+            begun = time.monotonic()
+            loaded = loading.load(shard)
+            left = loading.left()
+        seconds = round(time.monotonic() - begun, 3)
+        log.info("shard loaded", job=job_id, shard=number, rows=shard.rows, written=loaded, seconds=seconds)
+        if not left or loads_in_turn(plan):
+            _enqueue_loading(runtime, plan, left)
+    return {"job": job_id, "shard": number, "loaded": loaded}
+
+
+def finish_load(job_id: str, output: str, fingerprint: str) -> dict[str, Any]:
+    """Compare a job's index with its folder, let the index's name mean the new table, and end the job.
+
+    Raises:
+        JobConflict: the output folder holds another plan.
+        SearchIndexError: the table lacks rows or has others; all is loaded again when the job is tried again.
+    """
+    runtime = current()
+    with _step(runtime, "finish_load", job_id):
+        state = runtime.jobs.state(job_id)
+        if state is not JobState.RUNNING:
+            return _skipped(job_id, state)
+        folder, plan = _open_plan(runtime, job_id, output, fingerprint)
+        manifest = load_manifest(folder)
+        if manifest is None:
+            msg = f"the manifest in {output!r} is gone"
+            raise JobConflict(msg, field="output")
+        with open_loading(plan, runtime.settings) as (loading, _):
+            loading.open()
+            loading.finish(switch=True)
+        folder.write(LOADED, loading.table.encode())
+        log.info("index loaded", job=job_id, table=loading.table)
+        return _succeed(runtime, plan, manifest)
+
+
+def _enqueue_loading(runtime: Runtime, plan: Plan, left: list[int]) -> None:
+    """Queue what is left to load, or the end."""
+    if left:
+        runtime.steps.enqueue_loads(plan, left[:1] if loads_in_turn(plan) else left, _time_limit())
+    else:
+        runtime.steps.enqueue_finish_load(plan, _time_limit())
+
+
+def _succeed(runtime: Runtime, plan: Plan, manifest: dict[str, Any]) -> dict[str, Any]:
+    """End a job whose work is all done; the result of its last step."""
+    counts = {name: manifest[field] for name, field in _COUNTS.items()}
+    runtime.jobs.end(plan.job, JobState.SUCCEEDED, shards_done=len(plan.shards), **counts)
+    runtime.jobs.mirror(plan.job)
+    log.info("job finished", job=plan.job, version=plan.version, **counts)
+    return {
+        "job": plan.job,
+        "output": plan.spec.output,
+        "version": plan.version,
+        "space_id": plan.space_id,
+        **counts,
+    }
 
 
 def _outcome(runtime: Runtime, spec: JobSpec) -> dict[str, Any] | Unfinished:

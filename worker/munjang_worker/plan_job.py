@@ -23,6 +23,7 @@ from munjang.kinds import ModelKind
 from munjang.vectors import Precision
 from munjang_worker.finalize_job import check_shards, load_manifest
 from munjang_worker.job_store import Claim
+from munjang_worker.load_job import LOADED, check_loading
 from munjang_worker.plan import PLAN, STAGED, Plan, ShardBuilder, load_plan, require_same_work, serialize_schema
 from munjang_worker.reader import split_input
 from munjang_worker.sources import describe_left_out, find_sources
@@ -74,6 +75,8 @@ def plan_job(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None)
     folder = Folder(spec.output)
     folder.prepare()
     plan = _plan(runtime, spec, folder)
+    if spec.to:
+        check_loading(plan, runtime.settings)
     if not _claim(runtime, spec, rq_id):  # again: a Redis that was killed meanwhile may have lost the first
         return
     runtime.jobs.planned(plan, describe_left_out(plan.left_out))
@@ -82,7 +85,8 @@ def plan_job(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None)
     left = _count_finished(runtime, plan, folder)
     if left:
         runtime.steps.enqueue_shards(plan, left, timeout)
-    elif load_manifest(folder) is None:
+    elif spec.to or load_manifest(folder) is None:
+        folder.remove(LOADED)
         runtime.steps.enqueue_finish(plan, timeout)
     else:
         folder.remove(STAGED)
@@ -184,7 +188,7 @@ def _plan(runtime: Runtime, spec: JobSpec, folder: Folder) -> Plan:
         msg = f"{old.job} is at work in {spec.output!r}; wait for its end, or choose another folder"
         raise JobConflict(msg, field="output")
     version = runtime.registry.resolve(spec.version)
-    if old is not None and old.job == spec.job_id and load_manifest(folder) is None:
+    if old is not None and old.job == spec.job_id and not _is_finished(spec, folder):
         version = old.version  # an unfinished job keeps the version that it began with
     settings = PlanSettings(
         input_roots=split_roots(runtime.settings.input_roots),
@@ -196,6 +200,11 @@ def _plan(runtime: Runtime, spec: JobSpec, folder: Folder) -> Plan:
         require_same_work(old.identity, plan.identity, spec.output)
     plan.save(folder)
     return plan
+
+
+def _is_finished(spec: JobSpec, folder: Folder) -> bool:
+    """Whether all that a job was to do has been done."""
+    return load_manifest(folder) is not None and not (spec.to and folder.read(LOADED) is None)
 
 
 def _count_finished(runtime: Runtime, plan: Plan, folder: Folder) -> list[int]:

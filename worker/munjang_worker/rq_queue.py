@@ -1,4 +1,4 @@
-"""RQ's queue and job as the worker uses them: plain data only, three functions only, and a failed step ends its job.
+"""RQ's queue and job as the worker uses them: plain data only, five functions only, and a failed step ends its job.
 
 An RQ job can come from anyone who can write to Redis. Nothing in it is unpickled into objects, functions are looked up
 by name and never imported, callbacks are not run and webhooks are not sent.
@@ -16,7 +16,7 @@ from rq.job import Job, JobStatus
 from rq.registry import ScheduledJobRegistry
 from rq.timeouts import BaseTimeoutException, JobTimeoutException
 
-from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE, function_name
+from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE, FINISH_LOAD, LOAD_SHARD, function_name
 from munjang.bulk.job import JobSpec, JobState
 from munjang.bulk.serializer import PlainJson, like
 from munjang.errors import (
@@ -26,6 +26,7 @@ from munjang.errors import (
     MunjangError,
     QueueUnavailable,
     RegistryUnavailable,
+    StoreUnavailable,
     VersionNotFound,
 )
 from munjang_worker import jobs, runtime
@@ -39,6 +40,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     EMBED_FILE: jobs.embed_file,
     EMBED_SHARD: jobs.embed_shard,
     FINISH_FILE: jobs.finish_file,
+    LOAD_SHARD: jobs.load_shard,
+    FINISH_LOAD: jobs.finish_load,
 }
 """All that this worker runs, by their current names."""
 
@@ -49,9 +52,9 @@ MESSAGE_CHARS = 500
 """The most characters of a library's message in a job's."""
 
 RETRY_PAUSES = (5, 20, 60)
-"""Seconds before a step is tried for the second, third, … time where storage or the registry was away."""
+"""Seconds before a step is tried for the second, third, … time where storage, registry or vector store was away."""
 
-_WORTH_RETRYING = (RegistryUnavailable, QueueUnavailable, ModelLoadFailed, EngineUnavailable)
+_WORTH_RETRYING = (RegistryUnavailable, QueueUnavailable, ModelLoadFailed, EngineUnavailable, StoreUnavailable)
 
 
 class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
@@ -94,7 +97,7 @@ class BulkJob(Job):  # type: ignore[misc] # rq is not followed by mypy
         """Seconds before the next try: none if the worker ended, some if what was missing may come back."""
         if self.failure is None or isinstance(self.failure, Interrupted):
             return 0
-        if self.registry_unavailable or isinstance(self.failure, OSError):
+        if self.registry_unavailable or isinstance(self.failure, OSError | StoreUnavailable):
             tried = runtime.current().settings.step_attempts - (self.retries_left or 0)
             return RETRY_PAUSES[min(max(tried, 1), len(RETRY_PAUSES)) - 1]
         return int(super().get_retry_interval())

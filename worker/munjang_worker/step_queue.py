@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rq.job import Job, JobStatus
 
-from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE
+from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE, FINISH_LOAD, LOAD_SHARD
 from munjang.bulk.job import POSITIONAL
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ CHUNK = 500
 MAX_SCANNED = 20_000
 """A longer queue is not searched for lost steps: they can be found when it is shorter."""
 
+_OF_SHARDS = {EMBED_SHARD: ("", "shard"), LOAD_SHARD: ("load", "load shard")}
+"""What the ids of the RQ jobs of each function have between the job's id and the shard's number; what they do."""
+
 _QUEUED = JobStatus.QUEUED.encode()
 _RUNNING = {JobStatus.STARTED.encode(), JobStatus.SCHEDULED.encode()}
 
@@ -40,18 +43,28 @@ class StepQueue:
 
     def enqueue_shards(self, plan: Plan, numbers: Iterable[int], timeout: float | None) -> int:
         """Queue the shards that are not waiting or running already; how many that were."""
+        return self._enqueue_many(EMBED_SHARD, plan, numbers, timeout)
+
+    def enqueue_loads(self, plan: Plan, numbers: Iterable[int], timeout: float | None) -> int:
+        """Queue the loading of shards into the job's index, as `enqueue_shards`."""
+        return self._enqueue_many(LOAD_SHARD, plan, numbers, timeout)
+
+    def _enqueue_many(self, function: str, plan: Plan, numbers: Iterable[int], timeout: float | None) -> int:
+        """Queue the steps of some shards that are not waiting or running already; how many that were."""
+        name, what = _OF_SHARDS[function]
+        prefix = f"{plan.job}-{name}"
         wanted = list(numbers)
         count, total = 0, len(plan.shards)
         for start in range(0, len(wanted), CHUNK):
             chunk = wanted[start : start + CHUNK]
-            alive = self._alive([_shard_id(plan.job, number) for number in chunk])
-            left = [number for number in chunk if _shard_id(plan.job, number) not in alive]
+            alive = self._alive([f"{prefix}{number:06d}" for number in chunk])
+            left = [number for number in chunk if f"{prefix}{number:06d}" not in alive]
             self._queue.enqueue_many([
                 self._queue.prepare_data(
-                    EMBED_SHARD,
+                    function,
                     (plan.job, plan.spec.output, plan.fingerprint, number),
-                    job_id=_shard_id(plan.job, number),
-                    description=f"{plan.job}: shard {number + 1} of {total}, {plan.shards[number].rows} rows",
+                    job_id=f"{prefix}{number:06d}",
+                    description=f"{plan.job}: {what} {number + 1} of {total}, {plan.shards[number].rows} rows",
                     timeout=timeout,
                     result_ttl=RESULT_SECONDS,
                     failure_ttl=self._keep,
@@ -64,13 +77,20 @@ class StepQueue:
 
     def enqueue_finish(self, plan: Plan, timeout: float | None) -> None:
         """Queue a job's last step before all else, unless it is waiting or running already."""
-        rq_id = f"{plan.job}-finish"
+        self._enqueue_end(FINISH_FILE, "finish", f"finish {plan.spec.output}", plan, timeout)
+
+    def enqueue_finish_load(self, plan: Plan, timeout: float | None) -> None:
+        """Queue the end of a job that loads into an index, as `enqueue_finish`."""
+        self._enqueue_end(FINISH_LOAD, "loaded", f"finish loading into {plan.spec.to}", plan, timeout)
+
+    def _enqueue_end(self, function: str, name: str, what: str, plan: Plan, timeout: float | None) -> None:
+        rq_id = f"{plan.job}-{name}"
         if not self._alive([rq_id]):
             self._queue.enqueue_call(
-                FINISH_FILE,
+                function,
                 (plan.job, plan.spec.output, plan.fingerprint),
                 job_id=rq_id,
-                description=f"{plan.job}: finish {plan.spec.output}",
+                description=f"{plan.job}: {what}",
                 timeout=timeout,
                 result_ttl=RESULT_SECONDS,
                 failure_ttl=self._keep,
@@ -125,7 +145,3 @@ class StepQueue:
             pipe.lrange(self._queue.key, 0, -1)
             pipe.lrange(self._queue.intermediate_queue_key, 0, -1)
             return {rq_id.decode() for found in pipe.execute() for rq_id in found}
-
-
-def _shard_id(job_id: str, number: int) -> str:
-    return f"{job_id}-{number:06d}"

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from milvus_lite.server_manager import server_manager_instance
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException, MilvusUnavailableException
 
@@ -51,6 +53,9 @@ logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs each error t
 
 _METRICS = {"cosine": "COSINE", "dot": "IP", "euclidean": "L2"}
 _COLUMNS = {"text": DataType.VARCHAR, "int": DataType.INT64, "float": DataType.DOUBLE, "bool": DataType.BOOL}
+_users: Counter[str] = Counter()
+"""How many sinks of this process are open on each file: they share a server."""
+
 _NEWEST = "Strong"
 """The consistency of reads: they see all that was written before."""
 
@@ -74,8 +79,11 @@ class Milvus:
         else:
             scheme, _, rest = uri.partition("://")
             uri = f"{'https' if scheme.endswith('+https') else 'http'}://{rest}"
+        self._file = uri if address.embedded else ""
         with _answering():
             self._client = MilvusClient(uri, timeout=SECONDS)
+            if self._file:
+                _users[self._file] += 1
             self._open: set[str] = set()
             if not self._client.has_collection(RECORDS):
                 self._make(RECORDS, _record_schema(), "L2")
@@ -224,8 +232,12 @@ class Milvus:
             self._loaded(RECORDS).delete(RECORDS, filter=_of_scope(scope))
 
     def close(self) -> None:
-        """See `Sink`."""
+        """See `Sink`: Milvus Lite lets go of its file when the last sink of this process is closed."""
         self._client.close()
+        if self._file and _users[self._file]:
+            _users[self._file] -= 1
+            if not _users[self._file]:
+                server_manager_instance.release_server(self._file)
 
     def _loaded(self, table: str) -> MilvusClient:
         """The client, once a collection is in the memory of the server: it reads no other."""
@@ -244,6 +256,9 @@ def _answering() -> Iterator[None]:
         msg = f"Milvus does not answer: {error}"
         raise StoreUnavailable(msg) from error
     except MilvusException as error:
+        if error.message == "Open local milvus failed":
+            msg = "Milvus Lite cannot open its file: another process has it open"
+            raise StoreUnavailable(msg) from error
         msg = f"Milvus refuses it: {error.message}"
         raise ConfigurationError(msg, field="url") from error
 

@@ -11,6 +11,7 @@ from munjang.bulk.job import JobSpec, is_absolute
 from munjang.client.job_messages import job_message
 from munjang.client.jobs import PAGE, JobQueue
 from munjang.errors import InvalidJob, InvalidOption, MalformedMessage, ShuttingDown, UnsupportedPrecision
+from munjang.index.address import check_target
 from munjang.v1 import job_service_pb2 as pb2
 from munjang_server.rpc.request_parsing import Parser, output_options, role_of, truncates
 
@@ -132,7 +133,7 @@ def job_spec(message: pb2.JobSpec) -> JobSpec:
     Raises:
         InvalidJob, InvalidRequest: something in it is wrong; the field is a path in the request.
     """
-    for name in ("input", "output"):
+    for name in ("input", "output", "to"):
         path = getattr(message, name)
         if path and not is_absolute(path):
             msg = f"{name}: give an absolute path or a URL, not {path[:200]!r}: the workers may run elsewhere"
@@ -165,10 +166,14 @@ def job_spec(message: pb2.JobSpec) -> JobSpec:
         "encoding": message.encoding or "utf-8",
         "quoting": message.quoting or "auto",
         "shard_rows": message.shard_rows,
+        "to": message.to,
         "max_error_rate": message.max_error_rate if message.HasField("max_error_rate") else None,
     }
     try:
-        return JobSpec.of_call((), fields)
+        spec = JobSpec.of_call((), fields)
+        if spec.to:
+            check_target(spec.to)
     except InvalidJob as error:
         error.field = f"spec.options.{error.field}" if error.field in OPTION_FIELDS else f"spec.{error.field}"
         raise
+    return spec

@@ -16,7 +16,7 @@ from rq import Callback, Queue
 from rq.job import Job
 from rq.webhook import Webhook
 
-from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE, QUEUE
+from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE, FINISH_LOAD, LOAD_SHARD, QUEUE
 from munjang.bulk.serializer import PlainJson
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ def test_steps_with_made_up_arguments_fail_or_do_nothing(bench: Any) -> None:
     worker = bench.start()
     made_up: list[Any] = [["/in", "/out"], ["job-0", "/out", "f", "x"], ["job-0", "/out", "f", 0, 5], [[], {}, 5], "ab"]
     functions = (EMBED_FILE, EMBED_SHARD, FINISH_FILE)
-    named = functions + tuple(path.removeprefix("munjang_") for path in functions)
+    former = tuple(path.removeprefix("munjang_") for path in functions)
+    named = (*functions, *former, LOAD_SHARD, FINISH_LOAD)
     for number, (function, arguments) in enumerate(product(named, made_up)):
         plant(bench, f"planted-{number}", data=json.dumps([function, None, arguments, {}]).encode())
         job = Job.fetch(f"planted-{number}", connection=bench.redis, serializer=PlainJson)

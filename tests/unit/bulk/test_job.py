@@ -86,7 +86,7 @@ def test_the_same_work_has_the_same_id_and_other_work_another() -> None:
 def test_role_and_prompt_make_other_work_and_their_absence_keeps_the_id_of_earlier_releases() -> None:
     asked = [spec(role="query"), spec(role="document"), spec(prompt=""), spec(prompt="질문: ")]
     assert len({one.job_id for one in (spec(), *asked)}) == 5
-    identity = spec().model_dump(mode="json", exclude={*NOT_IDENTITY, "role", "prompt"})
+    identity = spec().model_dump(mode="json", exclude={*NOT_IDENTITY, "role", "prompt", "to"})
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
     assert spec().job_id == f"job-{digest.hexdigest()[:20]}"
     assert spec(role="").job_id == spec().job_id

@@ -17,6 +17,7 @@ from munjang.client.job_messages import job_message, job_of
         {"role": "query", "prompt_name": "query"},
         {"role": "document", "prompt": ""},
         {"prompt": "질문: ", "version": "5a" * 16},
+        {"to": "postgresql://search@db/shop/faq"},
     ],
     ids=str,
 )

@@ -1,11 +1,11 @@
-"""Which functions a worker runs: three, by their current and former names, looked up and never imported."""
+"""Which functions a worker runs: five, by their current and former names, looked up and never imported."""
 
 from __future__ import annotations
 
 import pytest
 from redis import Redis
 
-from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE
+from munjang.bulk import EMBED_FILE, EMBED_SHARD, FINISH_FILE, FINISH_LOAD, LOAD_SHARD
 from munjang.errors import InvalidJob
 from munjang_worker import jobs
 from munjang_worker.rq_queue import BulkJob
@@ -25,6 +25,11 @@ def named(path: object, instance: object = None) -> BulkJob:
 def test_a_function_is_found_by_its_current_and_its_former_name(path: str, function: object) -> None:
     assert named(path).func is function
     assert named(path.removeprefix("munjang_")).func is function
+
+
+@pytest.mark.parametrize(("path", "function"), [(LOAD_SHARD, jobs.load_shard), (FINISH_LOAD, jobs.finish_load)])
+def test_the_steps_of_loading_are_found(path: str, function: object) -> None:
+    assert named(path).func is function
 
 
 @pytest.mark.parametrize("path", ["os.system", "worker.jobs.current", "munjang_worker.jobs._run_shard", "", None, []])
