@@ -35,9 +35,9 @@ ROOT = Path(__file__).parents[3]
 DATA = ROOT.parent / "shared" / "data"
 THIS = "this build"
 TITLE = "# Builds beside each other"
-ABOUT = """Written by `make bench-ablation`: servers of several builds with the starter model on one machine, all running
-at the same time and loaded in turn. Figures are medians of the rounds; in brackets, the median of the ratios to this
-build within a round."""
+ABOUT = """Written by `make bench-ablation`: servers of several builds with the starter model on one machine, all
+running at the same time and loaded in turn. Figures are medians of the rounds; in brackets, the median of the ratios to
+this build within a round."""
 SECONDS = 400.0
 """So long one load is alternated at most."""
 
