@@ -15,13 +15,15 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import promql_parser
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from munjang.engine.contract import VersionState
+from munjang.engine.contract import VersionState, VersionStatus
+from munjang.kinds import ModelKind
 from munjang.metrics import new_registry
 from munjang.testing import FakeEncoder
 from munjang_server.embedding_cache import CacheMetrics, VectorCache
@@ -30,6 +32,7 @@ from munjang_server.metrics import (
     EngineMetrics,
     RequestMetrics,
     SchedulerMetrics,
+    VersionInfo,
     show_load,
     show_registry,
     show_versions,
@@ -191,24 +194,33 @@ class Idle:
     encoder = FakeEncoder()
 
 
+class Serving:
+    """An engine with one version."""
+
+    def versions(self):
+        manifest = SimpleNamespace(space_id="a" * 32, kind=ModelKind.DENSE)
+        return [VersionStatus(1, VersionState.AVAILABLE, manifest=manifest)]
+
+
 @pytest.fixture(scope="session")
 def series():
     """The labels of every series of server and worker, by its name."""
-    server, of_disks, worker = new_registry("server"), CollectorRegistry(), Metrics()
+    server, read, worker = new_registry("server"), CollectorRegistry(), Metrics()
     RequestMetrics(server, {"grpc": ["Encode"]})
     EngineMetrics(server, print)
     CacheMetrics(server, VectorCache(0))
     SchedulerMetrics(server)
     show_load(server, Idle())
     show_versions(server, Idle())
-    show_registry(of_disks, lambda: None, {"registry": ROOT})
+    show_registry(read, lambda: None, {"registry": ROOT})
+    read.register(VersionInfo(Serving()))
     worker.watch_queue(lambda: (3, 1))
     worker.watch_disks({"output": ROOT})
     found = {}
     for registry in (server, worker.registry):
         for name, collector in registry._names_to_collectors.items():
             found[name] = set(getattr(collector, "_labelnames", ()))
-    for registry in (of_disks, worker.registry):  # collectors whose labels only show when they are read
+    for registry in (read, worker.registry):  # collectors whose labels only show when they are read
         for family in registry.collect():
             for sample in family.samples:
                 found[sample.name] = found.get(sample.name, set()) | set(sample.labels)
