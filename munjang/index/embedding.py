@@ -45,7 +45,7 @@ class Reply(Protocol):
 
 
 class Encodes(Protocol):
-    """A client of a server, or an encoder in this process."""
+    """A client of a server, or an encoder in this process; they name their choices of words more narrowly."""
 
     def encode(
         self,
@@ -53,13 +53,13 @@ class Encodes(Protocol):
         /,
         *,
         version: str | int = "",
-        role: str = "",
+        role: Any = "",
         prompt_name: str = "",
         prompt: str | None = None,
         normalize: bool = True,
         dimensions: int = 0,
-        precision: str = "float32",
-        truncation: str = "end",
+        precision: Any = "float32",
+        truncation: Any = "end",
         partial_results: bool = False,
     ) -> Reply:
         """See `munjang.client.Client.encode`."""
