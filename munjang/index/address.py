@@ -1,6 +1,6 @@
 """The URL of an index: which store, where it is, and the name of the index in it.
 
-postgresql://user@host/database/faq · qdrant://host:6333/faq · milvus://host:19530/faq · opensearch://host:9200/faq
+postgresql://user@host/database/faq · qdrant://host:6333/faq · milvus://host:19530/faq
 (+https for TLS) · ./faq.lance, s3://bucket/faq.lance · ./faq.qdrant · ./faq.db (Milvus Lite)
 """
 
@@ -26,8 +26,6 @@ SCHEMES = {
     "qdrant+https": "qdrant",
     "milvus": "milvus",
     "milvus+https": "milvus",
-    "opensearch": "opensearch",
-    "opensearch+https": "opensearch",
 }
 """The engine of a server's URL."""
 
