@@ -22,10 +22,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from munjang.encodings import printable
 from munjang.errors import InvalidJob
+from munjang.kinds import Role  # noqa: TC001 - pydantic needs the type at run time
 from munjang.vectors import Precision
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ POSITIONAL = ("input", "output")
 
 NOT_IDENTITY = frozenset({"max_error_rate", "shard_rows"})
 """Options that change how a job runs and not what it makes: a job submitted again with others is the same job."""
+
+ADDED_LATER = ("role", "prompt")
+"""Options that are part of a job's identity where they are given: work without them keeps the id that it had before."""
+
+MAX_PROMPT_CHARS = 16_384
+"""The longest text of a prompt: it is read with every row, and no instruction comes near it."""
 
 JOBS = "munjang:jobs"
 """The key of the sorted set of job ids."""
@@ -57,6 +64,11 @@ def _split(value: object) -> object:
     return value
 
 
+def _or_none(value: object) -> object:
+    """Nothing for an empty string, which is how a command line leaves an option out."""
+    return value or None
+
+
 def _name(value: object) -> object:
     """A version as a name: numbers are meant as such, and nothing means the default alias."""
     return str(value) if value else "stable"
@@ -68,8 +80,10 @@ class JobSpec(BaseModel):
     Attributes:
         input: a file, glob or folder; a path or fsspec URL that the workers can read.
         output: a folder; a path or fsspec URL that the workers can write.
-        version: the model version's number or alias; an alias is resolved once, when the job begins.
-        prompt_name: the model's prompt to put before each text; empty is the model's default.
+        version: the model version's number, space id or alias; the name is resolved once, when the job begins.
+        role: what the texts are for: the model's own prompt and route of that role; None: its default prompt.
+        prompt_name: the model's prompt to put before each text, in place of the role's.
+        prompt: the text of a prompt instead; "" is none at all, also where the model has a default one.
         normalize: scale each vector to length 1.
         dimensions: keep so many leading components (Matryoshka); 0 keeps all.
         precision: the format of the vectors' components.
@@ -90,7 +104,9 @@ class JobSpec(BaseModel):
     input: Annotated[str, Field(min_length=1)]
     output: Annotated[str, Field(min_length=1)]
     version: Annotated[str, BeforeValidator(_name)] = "stable"
+    role: Annotated[Role | None, BeforeValidator(_or_none)] = None
     prompt_name: str = ""
+    prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARS)] | None = None
     normalize: bool = True
     dimensions: Annotated[int, Field(ge=0)] = 0
     precision: Precision = Precision.FLOAT32
@@ -113,6 +129,14 @@ class JobSpec(BaseModel):
             raise ValueError(msg)
         return absolute(path)
 
+    @field_validator("prompt")
+    @classmethod
+    def _one_prompt(cls, prompt: str | None, info: ValidationInfo) -> str | None:
+        if prompt is not None and info.data.get("prompt_name"):
+            msg = "prompt_name is given too: a prompt has a name or a text, not both"
+            raise ValueError(msg)
+        return prompt
+
     @field_validator("precision")
     @classmethod
     def _storable(cls, precision: Precision) -> Precision:
@@ -124,7 +148,7 @@ class JobSpec(BaseModel):
     @field_validator("carry_columns")
     @classmethod
     def _distinct(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
-        taken = [name for name in columns if columns.count(name) > 1 or name in {"id", "vector", "version"}]
+        taken = [name for name in columns if columns.count(name) > 1 or name in {"id", "vector", "version", "space_id"}]
         if taken:
             msg = f"{taken[0]!r} is named twice, or is a column that the output has anyway"
             raise ValueError(msg)
@@ -172,6 +196,9 @@ class JobSpec(BaseModel):
     def job_id(self) -> str:
         """The id that this work has, however often and by whatever way it is submitted."""
         identity = self.model_dump(mode="json", exclude=set(NOT_IDENTITY))
+        for name in ADDED_LATER:
+            if identity[name] is None:
+                del identity[name]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
         return f"job-{digest.hexdigest()[:20]}"
 
@@ -224,7 +251,7 @@ class JobProgress:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job as it stands. `version` is 0 until the job is planned."""
+    """One job as it stands. `version` is 0, and `space_id` empty, until the job is planned."""
 
     id: str
     spec: JobSpec
@@ -233,6 +260,7 @@ class Job:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     version: int = 0
+    space_id: str = ""
     message: str = ""
     progress: JobProgress = field(default_factory=JobProgress)
 
@@ -242,6 +270,7 @@ class Job:
             "id": self.id,
             "state": str(self.state),
             "version": self.version,
+            "space_id": self.space_id,
             "message": self.message,
             "created_at": _text(self.created_at),
             "started_at": _text(self.started_at),
@@ -314,6 +343,7 @@ def parse_job(job_id: str, fields: Mapping[bytes, bytes], running: Iterable[byte
         started_at=started,
         ended_at=_time(text.get("ended_at")),
         version=int(text.get("version") or 0),
+        space_id=text.get("space_id", ""),
         message=text.get("message", ""),
         progress=_progress(text, alive, now - started.timestamp() if started else 0.0),
     )

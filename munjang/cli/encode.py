@@ -34,7 +34,10 @@ def encode(
     *,
     file: options.File = "",
     encoding: options.Encoding = "utf-8",
-    prompt: Annotated[str, typer.Option(help="One of the model's prompts, such as query.")] = "",
+    role: options.PromptRole = None,
+    prompt: options.PromptName = "",
+    prompt_text: options.PromptText = None,
+    no_prompt: options.NoPrompt = False,
     version: options.Version = "",
     dimensions: options.Dimensions = 0,
     precision: Annotated[Precision, typer.Option(help="The number format of the components.")] = Precision.FLOAT32,
@@ -50,7 +53,9 @@ def encode(
     Examples:
       munjang encode "남자가 드럼을 쳤다." "남자가 음악을 연주하고 있다."
 
-      munjang encode --file corpus.txt --prompt passage --npy corpus.npy
+      munjang encode --role query "드럼을 치는 사람"
+
+      munjang encode --file corpus.txt --role document --npy corpus.npy
     """
     if npy and as_json:
         msg = "choose one of --json and --npy"
@@ -61,7 +66,7 @@ def encode(
     given = read_texts(texts, file, encoding)
     choice: dict[str, Any] = {
         "version": version,
-        "prompt_name": prompt,
+        **options.prompt_choice(role, prompt, prompt_text, none=no_prompt),
         "normalize": normalize,
         "dimensions": dimensions,
         "precision": precision,
@@ -96,8 +101,8 @@ def _write(pieces: Iterator[Embeddings], path: Path, rows: int) -> None:
     with NpyWriter(path, rows) as file:
         for piece in pieces:
             file.write(_as_float32(piece))
-            version = piece.version
-    console.note(f"wrote {rows} × {file.columns} float32 to {path}, by version {version}")
+            made_by = f"version {piece.version} (space {piece.space_id})"
+    console.note(f"wrote {rows} × {file.columns} float32 to {path}, by {made_by}")
 
 
 def _as_float32(found: Embeddings) -> NDArray[np.float32]:
@@ -108,6 +113,7 @@ def _as_float32(found: Embeddings) -> NDArray[np.float32]:
 def _json(found: Embeddings, precision: Precision) -> dict[str, Any]:
     return {
         "version": found.version,
+        "space_id": found.space_id,
         "dimensions": found.dimensions,
         "precision": str(precision),
         **({"scale": found.scale} if found.scale else {}),

@@ -78,7 +78,10 @@ def submit(
     normalize: Annotated[bool, typer.Option(help="Scale each vector to length 1.", rich_help_panel=OUTPUT)] = True,
     dimensions: options.Dimensions = 0,
     version: options.Version = "",
-    prompt: Annotated[str, typer.Option(help="One of the model's prompts, such as passage.")] = "",
+    role: options.PromptRole = None,
+    prompt: options.PromptName = "",
+    prompt_text: options.PromptText = None,
+    no_prompt: options.NoPrompt = False,
     truncation: Annotated[str, typer.Option(help="end cuts long texts; none makes such rows errors.")] = "end",
     max_error_rate: Annotated[
         float | None,
@@ -101,7 +104,7 @@ def submit(
     """
     given: dict[str, Any] = {
         "version": version,
-        "prompt_name": prompt,
+        **options.prompt_choice(role, prompt, prompt_text, none=no_prompt),
         "normalize": normalize,
         "dimensions": dimensions,
         "precision": precision,
@@ -369,6 +372,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         ("progress", _line(job)),
         ("tokens", f"{job.progress.tokens_done:,}"),
         ("version", str(job.version or f"{job.spec.version} (not resolved yet)")),
+        *([("space", job.space_id)] if job.space_id else []),
         ("input", escape(job.spec.input)),
         ("output", escape(job.spec.output)),
         ("made", _ago(job.created_at)),

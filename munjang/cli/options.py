@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from munjang.client import AsyncClient, Client, RetryPolicy
 from munjang.errors import ConfigurationError
+from munjang.kinds import Role
 from munjang.settings import ClientSettings, Settings
 
 if TYPE_CHECKING:
@@ -58,7 +59,27 @@ Key = Annotated[
 File = Annotated[str, typer.Option("--file", "-f", help="Read one text per line; - is standard input.", metavar="FILE")]
 Encoding = Annotated[str, typer.Option(help="The encoding of --file, such as cp949.")]
 Version = Annotated[
-    str, typer.Option("--version", "-v", help="A version number or an alias. Default: stable.", show_default=False)
+    str,
+    typer.Option(
+        "--version", "-v", help="A version number, a space id or an alias. Default: stable.", show_default=False
+    ),
+]
+PromptRole = Annotated[
+    Role | None,
+    typer.Option("--role", help="What the texts are for; takes the model's own prompt and route of that role."),
+]
+PromptName = Annotated[
+    str,
+    typer.Option("--prompt", help="One of the model's prompts by its name, such as query.", metavar="NAME"),
+]
+PromptText = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt-text", help="The text of a prompt (an instruction) to put before each text.", metavar="TEXT"
+    ),
+]
+NoPrompt = Annotated[
+    bool, typer.Option("--no-prompt", help="No prompt, even where the model has a default one or one of the role.")
 ]
 Dimensions = Annotated[int, typer.Option(help="Keep the first N components only (Matryoshka); 0 for all.", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -81,6 +102,20 @@ RedisUrl = Annotated[
         rich_help_panel=SERVER,
     ),
 ]
+
+
+def prompt_choice(role: Role | None, name: str, text: str | None, *, none: bool) -> dict[str, Any]:
+    """The options about prompts as the arguments `role`, `prompt_name` and `prompt` of a call.
+
+    Raises:
+        typer.BadParameter: more than one of them chooses the prompt.
+    """
+    choices = {"--prompt": bool(name), "--prompt-text": text is not None, "--no-prompt": none}
+    given = [option for option, is_given in choices.items() if is_given]
+    if len(given) > 1:
+        msg = f"choose one of {' and '.join(given)}"
+        raise typer.BadParameter(msg)
+    return {"role": role or "", "prompt_name": name, "prompt": "" if none else text}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,10 @@ def similarity(
     *,
     file: options.File = "",
     encoding: options.Encoding = "utf-8",
-    prompt: Annotated[str, typer.Option(help="One of the model's prompts, such as query.")] = "",
+    role: options.PromptRole = None,
+    prompt: options.PromptName = "",
+    prompt_text: options.PromptText = None,
+    no_prompt: options.NoPrompt = False,
     version: options.Version = "",
     dimensions: options.Dimensions = 0,
     as_json: options.Json = False,
@@ -46,15 +49,18 @@ def similarity(
       munjang similarity --file questions.txt --prompt query --json
     """
     given = read_texts(texts, file, encoding)
+    choice = options.prompt_choice(role, prompt, prompt_text, none=no_prompt)
+    asked = {f"query_{name}": value for name, value in choice.items()}
     with (
         server.connect() as client,
         given.named_errors(),
     ):
-        found = client.similarity(given.items, version=version, query_prompt_name=prompt, dimensions=dimensions)
+        found = client.similarity(given.items, version=version, dimensions=dimensions, **asked)
     if as_json:
         console.print_json(
             {
                 "version": found.version,
+                "space_id": found.space_id,
                 "function": found.function,
                 "scores": found.scores.tolist(),
                 "token_counts": found.query_token_counts.tolist(),

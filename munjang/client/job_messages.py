@@ -8,11 +8,17 @@ from typing import Final
 
 from munjang.bulk.job import Job, JobProgress, JobSpec, JobState
 from munjang.errors import JobError
+from munjang.kinds import Role
 from munjang.v1 import job_service_pb2 as pb2
 from munjang.v1 import resources_pb2
 
 STATE_NUMBERS: Final = {state: pb2.JobState.Value(f"JOB_STATE_{state.name}") for state in JobState}
 STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
+ROLE_NUMBERS: Final = {
+    None: resources_pb2.ROLE_UNSPECIFIED,
+    **{role: resources_pb2.Role.Value(f"ROLE_{role.name}") for role in Role},
+}
+ROLES: Final = {number: role for role, number in ROLE_NUMBERS.items()}
 
 
 def spec_message(spec: JobSpec) -> pb2.JobSpec:
@@ -20,6 +26,8 @@ def spec_message(spec: JobSpec) -> pb2.JobSpec:
     options = resources_pb2.EncodeOptions(
         version=spec.version,
         prompt_name=spec.prompt_name,
+        prompt=spec.prompt,
+        role=ROLE_NUMBERS[spec.role],
         normalize=spec.normalize,
         dimensions=spec.dimensions,
         precision=resources_pb2.Precision.Value(f"PRECISION_{spec.precision.upper()}"),
@@ -49,6 +57,7 @@ def job_message(job: Job) -> pb2.Job:
         state=STATE_NUMBERS[job.state],
         progress=pb2.JobProgress(**asdict(job.progress)),
         version=job.version,
+        space_id=job.space_id,
         message=job.message,
     )
     message.created_at.FromDatetime(job.created_at)
@@ -77,6 +86,7 @@ def job_of(message: pb2.Job) -> Job:
         started_at=message.started_at.ToDatetime(UTC) if message.HasField("started_at") else None,
         ended_at=message.ended_at.ToDatetime(UTC) if message.HasField("ended_at") else None,
         version=message.version,
+        space_id=message.space_id,
         message=message.message,
         progress=JobProgress(**{field.name: getattr(message.progress, field.name) for field in fields(JobProgress)}),
     )
@@ -89,6 +99,8 @@ def _spec_of(message: pb2.JobSpec) -> JobSpec:
         "output": message.output,
         "version": options.version,
         "prompt_name": options.prompt_name,
+        "prompt": options.prompt if options.HasField("prompt") else None,
+        "role": ROLES.get(options.role),
         "normalize": options.normalize,
         "dimensions": options.dimensions,
         "precision": resources_pb2.Precision.Name(options.precision).removeprefix("PRECISION_").lower(),

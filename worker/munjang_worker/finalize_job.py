@@ -82,6 +82,7 @@ def _manifest(plan: Plan, results: Sequence[ShardResult]) -> dict[str, Any]:
         "format": FORMAT,
         "job": plan.job,
         "version": plan.version,
+        "space_id": plan.space_id,
         "model_sha256": plan.identity["model"],
         "fingerprint": plan.fingerprint,
         "rows": plan.rows,

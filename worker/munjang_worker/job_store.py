@@ -142,6 +142,7 @@ class JobStore:
         """Record the plan's version and totals, and what people should know of it."""
         totals = {
             "version": plan.version,
+            "space_id": plan.space_id,
             "rows_total": plan.rows,
             "shards_total": len(plan.shards),
             "message": message,
@@ -183,7 +184,7 @@ class JobStore:
 
     def outcome(self, job_id: str) -> dict[str, str]:
         """What is known of a job's end: its state, message, output and counts. Empty if the job is not known."""
-        names = ("state", "message", "version", "rows_done", "rows_failed", "tokens_done")
+        names = ("state", "message", "version", "space_id", "rows_done", "rows_failed", "tokens_done")
         values = zip(names, self._redis.hmget(job_key(job_id), *names), strict=True)
         return {name: value.decode() for name, value in values if value}
 
@@ -225,12 +226,13 @@ class JobStore:
 
     def mirror(self, job_id: str) -> None:
         """Write a job's state and counts into the RQ job that started it, unless the state has changed meanwhile."""
-        names = ("state", "rows_done", "rows_total", "rows_failed", "shards_done", "shards_total", "version", "rq_id")
-        values = zip(names, self._redis.hmget(job_key(job_id), *names), strict=True)
+        words = ("state", "space_id", "rq_id")
+        counts = ("rows_done", "rows_total", "rows_failed", "shards_done", "shards_total", "version")
+        values = zip((*words, *counts), self._redis.hmget(job_key(job_id), *words, *counts), strict=True)
         found = {name: value.decode() for name, value in values if value}
         rq_id = found.pop("rq_id", "")
-        counts = {name: int(value) if value.isdigit() else value for name, value in found.items()}
-        self.write_rq_meta(rq_id, {"job": job_id} | counts, job_id=job_id, state=found.get("state", ""))
+        meta = {name: int(value) if name in counts else value for name, value in found.items()}
+        self.write_rq_meta(rq_id, {"job": job_id} | meta, job_id=job_id, state=found.get("state", ""))
 
     def take_over(self, job_id: str, rq_id: str) -> None:
         """Let another RQ job be the one that the job was begun by."""

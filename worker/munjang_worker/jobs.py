@@ -119,7 +119,7 @@ def finish_file(job_id: str, output: str, fingerprint: str) -> dict[str, Any]:
         runtime.jobs.end(job_id, JobState.SUCCEEDED, shards_done=len(results), **counts)
         runtime.jobs.mirror(job_id)
         log.info("job finished", job=job_id, version=plan.version, **counts)
-        return {"job": job_id, "output": output, "version": plan.version, **counts}
+        return {"job": job_id, "output": output, "version": plan.version, "space_id": plan.space_id, **counts}
 
 
 def _outcome(runtime: Runtime, spec: JobSpec) -> dict[str, Any] | Unfinished:
@@ -130,7 +130,8 @@ def _outcome(runtime: Runtime, spec: JobSpec) -> dict[str, Any] | Unfinished:
     if found.get("state") != JobState.SUCCEEDED:
         return Unfinished(spec.job_id)
     counts = {field: int(found.get(name, 0)) for name, field in _COUNTS.items()}
-    return {"job": spec.job_id, "output": spec.output, "version": int(found.get("version", 0)), **counts}
+    made_by = {"version": int(found.get("version", 0)), "space_id": found.get("space_id", "")}
+    return {"job": spec.job_id, "output": spec.output, **made_by, **counts}
 
 
 _COUNTS = {"rows_done": "rows", "rows_failed": "rows_failed", "tokens_done": "tokens"}

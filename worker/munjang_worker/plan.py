@@ -122,6 +122,7 @@ class Plan(Record):
         job: the job's id.
         spec: what was asked for.
         version: the model version that makes every vector.
+        space_id: its space; "" in plans of older releases.
         dimensions: components of an output vector.
         int8_scale: the value of one int8 step; 0 for other precisions.
         identity: everything that decides the output; `fingerprint` is its digest.
@@ -138,6 +139,7 @@ class Plan(Record):
     job: str
     spec: JobSpec
     version: int
+    space_id: str = ""
     dimensions: int
     int8_scale: float
     identity: dict[str, Any]

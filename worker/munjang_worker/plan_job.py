@@ -90,6 +90,7 @@ def plan_job(runtime: Runtime, spec: JobSpec, rq_id: str, timeout: float | None)
         "job planned",
         job=plan.job,
         version=plan.version,
+        space_id=plan.space_id,
         rows=plan.rows,
         shards=len(plan.shards),
         left=len(left),
@@ -125,6 +126,7 @@ def make_plan(
         job=spec.job_id,
         spec=spec,
         version=manifest.version,
+        space_id=manifest.space_id,
         dimensions=spec.dimensions or manifest.dimensions,
         int8_scale=manifest.int8_scale if spec.precision is Precision.INT8 else 0.0,
         identity=_identity(spec, manifest, columns, files, sources[0].format),
@@ -152,7 +154,7 @@ def check_options(spec: JobSpec, manifest: Manifest) -> None:
     """
     info = ModelInfo(manifest.dimensions, manifest.max_tokens, int8_scale=manifest.int8_scale)
     OutputOptions(spec.dimensions, spec.normalize, spec.precision).check(info)
-    prompting(manifest, prompt_name=spec.prompt_name)
+    prompting(manifest, prompt_name=spec.prompt_name, prompt=spec.prompt, role=spec.role)
 
 
 def model_digest(manifest: Manifest) -> str:
@@ -212,6 +214,8 @@ def _require_own_files(folder: Folder) -> None:
 def _identity(
     spec: JobSpec, manifest: Manifest, columns: Columns, files: list[InputFile], input_format: str
 ) -> dict[str, Any]:
+    asked = {"role": spec.role, "prompt": spec.prompt}
+    default = manifest.default_prompt if spec.role is None and spec.prompt is None else ""
     return {
         "input": [[file.size, file.sha256] for file in files],
         "input_format": input_format,
@@ -222,10 +226,10 @@ def _identity(
         "carry_columns": columns.carried,
         "version": manifest.version,
         "model": model_digest(manifest),
-        "prompt_name": spec.prompt_name or manifest.default_prompt,
+        "prompt_name": spec.prompt_name or default,
         "normalize": spec.normalize,
         "dimensions": spec.dimensions or manifest.dimensions,
         "precision": str(spec.precision),
         "truncation": spec.truncation,
         "format": spec.format,
-    }
+    } | {name: value for name, value in asked.items() if value is not None}

@@ -133,7 +133,7 @@ class ShardJob:
 
         Args:
             encoder: of the plan's version.
-            max_chars: longer texts are errors.
+            max_chars: longer texts, the job's own prompt included, are errors.
             poll: called between batches and pieces, from two threads; what it raises leaves nothing behind.
             report: called with the counts at the start and after every batch.
 
@@ -147,9 +147,9 @@ class ShardJob:
         spec = self._plan.spec
         tokenizer = BlockTokenizer(
             encoder=encoder,
-            how=prompting(encoder.info, prompt_name=spec.prompt_name),
+            how=prompting(encoder.info, prompt_name=spec.prompt_name, prompt=spec.prompt, role=spec.role),
             cut=spec.truncation == "end",
-            max_chars=max_chars,
+            max_chars=max_chars - len(spec.prompt or ""),
         )
         names = part_names(spec.format, self._number, len(self._plan.shards))
         with ExitStack() as stack:
@@ -262,6 +262,7 @@ class ShardJob:
         plan = self._plan
         return {
             "munjang.version": str(plan.version),
+            "munjang.space_id": plan.space_id,
             "munjang.model_sha256": plan.identity["model"],
             "munjang.fingerprint": plan.fingerprint,
             "munjang.dimensions": str(plan.dimensions),
@@ -269,6 +270,7 @@ class ShardJob:
             "munjang.int8_scale": repr(plan.int8_scale),
             "munjang.normalized": str(plan.spec.normalize).lower(),
             "munjang.prompt_name": plan.identity["prompt_name"],
+            "munjang.role": plan.spec.role or "",
             "munjang.truncation": plan.spec.truncation,
             "munjang.first_row": str(self._shard.first_row),
         }

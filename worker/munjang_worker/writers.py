@@ -76,17 +76,17 @@ def dumps(row: Mapping[str, Any]) -> str:
 
 
 class _JsonlWriter:
-    """One object per line: id, carried columns, version and vector. Numbers read back as the same float32."""
+    """One object per line: id, carried columns, version, space and vector. Numbers read back as the same float32."""
 
     def __init__(self, path: Path, plan: Plan) -> None:
         self._file = path.open("w", encoding="utf-8")
-        self._version = plan.version
+        self._made_by = {"version": plan.version, "space_id": plan.space_id}
         self._number = "%d" if plan.spec.precision in {Precision.INT8, Precision.UBINARY} else "%.9g"
 
     def write(self, table: pa.Table, vectors: NDArray[np.generic]) -> None:
         numbers = f"[{','.join([self._number] * vectors.shape[1])}]"
         for row, vector in zip(_rows(table), vectors.tolist(), strict=True):
-            head = dumps(row | {"version": self._version})
+            head = dumps(row | self._made_by)
             self._file.write(f'{head[:-1]}, "vector": {numbers % tuple(vector)}}}\n')
 
     def close(self) -> None:
@@ -94,13 +94,13 @@ class _JsonlWriter:
 
 
 class _NpyWriter:
-    """A matrix in a .npy file, and beside it a JSONL file with id, carried columns and version of each row."""
+    """A matrix in a .npy file, and beside it a JSONL file with id, carried columns, version and space of each row."""
 
     def __init__(self, path: Path, ids: Path, plan: Plan) -> None:
         precision = plan.spec.precision
         self._type = np.dtype(_NUMPY_TYPES[precision])
         self._width = row_bytes(plan.dimensions, precision) // self._type.itemsize
-        self._version = plan.version
+        self._made_by = {"version": plan.version, "space_id": plan.space_id}
         self._rows = 0
         self._matrix = path.open("wb")
         self._ids = ids.open("w", encoding="utf-8")
@@ -110,7 +110,7 @@ class _NpyWriter:
         self._matrix.write(np.ascontiguousarray(vectors, self._type).tobytes())
         self._rows += len(vectors)
         for row in _rows(table):
-            self._ids.write(dumps(row | {"version": self._version}) + "\n")
+            self._ids.write(dumps(row | self._made_by) + "\n")
 
     def close(self) -> None:
         self._matrix.seek(0)

@@ -12,7 +12,7 @@ from munjang.client.job_messages import job_message
 from munjang.client.jobs import PAGE, JobQueue
 from munjang.errors import InvalidJob, InvalidOption, MalformedMessage, ShuttingDown, UnsupportedPrecision
 from munjang.v1 import job_service_pb2 as pb2
-from munjang_server.rpc.request_parsing import Parser, output_options, truncates
+from munjang_server.rpc.request_parsing import Parser, output_options, role_of, truncates
 
 if TYPE_CHECKING:
     from munjang.bulk.job import Job
@@ -29,7 +29,9 @@ FORMATS: Final[dict[int, str]] = {
     pb2.OUTPUT_FORMAT_JSONL: "jsonl",
     pb2.OUTPUT_FORMAT_NPY: "npy",
 }
-OPTION_FIELDS: Final = frozenset({"version", "prompt_name", "normalize", "dimensions", "precision", "truncation"})
+OPTION_FIELDS: Final = frozenset(
+    {"version", "role", "prompt_name", "prompt", "normalize", "dimensions", "precision", "truncation"}
+)
 """The fields of a spec that are `spec.options` in the protos."""
 
 
@@ -148,7 +150,9 @@ def job_spec(message: pb2.JobSpec) -> JobSpec:
         "input": message.input,
         "output": message.output,
         "version": message.options.version,
+        "role": role_of(message.options.role, "spec.options.role"),
         "prompt_name": message.options.prompt_name,
+        "prompt": message.options.prompt if message.options.HasField("prompt") else None,
         "normalize": wanted.normalize,
         "dimensions": wanted.dimensions,
         "precision": wanted.precision,

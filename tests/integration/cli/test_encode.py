@@ -26,6 +26,34 @@ def test_a_prompt_goes_before_each_text(run, target, oracle):
     np.testing.assert_allclose(found["vectors"], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "prompt"),
+    [
+        (["--role", "query"], "질문: "),
+        (["--role", "document"], ""),
+        (["--role", "query", "--no-prompt"], ""),
+        (["--prompt-text", "찾기: "], "찾기: "),
+    ],
+)
+def test_a_role_or_the_text_of_a_prompt_chooses_the_words(run, target, oracle, arguments, prompt):
+    found = run("encode", SENTENCES[0], "--target", target, *arguments, "--json").json()
+    expected = oracle.encode(SENTENCES[:1], prompt=prompt, normalize_embeddings=True)
+    np.testing.assert_allclose(found["vectors"], expected, atol=1e-5)
+
+
+def test_a_prompt_is_chosen_in_one_way(run, target):
+    done = run("encode", "글", "--target", target, "--prompt", "query", "--no-prompt")
+    assert done.status == 2
+    assert "choose one of --prompt and --no-prompt" in done.err
+
+
+def test_a_version_is_pinned_by_its_space(run, target, tiny_registry):
+    space = tiny_registry.manifest(1).space_id
+    found = run("encode", "글", "--target", target, "--version", space, "--json").json()
+    assert (found["version"], found["space_id"]) == (1, space)
+    assert run("similarity", "글", "--target", target, "--version", space, "--json").json()["space_id"] == space
+
+
 def test_a_file_becomes_a_npy_file_row_by_row(run, target, oracle, tmp_path):
     lines = [f"{number}번째 문장입니다." for number in range(700)]
     corpus, output = tmp_path / "말뭉치.txt", tmp_path / "벡터.npy"

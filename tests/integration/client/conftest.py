@@ -102,6 +102,7 @@ class Embedding(embedding_service_pb2_grpc.EmbeddingServiceServicer):
                 errors.append(embedding_service_pb2.TextError(index=index, reason=reason, message="비었음"))
         return embedding_service_pb2.EncodeResponse(
             version=version,
+            space_id="5a" * 16,
             vectors=resources_pb2.Vectors(
                 count=len(rows),
                 dimensions=rows.shape[1],

@@ -30,6 +30,7 @@ def test_options_reach_the_server(client, server):
     client.encode(
         SENTENCES,
         version="canary",
+        role="document",
         prompt_name="query",
         normalize=False,
         dimensions=4,
@@ -46,6 +47,17 @@ def test_options_reach_the_server(client, server):
         4,
     )
     assert (options.precision, options.truncation, request.partial_results) == (4, 2, True)
+    assert (options.role, options.HasField("prompt")) == (2, False)
+
+
+def test_roles_and_texts_of_prompts_reach_the_server_from_every_call(client, server):
+    client.encode(SENTENCES, role="query", prompt="찾기: ")
+    list(client.encode_stream(SENTENCES, role="query", prompt="찾기: "))
+    assert {(one.options.role, one.options.prompt) for one in server.embedding.requests} == {(1, "찾기: ")}
+
+
+def test_the_space_of_the_version_comes_with_the_vectors(client):
+    assert client.encode(SENTENCES).space_id == "5a" * 16
 
 
 @pytest.mark.parametrize(

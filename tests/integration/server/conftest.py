@@ -92,10 +92,12 @@ def manifest(version: int, info: ModelInfo) -> Manifest:
         version=version,
         created_at=datetime(2026, 1, 2, tzinfo=UTC),
         files=(),
+        space_id="5a" * 16,
         dimensions=info.dimensions,
         max_tokens=info.max_tokens,
         similarity=info.similarity,
         prompts=dict(info.prompts),
+        default_prompt=info.default_prompt,
         int8_scale=info.int8_scale,
         base_model="가짜/모델",
         metrics={"korsts-dev.spearman": 0.85},
@@ -233,6 +235,7 @@ async def run_server(
         authenticator=authenticator or PeerAuthenticator(),
         registry=registry,
         admin=admin and admin(models, engine),
+        registry_id=lambda: "1d" * 16,
         tracer=tracing and tracing.record,
     )
     show_load(registry, scheduler)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 
+import grpc
 import numpy as np
 import pytest
 
+from munjang.encoder.contract import ModelInfo
 from munjang.testing import FakeEncoder
 from munjang.v1 import embedding_service_pb2 as pb2
 from munjang.v1 import error_reason_pb2, resources_pb2
 from munjang.vectors import Precision, unpack
+
+SPACE = "5a" * 16
+"""Of every version here, see `conftest.manifest`."""
 
 TEXTS = ["밀짚모자를 쓴 남자가 드럼을 쳤다.", "남자가 음악을 연주하고 있다.", "한국어와 English 그리고 😀"]
 
@@ -55,6 +60,57 @@ async def test_the_prompt_is_put_before_each_text(server):
     options = resources_pb2.EncodeOptions(prompt_name="query")
     reply = await server.embedding.Encode(pb2.EncodeRequest(texts=TEXTS, options=options))
     np.testing.assert_allclose(rows(reply), expected(TEXTS, prompt="질문: "), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "prompt"),
+    [
+        ({"role": resources_pb2.ROLE_QUERY}, "질문: "),
+        ({"role": resources_pb2.ROLE_DOCUMENT}, "문서: "),
+        ({"role": resources_pb2.ROLE_QUERY, "prompt_name": "passage"}, "문서: "),
+        ({"role": resources_pb2.ROLE_QUERY, "prompt": "찾기: "}, "찾기: "),
+        ({"role": resources_pb2.ROLE_QUERY, "prompt": ""}, ""),
+        ({"prompt": unicodedata.normalize("NFD", "찾기: ")}, "찾기: "),
+    ],
+)
+async def test_a_role_or_the_text_of_a_prompt_chooses_the_words(server, options, prompt):
+    request = pb2.EncodeRequest(texts=TEXTS, options=resources_pb2.EncodeOptions(**options))
+    reply = await server.embedding.Encode(request)
+    np.testing.assert_allclose(rows(reply), expected(TEXTS, prompt=prompt), rtol=1e-6)
+
+
+async def test_a_role_without_a_prompt_has_none_and_an_empty_prompt_undoes_the_default(run_server):
+    encoder = FakeEncoder(ModelInfo(8, 128, prompts={"기본": "기본: "}, default_prompt="기본"), seed=1)
+    async with run_server(encoder=encoder) as server:
+        for options, prompt in (({}, "기본: "), ({"role": 1}, ""), ({"role": 2}, ""), ({"prompt": ""}, "")):
+            request = pb2.EncodeRequest(texts=TEXTS, options=resources_pb2.EncodeOptions(**options))
+            reply = await server.embedding.Encode(request)
+            np.testing.assert_allclose(rows(reply), expected(TEXTS, prompt=prompt), rtol=1e-6)
+
+
+async def test_a_routed_model_keeps_the_route_of_the_role_whatever_the_prompt(run_server):
+    encoder = FakeEncoder(ModelInfo(8, 128, prompts={"query": "질문: "}), seed=1, routed=True)
+    found = set()
+    async with run_server(encoder=encoder, embedding_cache_mb=8) as server:
+        for options in ({}, {"role": 1}, {"role": 2}, {"role": 1, "prompt": ""}, {"role": 2, "prompt": "질문: "}):
+            request = pb2.EncodeRequest(texts=TEXTS[:1], options=resources_pb2.EncodeOptions(**options))
+            found.add(rows(await server.embedding.Encode(request)).tobytes())
+    assert len(found) == 5
+
+
+async def test_a_prompt_before_many_texts_counts_as_if_it_were_written_before_each(run_server, failure):
+    async with run_server(max_message_bytes=1000) as server:
+        request = pb2.EncodeRequest(texts=["가"] * 4, options=resources_pb2.EncodeOptions(prompt="나" * 251))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.embedding.Encode(request)
+    assert (failure(caught.value).reason, failure(caught.value).field) == ("MESSAGE_TOO_LARGE", "options.prompt")
+
+
+@pytest.mark.parametrize("version", ["", "1", SPACE])
+async def test_the_reply_names_version_and_space_and_a_call_can_pin_either(server, version):
+    options = resources_pb2.EncodeOptions(version=version)
+    reply = await server.embedding.Encode(pb2.EncodeRequest(texts=TEXTS, options=options))
+    assert (reply.version, reply.space_id) == (1, SPACE)
 
 
 async def test_normalize_false_gives_the_models_own_vectors(server):

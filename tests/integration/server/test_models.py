@@ -8,6 +8,9 @@ import pytest
 from munjang.v1 import model_service_pb2 as pb2
 from munjang.v1 import resources_pb2
 
+SPACE = "5a" * 16
+"""Of every version here, see `conftest.manifest`."""
+
 
 def get(name):
     return pb2.GetVersionRequest(version=name)
@@ -29,6 +32,17 @@ async def test_versions_come_newest_first_with_their_states_and_aliases(server):
     assert (alias.name, alias.version, alias.previous, alias.serving) == ("stable", 2, 1, 1)
 
 
+async def test_versions_share_a_space_whose_newest_available_one_is_described(server):
+    server.models.publish(2)
+    await server.until(lambda: len(server.engine.versions()) == 2)
+    reply = await server.listing.ListVersions(pb2.ListVersionsRequest())
+    assert {each.space_id for each in reply.versions} == {SPACE}
+    assert {each.kind for each in reply.versions} == {resources_pb2.MODEL_KIND_DENSE}
+    assert reply.registry_id == "1d" * 16
+    found = (await server.listing.GetVersion(get(SPACE))).version
+    assert (found.version, found.space_id) == (1, SPACE)
+
+
 @pytest.mark.parametrize("name", ["", "stable", "1"])
 async def test_a_version_is_described_by_number_and_by_alias(server, name):
     found = (await server.listing.GetVersion(get(name))).version
@@ -41,7 +55,7 @@ async def test_a_version_is_described_by_number_and_by_alias(server, name):
     assert found.int8_scale == pytest.approx(1 / 127)
 
 
-@pytest.mark.parametrize("name", ["2", "없음", "01", "-1"])
+@pytest.mark.parametrize("name", ["2", "없음", "01", "-1", "ab" * 16])
 async def test_an_unknown_version_is_not_found(server, failure, name):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await server.listing.GetVersion(get(name))

@@ -87,6 +87,24 @@ async def test_each_side_has_a_prompt_of_its_own(server):
     np.testing.assert_allclose(scores(reply), expected, atol=1e-6)
 
 
+async def test_each_side_has_a_role_and_a_text_of_a_prompt_of_its_own(server):
+    query, document = resources_pb2.ROLE_QUERY, resources_pb2.ROLE_DOCUMENT
+    request = pb2.SimilarityRequest(queries=QUERIES, candidates=CANDIDATES, query_role=query, candidate_role=document)
+    reply = await server.embedding.Similarity(request)
+    expected = unit(raw(QUERIES, "질문: ")) @ unit(raw(CANDIDATES, "문서: ")).T
+    np.testing.assert_allclose(scores(reply), expected, atol=1e-6)
+    assert (reply.version, reply.space_id) == (1, "5a" * 16)
+    request.query_prompt, request.candidate_prompt = "찾기: ", ""
+    expected = unit(raw(QUERIES, "찾기: ")) @ unit(raw(CANDIDATES)).T
+    np.testing.assert_allclose(scores(await server.embedding.Similarity(request)), expected, atol=1e-6)
+
+
+async def test_the_role_of_the_queries_is_that_of_both_sides_where_there_are_no_candidates(server):
+    request = pb2.SimilarityRequest(queries=QUERIES, query_role=resources_pb2.ROLE_QUERY)
+    asked = unit(raw(QUERIES, "질문: "))
+    np.testing.assert_allclose(scores(await server.embedding.Similarity(request)), asked @ asked.T, atol=1e-6)
+
+
 async def test_fewer_dimensions_are_compared_by_the_cosine_of_what_is_left(server):
     request = pb2.SimilarityRequest(queries=QUERIES, candidates=CANDIDATES, dimensions=3)
     reply = await server.embedding.Similarity(request)

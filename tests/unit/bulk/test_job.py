@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from munjang.bulk.job import JobSpec, absolute
+from munjang.bulk.job import NOT_IDENTITY, JobSpec, absolute
 from munjang.errors import InvalidJob
 from munjang.vectors import Precision
 
@@ -79,6 +81,29 @@ def test_the_same_work_has_the_same_id_and_other_work_another() -> None:
     assert len(same) == 1
     assert len(other) == 3
     assert same.isdisjoint(other)
+
+
+def test_role_and_prompt_make_other_work_and_their_absence_keeps_the_id_of_earlier_releases() -> None:
+    asked = [spec(role="query"), spec(role="document"), spec(prompt=""), spec(prompt="질문: ")]
+    assert len({one.job_id for one in (spec(), *asked)}) == 5
+    identity = spec().model_dump(mode="json", exclude={*NOT_IDENTITY, "role", "prompt"})
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
+    assert spec().job_id == f"job-{digest.hexdigest()[:20]}"
+    assert spec(role="").job_id == spec().job_id
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"role": "passage"}, "role"),
+        ({"prompt_name": "query", "prompt": ""}, "prompt"),
+        ({"prompt": "가" * 16_385}, "prompt"),
+    ],
+)
+def test_roles_and_prompts_that_cannot_be_are_refused(options: dict[str, str], field: str) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        JobSpec.of_call((IN, OUT), options)
+    assert caught.value.field == field
 
 
 def test_paths_become_absolute_and_urls_stay() -> None:

@@ -3,7 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from munjang.client.requests import MAX_CALL_BYTES, Options, chunks, parts, whole
-from munjang.errors import MessageTooLarge
+from munjang.errors import InvalidOption, InvalidText, MessageTooLarge
+from munjang.kinds import Role
+from munjang.v1 import resources_pb2
 
 
 @given(st.lists(st.text(max_size=5), max_size=40), st.integers(1, 10))
@@ -41,3 +43,25 @@ def test_a_pinned_version_takes_the_place_of_the_alias():
     (part,) = parts(["글"], Options(version="stable"), 1)
     assert part.request(Options(version="stable"), 7).options.version == "7"
     assert part.request(Options(version="stable")).options.version == "stable"
+
+
+def test_a_role_is_sent_by_its_name_and_a_prompt_only_where_it_is_given():
+    plain, asked = Options().message(), Options(role=Role.DOCUMENT, prompt="").message()
+    assert (plain.role, plain.HasField("prompt")) == (resources_pb2.ROLE_UNSPECIFIED, False)
+    assert (asked.role, asked.HasField("prompt"), asked.prompt) == (resources_pb2.ROLE_DOCUMENT, True, "")
+    assert Options(role="query").message().role == resources_pb2.ROLE_QUERY
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "field"),
+    [
+        ({"role": "passage"}, InvalidOption, "options.role"),
+        ({"prompt": "", "prompt_name": "query"}, InvalidOption, "options.prompt"),
+        ({"prompt": "깨진 \ud83e"}, InvalidText, "options.prompt"),
+        ({"prompt": 7}, InvalidText, "options.prompt"),
+    ],
+)
+def test_roles_and_prompts_that_no_server_takes_are_refused_before_they_are_sent(options, error, field):
+    with pytest.raises(error) as caught:
+        Options(**options).message()
+    assert caught.value.path == field

@@ -34,6 +34,7 @@ def manifest() -> Manifest:
         prompts={"query": "질문: "},
         int8_scale=1 / 127,
         version=7,
+        space_id="5a" * 16,
         created_at=datetime.now(UTC),
         files=(),
     )

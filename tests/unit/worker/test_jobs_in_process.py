@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 COUNT = 3000
 
+SPACE = "5a" * 16
+"""Of the version in `conftest`."""
+
 
 def sentences(count: int = COUNT) -> list[dict[str, Any]]:
     return [{"id": number, "text": "가" * (number % 37) + f" {number}"} for number in range(count)]
@@ -77,11 +80,12 @@ def read_output(output: Path, kind: str, precision: str) -> tuple[list[Any], np.
             lines = [json.loads(line) for line in part.read_text(encoding="utf-8").splitlines()]
             ids += [line["id"] for line in lines]
             vectors += [line["vector"] for line in lines]
-            assert {line["version"] for line in lines} == {7}
+            assert {(line["version"], line["space_id"]) for line in lines} == {(7, SPACE)}
         else:
             vectors.append(np.load(part, allow_pickle=False))
             lines = part.with_suffix(".ids.jsonl").read_text(encoding="utf-8").splitlines()
             ids += [json.loads(line)["id"] for line in lines]
+            assert {json.loads(line)["space_id"] for line in lines} == {SPACE}
     return ids, np.concatenate(vectors) if kind == "npy" else np.array(vectors)
 
 
@@ -89,11 +93,41 @@ def test_the_parquet_schema_says_which_version_and_how(jsonl: Rows, run: Callabl
     run(jsonl(sentences(10)), precision="int8", dimensions=4, prompt_name="query")
     schema = pq.read_schema(Path(output) / "part-00000.parquet")
     said = {key.decode(): value.decode() for key, value in schema.metadata.items() if key.startswith(b"munjang.")}
-    assert said["munjang.version"] == "7"
+    assert (said["munjang.version"], said["munjang.space_id"]) == ("7", SPACE)
     assert said["munjang.precision"] == "int8"
     assert float(said["munjang.int8_scale"]) == pytest.approx(1 / 127)
     assert said["munjang.prompt_name"] == "query"
     assert schema.field("vector").type.list_size == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "prompt"),
+    [
+        ({"role": "query"}, "질문: "),
+        ({"role": "document"}, ""),
+        ({"prompt": "찾기: "}, "찾기: "),
+        ({"role": "query", "prompt": ""}, ""),
+        ({"role": "document", "prompt_name": "query"}, "질문: "),
+    ],
+)
+def test_a_role_or_the_text_of_a_prompt_chooses_the_words(
+    jsonl: Rows, run: Callable[..., Any], output: str, encoder: FakeEncoder, options: dict[str, str], prompt: str
+) -> None:
+    run(jsonl(sentences(20)), format="npy", **options)
+    _, vectors = read_output(Path(output), "npy", "float32")
+    true = expected(encoder, [prompt + row["text"] for row in sentences(20)])
+    np.testing.assert_allclose(vectors, true, rtol=0, atol=1e-6)
+    manifest = json.loads((Path(output) / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["space_id"] == SPACE
+    asked = {name: value for name, value in options.items() if name != "prompt_name"}
+    assert asked.items() <= manifest["options"].items()
+
+
+def test_a_jobs_own_prompt_counts_to_each_rows_characters(jsonl: Rows, run: Callable[..., Any], output: str) -> None:
+    rows = [{"id": 0, "text": "가" * 80_000}, {"id": 1, "text": "가" * 90_000}]  # `run` allows 100,000 characters
+    run(jsonl(rows), prompt="나" * 16_000)
+    [problem] = (Path(output) / "errors.jsonl").read_text(encoding="utf-8").splitlines()
+    assert (json.loads(problem)["id"], json.loads(problem)["reason"]) == (1, "TEXT_TOO_LONG")
 
 
 def test_float32_of_jsonl_reads_back_bit_for_bit(
