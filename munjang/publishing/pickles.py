@@ -35,7 +35,8 @@ SECONDS = 900.0
 MEMORY = 2 << 30
 """Bytes that the process may use beside three times the largest file: its pages, its tensors, and what is written."""
 
-COMMAND = (sys.executable, "-P", "-m", "munjang.publishing.pickles")
+COMMAND = (sys.executable, "-P", "-c", "from munjang.publishing.pickles import main; main()")
+"""Not by -m: the package imports this module, and Python would warn of running it twice."""
 
 DENIED = (
     "socket.",
@@ -263,7 +264,3 @@ def _tensors(name: str, content: Any) -> Iterator[tuple[str, Tensor]]:
             msg = f"{name} has the tensor {key!r} in a form that safetensors does not have (sparse or quantised)"
             raise UnsupportedModel(msg)
         yield key, value
-
-
-if __name__ == "__main__":
-    main()

@@ -43,9 +43,10 @@ def convert(folder, **options):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_every_tensor_arrives_as_it_was(folder, zipped):
+def test_every_tensor_arrives_as_it_was(folder, zipped, capfd):
     weights = pickled(folder, _use_new_zipfile_serialization=zipped)
     found = convert(folder)
+    assert capfd.readouterr() == ("", "")
     assert found.keys() == weights.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
 
