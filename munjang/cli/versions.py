@@ -11,13 +11,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from munjang.cli import console, options
+from munjang.cli import console, extras, options
 from munjang.cli.lazy import completes
 from munjang.cli.programs import shell_command
 from munjang.cli.serving import Serving, ask
 from munjang.cli.tables import Column, fitted
 from munjang.cli.usage import WrongUsage
-from munjang.errors import MunjangError, RegistryError
+from munjang.errors import ConfigurationError, RegistryError
 from munjang.registry import DEFAULT, DEFAULT_OF, AliasRecord, Manifest, Registry
 
 app = typer.Typer(no_args_is_help=True, help="List, publish, promote, roll back, verify and remove model versions.")
@@ -146,11 +146,11 @@ def publish(
       munjang versions publish ./my-e5 --prompts "query=query: " --prompts "document=passage: "
     """
     given = _named_prompts(prompts or [])
-    try:
-        from munjang import publishing  # noqa: PLC0415 - needs torch, which the others must not wait for
-    except ModuleNotFoundError as error:
-        msg = f"publishing loads the model, and {error.name} is not installed: pip install 'munjang[models]'"
-        raise MunjangError(msg) from error
+    if lacking := extras.missing("models"):
+        msg = f"publishing loads the model, and {lacking} is not installed: {extras.hint('models')}"
+        raise ConfigurationError(msg)
+    from munjang import publishing  # noqa: PLC0415 - needs torch, which the others must not wait for
+
     found = _open(registry, new=True)
     if not found.exists():
         console.note(f"there is no registry at {found.url} yet: it is made")

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 AS_IT_IS = Options()
 
+SHOWN = 10
+"""The most names of a list in a sentence."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -166,7 +169,8 @@ def _publish(  # noqa: PLR0917 - one caller each for folders and for models by n
     with staged(folder) as stage:
         converted = convert_pickled(folder, stage.folder, tell=tell)
         if left_out := [name for name in stage.left_out if name not in converted]:
-            tell(f"left out: {', '.join(left_out)}")
+            more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+            tell(f"left out: {', '.join(left_out[:SHOWN])}{more}")
         merge_adapter(stage.folder, tell=tell)
         if kind is ModelKind.DENSE:
             complete(stage.folder, name, options, entry, tell=tell)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from munjang.cli import extras
 from munjang.cli.programs import shell_command
 from munjang.errors import ConfigurationError, MunjangError, RegistryError, VersionNotFound
 from munjang.registry import DEFAULT, Description, Registry
@@ -112,6 +113,8 @@ def check(child: ChildProcess, *, kept: bool) -> None:
         said = [line for line in child.tail() if line.strip()]
         errors = [line.removeprefix(ERROR) for line in said if line.startswith(ERROR)]
         reason = next(reversed(errors or said), "no reason given")
+        if "No module named" in reason:
+            reason = f"{reason}: {extras.hint('starter')}"
         where = f" (see {child.log})" if kept else ""
         msg = f"the first model could not be published: {reason}{where}"
         raise MunjangError(msg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -304,7 +305,8 @@ def test_why_a_version_cannot_be_converted_is_remembered_and_torch_runs_it(house
     settings = EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128)
     for _ in range(3):
         caplog.clear()
-        _, encoder = VersionLoader(house.registry, settings)(1)  # as another process has one
+        with caplog.at_level(logging.INFO, logger="munjang.engine.version_loader"):
+            _, encoder = VersionLoader(house.registry, settings)(1)  # as another process has one
         assert encoder.runtime == "torch"
         assert "there is no such operation" in caplog.text
         encoder.close()
@@ -360,7 +362,8 @@ def test_torch_runs_a_version_whose_fresh_export_is_wrong(house, models, tmp_pat
     settings = EngineSettings(cache=str(tmp_path), device="cpu", batch_tokens=128)
     for _ in range(2):
         caplog.clear()
-        manifest, encoder = VersionLoader(house.registry, settings)(1)
+        with caplog.at_level(logging.INFO, logger="munjang.engine.version_loader"):
+            manifest, encoder = VersionLoader(house.registry, settings)(1)
         assert encoder.runtime == "torch"
         assert "its fresh export is wrong" in caplog.text
         vector, recorded = normalized(np.stack([encode(encoder, TEXTS)[0], manifest.probes[0].array()]))

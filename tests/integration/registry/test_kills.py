@@ -68,7 +68,9 @@ def expected_tree(registry: Registry, root: Path) -> set[str]:
     marks = {
         str(path.relative_to(root)) for path in root.glob("versions/*/manifest.json") if path.read_bytes() == RETIRED
     }
-    return whole | marks | {f"aliases/{alias}.json" for alias in registry.aliases()} | {"aliases/.lock"}
+    return (
+        whole | marks | {f"aliases/{alias}.json" for alias in registry.aliases()} | {"aliases/.lock", "registry.json"}
+    )
 
 
 def test_a_publisher_killed_at_any_step_leaves_whole_versions_only(

@@ -180,10 +180,10 @@ async def test_slow_calls_are_logged(run_server):
     assert (line["code"], line["version"], line["texts"]) == ("OK", 1, 2)
 
 
-def test_the_page_shows_the_registry_over_http(unused_tcp_port):
+async def test_the_page_shows_the_registry_over_http(unused_tcp_port):
     registry = new_registry("server")
     url = f"http://127.0.0.1:{unused_tcp_port}/metrics"
-    with serve_page(registry, "127.0.0.1", unused_tcp_port, {}), urllib.request.urlopen(url) as page:
+    with serve_page(registry, "127.0.0.1", unused_tcp_port, {}), urllib.request.urlopen(url) as page:  # noqa: ASYNC210 - the page has a thread of its own
         text = page.read().decode()
     assert "process_resident_memory_bytes" in text
     assert "munjang_server_build_info" in text

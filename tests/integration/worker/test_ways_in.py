@@ -69,7 +69,12 @@ FLAGS = [
 def test_every_option_means_the_same_by_every_way_in_and_the_work_is_one_job(
     bench: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert OPTIONS.keys() == JobSpec.model_fields.keys() - {"input", "output", "prompt_name"}  # not beside a prompt
+    assert OPTIONS.keys() == JobSpec.model_fields.keys() - {
+        "input",
+        "output",
+        "prompt_name",
+        "to",
+    }  # two not beside others
     source, output = "/in.csv", str(bench.folder / "출력")
     written = OPTIONS | {"carry_columns": "제목,날짜"}
     words = [f"{name}={value}" for name, value in written.items() if name != "normalize"] + ["normalize=false"]

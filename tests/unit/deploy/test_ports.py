@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from munjang.v1 import embedding_service_pb2, job_service_pb2, model_service_pb2
+from munjang.v1 import embedding_service_pb2, job_service_pb2, model_service_pb2, rerank_service_pb2
 
 SETTINGS = {
     "munjang-server": {"grpc": "MUNJANG_PORT", "http": "MUNJANG_HTTP_PORT", "metrics": "MUNJANG_METRICS_PORT"},
@@ -113,6 +113,6 @@ def test_the_gateway_leads_to_the_servers(render):
 def test_the_gateway_knows_every_service_of_the_contract(render):
     (route,) = render("gateway").of("GRPCRoute")
     routed = {match["method"]["service"] for rule in route["spec"]["rules"] for match in rule["matches"]}
-    modules = (embedding_service_pb2, job_service_pb2, model_service_pb2)
+    modules = (embedding_service_pb2, job_service_pb2, model_service_pb2, rerank_service_pb2)
     served = {service.full_name for module in modules for service in module.DESCRIPTOR.services_by_name.values()}
     assert routed == served | {"grpc.health.v1.Health"}

@@ -135,7 +135,7 @@ def test_forwards_on_streams_end_at_the_next_frame(load, interactive, share, mon
 
 def test_a_forward_in_torch_ends_between_its_layers(load):
     encoder, cancellation, layers = load(runtime="torch"), Cancellation(), []
-    for layer in encoder._forward._transformer.model.encoder.layer:
+    for layer in encoder._forward._modules[0].model.encoder.layer:
         layer.register_forward_hook(lambda *_: layers.append(1) or cancellation.cancel())
 
     with pytest.raises(ForwardCancelled):
