@@ -84,7 +84,12 @@ def describe(folder: Path) -> Description:
 @contextmanager
 def _loaded(folder: Path, kind: ModelKind, *, alone: bool = False) -> Iterator[SentenceEncoder]:
     options = LoadOptions(device="cpu", compute_type="float32", runtime="torch", kind=kind, alone=alone)
-    encoder = load_encoder(folder, options)
+    try:
+        encoder = load_encoder(folder, options)
+    except KeyError as error:  # while it was tried whether texts can share a row
+        if error.args == ("sentence_embedding",):
+            raise UnsupportedModel(NO_POOLING) from error
+        raise
     try:
         yield encoder
     finally:

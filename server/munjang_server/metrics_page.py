@@ -51,10 +51,10 @@ def serve_page(
     loop = asyncio.get_running_loop()
     metrics: WSGIApplication = make_wsgi_app(registry)
 
-    def page(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        probe = probes.get(environ["PATH_INFO"])
+    def page(request: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        probe = probes.get(request["PATH_INFO"])
         if probe is None:
-            return metrics(environ, start)
+            return metrics(request, start)
         reason = _asked(loop, probe)
         start("503 Service Unavailable" if reason else "200 OK", [("content-type", "text/plain; charset=utf-8")])
         return [(reason or "ok").encode()]

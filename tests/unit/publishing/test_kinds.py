@@ -132,7 +132,7 @@ def test_a_folder_whose_modules_make_no_vector_of_a_text_has_no_pooling(folder):
 
 def test_a_model_that_makes_zeros_is_refused_by_the_text(folder, monkeypatch):
     monkeypatch.setattr("munjang.encoder.sentence_encoder.SentenceEncoder.forward", zeros)
-    with pytest.raises(ModelLoadFailed, match="all zeros, of '가'"):
+    with pytest.raises(ModelLoadFailed, match="all zeros, of '안녕하세요"):
         describe(folder)
 
 
