@@ -123,7 +123,7 @@ def _http(plan: Plan) -> list[tuple[str, str]]:
         return []
     body = '{"model": "stable", "input": "안녕하세요"}'
     return [
-        ("HTTP", f"{plan.web}   (OpenAI's API at {plan.web}/v1, TEI's at {plan.web}; {plan.web}/openapi.json)"),
+        ("HTTP", f"{plan.web}/   a page to try it (OpenAI's API at {plan.web}/v1, TEI's at {plan.web})"),
         ("", f"curl {plan.web}/v1/embeddings -H 'content-type: application/json' -d '{body}'"),
     ]
 

@@ -39,6 +39,9 @@ Pooling = Literal["mean", "cls", "lasttoken", "max", "mean_sqrt_len_tokens", "we
 
 MEBIBYTE = 1 << 20
 
+METRICS = 2
+"""The most metrics of a version in the list; `versions show` has all."""
+
 COLUMNS = (
     Column("version", right=True),
     Column("aliases", folds=True),
@@ -454,7 +457,8 @@ def _print_verdicts(numbers: Sequence[int], problems: Mapping[int, str], *, as_j
 
 
 def _cells(manifest: Manifest, aliases: Sequence[str]) -> list[str]:
-    metrics = ", ".join(f"{name} {value:.3f}" for name, value in manifest.metrics.items())
+    known = [f"{name} {value:.3f}" for name, value in manifest.metrics.items()]
+    metrics = ", ".join(known[:METRICS]) + (", …" if len(known) > METRICS else "")
     return [
         str(manifest.version),
         ", ".join(aliases),
