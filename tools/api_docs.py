@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorSet
 
+from tools.generated_page import write_or_check
 from tools.protos import PACKAGE, ROOT, compiled
 
 if TYPE_CHECKING:
@@ -161,14 +162,9 @@ def wrapped(text: str) -> str:
 
 def main() -> int:
     """Write the page, or with `--check` return 1 where it is not current."""
-    text = page(compiled(ROOT / "protos", "--include_source_info"))
-    if "--check" in sys.argv[1:]:
-        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-            sys.stderr.write("docs/api.md is not what protos/munjang/v1 says: run `make docs`\n")
-            return 1
-        return 0
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check(
+        PAGE, page(compiled(ROOT / "protos", "--include_source_info")), "docs/api.md is not what protos/munjang/v1 says"
+    )
 
 
 if __name__ == "__main__":

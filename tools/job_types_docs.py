@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from munjang.bulk.job import JobSpec
 from munjang_worker.column_types import UnsupportedType, json_form, output_type, plain_type
+from tools.generated_page import with_table, write_or_check
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "jobs.md"
 BEGIN = "<!-- Written by `make docs` from munjang_worker/column_types.py. -->\n"
@@ -79,8 +80,8 @@ def outcome(kind: pa.DataType, output_format: str, *, is_id: bool) -> str:
     return "converted: its values" if pa.types.is_dictionary(kind) else f"converted: {str(stored).partition('<')[0]}"
 
 
-def table() -> str:
-    """The table, between its marks."""
+def table() -> list[str]:
+    """The lines of the table."""
     columns = [(role, name) for name in FORMATS for role in ("id", "carried")]
     lines = ["| Arrow type | " + " | ".join(f"`{name}`, {role}" for role, name in columns) + " |"]
     lines.append("| --- " * (len(columns) + 1) + "|")
@@ -90,26 +91,18 @@ def table() -> str:
             for role, name in columns
         ]
         lines.append(f"| {label} | {' | '.join(cells)} |")
-    return BEGIN + "\n" + "\n".join(lines) + "\n\n" + END
+    return lines
 
 
 def page(text: str) -> str:
     """The page with the table as it should be."""
-    before, rest = text.split(BEGIN)
-    return before + table() + rest.split(END)[1]
+    return with_table(text, BEGIN, END, table())
 
 
 def main() -> int:
     """Write the table, or with `--check` return 1 where it is not current."""
-    old = PAGE.read_text(encoding="utf-8")
-    new = page(old)
-    if "--check" in sys.argv[1:]:
-        if new != old:
-            sys.stderr.write("docs/jobs.md has another table of types than the worker's code: run `make docs`\n")
-            return 1
-        return 0
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
+    text = page(PAGE.read_text(encoding="utf-8"))
+    return write_or_check(PAGE, text, "docs/jobs.md has another table of types than the worker's code")
 
 
 if __name__ == "__main__":

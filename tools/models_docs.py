@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from munjang.publishing.catalogue import catalogue
+from tools.generated_page import with_table, write_or_check
 
 if TYPE_CHECKING:
     from munjang.publishing.catalogue import Entry
@@ -42,29 +43,20 @@ def shown(text: str) -> str:
     return text.replace("\n", "\\n")
 
 
-def table() -> str:
-    """The table, between its marks."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "| --- " * len(COLUMNS) + "|", *map(row, catalogue().values())]
-    return BEGIN + "\n" + "\n".join(lines) + "\n\n" + END
+def table() -> list[str]:
+    """The lines of the table."""
+    return [f"| {' | '.join(COLUMNS)} |", "| --- " * len(COLUMNS) + "|", *map(row, catalogue().values())]
 
 
 def page(text: str) -> str:
     """The page with the table as it should be."""
-    before, rest = text.split(BEGIN)
-    return before + table() + rest.split(END)[1]
+    return with_table(text, BEGIN, END, table())
 
 
 def main() -> int:
     """Write the page, or with `--check` return 1 where it is not current."""
-    old = PAGE.read_text(encoding="utf-8")
-    new = page(old)
-    if "--check" in sys.argv[1:]:
-        if new != old:
-            sys.stderr.write("docs/models.md has another table than the catalogue: run `make docs`\n")
-            return 1
-        return 0
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
+    text = page(PAGE.read_text(encoding="utf-8"))
+    return write_or_check(PAGE, text, "docs/models.md has another table than the catalogue")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
 from munjang import settings
+from tools.generated_page import write_or_check
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -86,15 +87,7 @@ def shown(value: object) -> str:
 
 def main() -> int:
     """Write the page, or with `--check` return 1 where it is not current."""
-    text = page()
-    if "--check" in sys.argv[1:]:
-        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-            sys.stderr.write("docs/settings.md is not what munjang/settings says: run `make docs`\n")
-            return 1
-        return 0
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, page(), "docs/settings.md is not what munjang/settings says")
 
 
 if __name__ == "__main__":
