@@ -16,7 +16,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 from munjang.encoder.contract import ModelInfo
 from munjang.encoder.model_rules import UNLIMITED_TOKENS
 from munjang.encoder.postprocess import ACTIVATIONS
-from munjang.errors import ModelLoadFailed, UnsupportedModel
+from munjang.encoder.torch_runtime.open_folder import open_folder
+from munjang.errors import UnsupportedModel
 from munjang.kinds import ModelKind
 from munjang.korean import SENTENCES
 
@@ -106,17 +107,7 @@ def load_cross_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -
         ModelLoadFailed: it cannot be loaded.
         UnsupportedModel: it makes other scores, or reads its pairs in another way, than is served.
     """
-    try:
-        model = CrossEncoder(
-            str(folder),
-            device=str(device),
-            trust_remote_code=False,
-            local_files_only=True,
-            model_kwargs={"dtype": dtype, "use_safetensors": True},
-        ).eval()
-    except Exception as error:
-        msg = f"the cross-encoder cannot be loaded: {error}"
-        raise ModelLoadFailed(msg) from error
+    model = open_folder(CrossEncoder, "cross-encoder", folder, device, dtype)
     first = model[0]
     if model.num_labels != 1:
         msg = f"the cross-encoder makes {model.num_labels} scores of a pair; only those that make one are served"

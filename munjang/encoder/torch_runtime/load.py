@@ -33,8 +33,9 @@ from munjang.encoder.torch_runtime.block_sparse import WIDTH_STEP, full_attentio
 from munjang.encoder.torch_runtime.cross_encoder import in_dense_form, info_of_cross_encoder, load_cross_encoder
 from munjang.encoder.torch_runtime.forward import FlatForward, StoppableLayers, TorchForward
 from munjang.encoder.torch_runtime.limits import check_ids, role_tokens, settle_limits, stated_limits
+from munjang.encoder.torch_runtime.open_folder import open_folder
 from munjang.encoder.torch_runtime.pipeline import Attention, find_packing, padding_matters
-from munjang.errors import ConfigurationError, InvalidOption, ModelLoadFailed
+from munjang.errors import ConfigurationError, InvalidOption
 from munjang.kinds import ModelKind
 
 if TYPE_CHECKING:
@@ -132,24 +133,12 @@ def load_model(folder: Path, device: torch.device, dtype: torch.dtype, kind: Mod
     """
     transformers_logging.set_verbosity_error()  # its remarks and bars are not for the log of a server
     transformers_logging.disable_progress_bar()
-    load = load_cross_encoder if kind is ModelKind.CROSS_ENCODER else _load_dense
-    model = load(folder, device, dtype)
+    if kind is ModelKind.CROSS_ENCODER:
+        model = load_cross_encoder(folder, device, dtype)
+    else:
+        model = open_folder(SentenceTransformer, "model", folder, device, dtype)
     check_ids(model)
     return model
-
-
-def _load_dense(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
-    try:
-        return SentenceTransformer(
-            str(folder),
-            device=str(device),
-            trust_remote_code=False,
-            local_files_only=True,
-            model_kwargs={"dtype": dtype, "use_safetensors": True},
-        ).eval()
-    except Exception as error:
-        msg = f"the model cannot be loaded: {error}"
-        raise ModelLoadFailed(msg) from error
 
 
 def opened(model: Any, kind: ModelKind) -> tuple[list[Any], Rules | None]:

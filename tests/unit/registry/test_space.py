@@ -50,7 +50,12 @@ def test_what_decides_no_vector_leaves_the_space(
         case 0:
             (configured / "README.md").write_text("# 카드", encoding="utf-8")
         case 1:
-            rewrite(configured, transformers_version="6.1.0", _name_or_path="/tmp/x", architectures=["BertForMaskedLM"])  # noqa: S108 - a name in a file
+            rewrite(
+                configured,
+                transformers_version="6.1.0",
+                _name_or_path="somewhere/else",
+                architectures=["BertForMaskedLM"],
+            )
         case 2:
             description = description.model_copy(update={"metrics": {"korsts": 0.9}, "base_model": "klue/bert-base"})
         case 3:
